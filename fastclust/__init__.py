@@ -1,0 +1,8 @@
+"""Exact k-means several times faster than scikit-learn's, with its interface and its draws."""
+
+from importlib.metadata import version
+
+from .kmeans import KMeans, k_means, kmeans_plusplus
+
+__version__ = version("fastclust")
+__all__ = ["KMeans", "__version__", "k_means", "kmeans_plusplus"]

@@ -1,0 +1,503 @@
+"""KMeans, k_means and kmeans_plusplus with scikit-learn's interface, draws and attributes."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils import check_random_state
+
+from . import validation
+from .kernels.distances import own_distances
+from .kernels.lloyd import Lloyd
+from .kernels.moments import column_moments
+from .kernels.parallel import Team, team
+from .kernels.seeding import greedy_kmeans_plusplus
+from .kernels.tiles import Array, Rows, make_rows, padded_vector
+from .kernels.update import Update
+from .lloyd_loop import Fit, Loop
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """k-means clustering: scikit-learn's ``KMeans``, several times faster.
+
+    The same parameters, draws and attributes; labels and centers agree with scikit-learn's up to
+    rounding.  Results are the same bits for any number of threads.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, at most the number of rows.
+    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
+            default='k-means++'
+        How the first centers are found.  'k-means++' is greedy k-means++ [2]_; 'random' takes
+        distinct rows; a callable is called as ``init(X, n_clusters, random_state=...)`` with a
+        copy of the data from which the mean has been subtracted, as in scikit-learn, and returns
+        centers for it.
+    n_init : 'auto' or int, default='auto'
+        Number of starts, of which the best is kept; 'auto' is 1 for 'k-means++' and for arrays,
+        10 otherwise.
+    max_iter : int, default=300
+        Most iterations of one start.
+    tol : float, default=1e-4
+        Convergence is declared when the squared movements of the centers add up to no more than
+        `tol` times the mean variance of the columns, or when no label changes.
+    verbose : int, default=0
+        Print a line for each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Source of the draws; an int makes them reproducible.
+    copy_x : bool, default=True
+        Accepted for compatibility: `X` is neither copied nor changed either way.
+    algorithm : {'auto', 'lloyd', 'full'}, default='lloyd'
+        'full' is an old name of 'lloyd' [1]_.  'auto' is free to choose the fastest exact
+        algorithm.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centers, of the dtype of the data (float32 stays float32).
+    labels_ : ndarray of shape (n_samples,), int32
+        Index of the center nearest to each row; the lowest of several.
+    inertia_ : float
+        Weighted sum of squared distances of rows to their centers.
+    n_iter_ : int
+        Number of iterations of the best start.
+    n_distances_ : int
+        Number of distances between rows and centers that the iterations of all starts computed.
+    n_features_in_ : int
+        Number of columns seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where `X` had names.
+
+    References
+    ----------
+    .. [1] Lloyd, S.: Least squares quantization in PCM. IEEE Transactions on Information Theory
+       28 (1982).
+    .. [2] Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastclust import KMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Find the clusters of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to cluster; read in place where they are a C-contiguous float array.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, not negative; one for all by default.
+
+        Returns
+        -------
+        self : KMeans
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not what it must be; the estimator is then as it was before.
+        """
+        with _unchanged_on_error(self):
+            algorithm = validation.check_algorithm(self.algorithm)
+            n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
+            max_iter = validation.check_int("max_iter", self.max_iter, 1)
+            tol = validation.check_tolerance("tol", self.tol)
+            validation.check_int("n_clusters", self.n_clusters, 1)
+            random_state = check_random_state(self.random_state)
+            X = validation.check_data(self, X, fitting=True)
+            n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
+            weights = validation.check_weights(sample_weight, X)
+            init = self.init
+            if validation.is_array_like(init):
+                init = validation.check_centers("init", init, X, n_clusters)
+                n_init = _single_start(n_init)
+            with team() as threads:
+                column_means, variances = column_moments(X, threads)
+                mean = padded_vector(column_means, X.dtype)
+                loop = Loop(
+                    algorithm,
+                    make_rows(X, weights),
+                    mean,
+                    n_clusters,
+                    max_iter=max_iter,
+                    tol=tol * float(variances.mean()),
+                    verbose=bool(self.verbose),
+                    team=threads,
+                )
+                best = self._best_of(loop, n_init, init, random_state)
+            self._keep(best, mean[: X.shape[1]], loop.algorithm.n_distances)
+        return self
+
+    def _best_of(self, loop: Loop, n_init: int, init: Any, random_state: Any) -> Fit:
+        """Best of several starts; one that finds the same clusters does not replace the first."""
+        best: Fit | None = None
+        for _ in range(n_init):
+            start = _first_centers(loop, self.n_clusters, init, random_state)
+            if self.verbose:
+                print("Initialization complete")
+            fit = loop.run(start)
+            if best is None or (
+                fit.inertia < best.inertia
+                and not _is_same_clustering(fit.labels, best.labels, self.n_clusters)
+            ):
+                best = fit
+        assert best is not None
+        return best
+
+    def _keep(self, fit: Fit, mean: Array, n_distances: int) -> None:
+        n_distinct = int(np.count_nonzero(np.bincount(fit.labels, minlength=self.n_clusters)))
+        if n_distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than "
+                f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.cluster_centers_ = fit.centers + mean
+        self._n_features_out = len(self.cluster_centers_)
+        self.labels_ = fit.labels
+        self.inertia_ = fit.inertia
+        self.n_iter_ = fit.n_iter
+        self.n_distances_ = n_distances
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Find the clusters of `X` and return its labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of the cluster of each row.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def predict(self, X: Any) -> Array:
+        """Index of the center nearest to each row of `X`, the lowest of several.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to label.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of each row's cluster.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before a fit.
+        """
+        validation.check_fitted(self)
+        X = validation.check_data(self, X, fitting=False)
+        with team() as threads:
+            return _nearest(make_rows(X), self.cluster_centers_, threads)[0]
+
+    def transform(self, X: Any) -> Array:
+        """Distances of each row of `X` to each center.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to transform.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Euclidean distances.
+        """
+        validation.check_fitted(self)
+        X = validation.check_data(self, X, fitting=False)
+        return euclidean_distances(X, self.cluster_centers_)
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Find the clusters of `X` and return the distances of its rows to the centers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Euclidean distances.
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Minus the inertia of `X` for the centers of this fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        score : float
+            Minus the weighted sum of squared distances to the nearest centers.
+        """
+        validation.check_fitted(self)
+        X = validation.check_data(self, X, fitting=False)
+        rows = make_rows(X, validation.check_weights(sample_weight, X))
+        with team() as threads:
+            labels, shift = _nearest(rows, self.cluster_centers_, threads)
+            centers = self.cluster_centers_ - shift[: X.shape[1]]
+            return -own_distances(rows, shift, centers, labels, threads)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+@contextlib.contextmanager
+def _unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Leave `estimator` as it was if the block does not come to its end."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _single_start(n_init: int) -> int:
+    if n_init != 1:
+        warnings.warn(
+            "Explicit initial center position passed: performing only one init in KMeans "
+            f"instead of n_init={n_init}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return 1
+
+
+def _first_centers(loop: Loop, n_clusters: int, init: Any, random_state: Any) -> Array:
+    """Centred centers to start from, with scikit-learn's draws."""
+    rows = loop.rows
+    n_samples, n_features = rows.X.shape
+    mean = loop.mean[:n_features]
+    if isinstance(init, str) and init == "k-means++":
+        indices = greedy_kmeans_plusplus(rows, n_clusters, random_state, loop.team)
+    elif isinstance(init, str):
+        weights = rows.weights if len(rows.weights) else np.ones(n_samples, rows.X.dtype)
+        probabilities = weights / weights.sum()
+        indices = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
+    elif callable(init):
+        centers = init(rows.X - mean, n_clusters, random_state=random_state)
+        return validation.check_centers("init", centers, rows.X, n_clusters)
+    else:
+        return init - mean
+    return rows.X[indices] - mean
+
+
+def _nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
+    """Labels of rows, and the shift (the centers' mean) by which both sides were centred."""
+    centers = np.ascontiguousarray(centers, rows.X.dtype)
+    shift = padded_vector(centers.mean(axis=0, dtype=np.float64), rows.X.dtype)
+    algorithm = Lloyd(rows, shift, len(centers), Update(rows, shift, 0, threads), threads)
+    algorithm.assign(centers - shift[: centers.shape[1]], account=False)
+    return algorithm.labels[: rows.X.shape[0]], shift
+
+
+def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
+    """Whether two labellings are the same up to a permutation of the labels."""
+    mapping = np.full(n_clusters, -1, others.dtype)
+    mapping[labels] = others
+    return bool((mapping[labels] == others).all())
+
+
+def k_means(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: Any = None,
+    init: Any = "k-means++",
+    n_init: Any = "auto",
+    max_iter: int = 300,
+    verbose: int = False,
+    tol: float = 1e-4,
+    random_state: Any = None,
+    copy_x: bool = True,
+    algorithm: str = "lloyd",
+    return_n_iter: bool = False,
+) -> tuple[Any, ...]:
+    """Cluster the rows of `X`: :class:`KMeans` as a function.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Rows to cluster.
+    n_clusters : int
+        Number of clusters.
+    sample_weight, init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm
+        As for :class:`KMeans` and its `fit`.
+    return_n_iter : bool, default=False
+        Whether the number of iterations is returned, too.
+
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features)
+        Centers.
+    label : ndarray of shape (n_samples,), int32
+        Index of the center of each row.
+    inertia : float
+        Weighted sum of squared distances of rows to their centers.
+    best_n_iter : int
+        Number of iterations of the best start; only with `return_n_iter`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastclust import k_means
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centroid, label, inertia = k_means(X, n_clusters=2, random_state=0)
+    >>> inertia
+    16.0
+    """
+    estimator = KMeans(
+        n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        verbose=verbose,
+        tol=tol,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+    ).fit(X, sample_weight=sample_weight)
+    result = (estimator.cluster_centers_, estimator.labels_, estimator.inertia_)
+    return (*result, estimator.n_iter_) if return_n_iter else result
+
+
+def kmeans_plusplus(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: Any = None,
+    x_squared_norms: Any = None,
+    random_state: Any = None,
+    n_local_trials: int | None = None,
+) -> tuple[Array, Array]:
+    """Choose `n_clusters` rows of `X` as first centers by greedy k-means++.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Rows to choose from.
+    n_clusters : int
+        Number of centers, at most the number of rows.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row.
+    x_squared_norms : array-like of shape (n_samples,), default=None
+        Accepted for compatibility, and checked; distances are computed without norms.
+    random_state : int, RandomState instance or None, default=None
+        Source of the draws, which are scikit-learn's.
+    n_local_trials : int, default=None
+        Candidates per center, of which the best is kept; ``2 + int(log(n_clusters))`` by default.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+        The rows chosen.
+    indices : ndarray of shape (n_clusters,)
+        Their places in `X`.
+
+    References
+    ----------
+    Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastclust import kmeans_plusplus
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centers, indices = kmeans_plusplus(X, n_clusters=2, random_state=0)
+    >>> centers
+    array([[10.,  2.],
+           [ 1.,  0.]])
+    >>> indices
+    array([3, 2])
+    """
+    X = validation.check_rows(X)
+    n_clusters = validation.check_n_clusters(n_clusters, len(X))
+    weights = validation.check_weights(sample_weight, X)
+    if x_squared_norms is not None:
+        validation.check_norms(x_squared_norms, X)
+    if n_local_trials is not None:
+        n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
+    random_state = check_random_state(random_state)
+    with team() as threads:
+        indices = greedy_kmeans_plusplus(
+            make_rows(X, weights), n_clusters, random_state, threads, n_local_trials
+        )
+    return X[indices], indices

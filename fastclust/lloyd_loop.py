@@ -1,0 +1,131 @@
+"""THE iteration loop of k-means: tolerance, empty clusters, verbosity, for every algorithm.
+
+An algorithm (see ``fastclust.kernels.lloyd``) assigns rows to given centers; an
+:class:`~fastclust.kernels.update.Update` keeps the sums.  Convergence is scikit-learn's: strict
+when no label changes, else when the centers have moved by no more than the tolerance.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .kernels.distances import own_distances
+from .kernels.parallel import Team
+from .kernels.tiles import Array, Rows
+from .kernels.update import Update
+
+
+class Fit(NamedTuple):
+    """Result of one run from one start; `centers` are still centred."""
+
+    labels: Array
+    inertia: float
+    centers: Array
+    n_iter: int
+    n_distances: int
+
+
+class Loop:
+    """Runs k-means from given starts on one data set, reusing its buffers.
+
+    Parameters
+    ----------
+    algorithm : type
+        One of the classes in ``fastclust.kernels.lloyd.ALGORITHMS``.
+    rows : Rows
+        The data.
+    mean : ndarray of shape (padded n_features,)
+        What rows and centers are centred by.
+    n_clusters, max_iter : int
+        As for :class:`fastclust.KMeans`.
+    tol : float
+        Absolute: largest sum of squared movements of centers that counts as convergence.
+    verbose : bool
+        Print a line for each iteration.
+    team : Team
+        Threads to run on.
+    """
+
+    def __init__(
+        self,
+        algorithm: type[Any],
+        rows: Rows,
+        mean: Array,
+        n_clusters: int,
+        *,
+        max_iter: int,
+        tol: float,
+        verbose: bool,
+        team: Team,
+    ) -> None:
+        self.rows, self.mean, self.team = rows, mean, team
+        self.max_iter, self.tol, self.verbose = max_iter, tol, verbose
+        self.update = Update(rows, mean, n_clusters, team)
+        self.algorithm = algorithm(rows, mean, n_clusters, self.update, team)
+
+    def run(self, start: Array) -> Fit:
+        """Iterate from centred centers `start` (n_clusters, n_features) to convergence."""
+        algorithm, update = self.algorithm, self.update
+        update.reset()
+        algorithm.reset()
+        centers, new_centers = start.copy(), np.empty_like(start)
+        n_iter, strict = 0, False
+        while n_iter < self.max_iter:
+            steps, n_changed, shift, n_empty = self._advance(n_iter, centers, new_centers)
+            n_iter += steps
+            if n_empty:
+                shift = self._relocate(centers, new_centers)
+            if self.verbose:
+                inertia = self._inertia(centers)
+                print(f"Iteration {n_iter - 1}, inertia {inertia}.")
+            centers, new_centers = new_centers, centers
+            strict = n_changed == 0
+            if strict or shift <= self.tol:
+                self._report(n_iter - 1, strict, shift)
+                break
+        centers = self._polished(centers, n_empty)
+        if not strict:
+            # Labels are to match the centers that are returned.
+            algorithm.assign(centers, account=False)
+        labels = algorithm.labels[: self.rows.X.shape[0]].copy()
+        return Fit(labels, self._inertia(centers), centers, n_iter, algorithm.n_distances)
+
+    def _advance(
+        self, n_iter: int, centers: Array, new_centers: Array
+    ) -> tuple[int, int, float, int]:
+        """One iteration, or several where the algorithm can and nobody listens."""
+        if self.algorithm.iterates and not self.verbose:
+            left = self.max_iter - n_iter
+            return self.algorithm.iterate(left, self.tol, centers, new_centers)
+        n_changed = self.algorithm.assign(centers)
+        shift, n_empty = self.update.new_centers(self.algorithm.labels, centers, new_centers)
+        return 1, n_changed, shift, n_empty
+
+    def _polished(self, centers: Array, n_empty: int) -> Array:
+        """The same centers, summed afresh: what rows came and left is forgotten."""
+        if n_empty:  # relocated centers are not the means of their rows
+            return centers
+        polished = centers.copy()
+        self.update.refresh(self.algorithm.labels, polished)
+        return polished
+
+    def _relocate(self, centers: Array, new_centers: Array) -> float:
+        """Move empty clusters to the farthest rows; the movement of all centers thereafter."""
+        distances = np.empty(self.rows.X.shape[0])
+        labels = self.algorithm.labels
+        own_distances(self.rows, self.mean, centers, labels, self.team, distances=distances)
+        return self.update.relocated(labels, distances, centers, new_centers)
+
+    def _inertia(self, centers: Array) -> float:
+        return own_distances(self.rows, self.mean, centers, self.algorithm.labels, self.team)
+
+    def _report(self, iteration: int, strict: bool, shift: float) -> None:
+        if self.verbose and strict:
+            print(f"Converged at iteration {iteration}: strict convergence.")
+        elif self.verbose:
+            print(
+                f"Converged at iteration {iteration}: center shift {shift} "
+                f"within tolerance {self.tol}."
+            )

@@ -1,0 +1,162 @@
+"""One decorator compiles every kernel: lazily, without the GIL, and cached so that it cannot go stale.
+
+Numba's own cache looks at the file of the function alone.  A kernel here is mostly made of code
+from other files (tiles, vector instructions), so an upgrade that changes those would leave the old
+machine code in use.  :class:`KernelCache` therefore stamps every entry with a digest of *all*
+files of this package, names each entry after its own key (two processes that fill one cache can
+not give one file two meanings) and treats a cache that cannot be read or written as a cache that
+is not there: a fit never fails because of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba import config, njit
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# For sums over a row or a tile: lets LLVM reorder the additions and so vectorise them.  Never for
+# whole kernels, where it would also turn (x - mean) - center into x - (mean + center) and lose
+# what the first subtraction is for; and never `nnan` or `ninf`: the score of a padding center is
+# +inf and must compare as IEEE says.
+VECTOR_SUM = {"reassoc", "contract", "nsz"}
+
+
+# fastmath is switched off explicitly: a function that says nothing takes over what its caller has.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+
+
+@functools.cache
+def source_stamp() -> str:
+    """Digest of every source file of this package: what a cached kernel may depend on."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _KeyedFiles:
+    """Cache files named after stamp and key; no index file, so no two writers ever disagree."""
+
+    def __init__(self, folder: str, base: str) -> None:
+        self._folder = Path(folder)
+        self._base = base
+
+    def _path(self, key: object) -> Path:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]
+        return self._folder / f"{self._base}.{source_stamp()[:12]}.{digest}.nbc"
+
+    def load(self, key: object) -> Any:
+        try:
+            content = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        stamp, stored_key, data = pickle.loads(content)
+        return data if (stamp, stored_key) == (source_stamp(), repr(key)) else None
+
+    def save(self, key: object, data: Any) -> None:
+        path = self._path(key)
+        handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(dumps((source_stamp(), repr(key), data)))
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self._remove_stale(path)
+
+    def _remove_stale(self, current: Path) -> None:
+        for other in self._folder.glob(f"{self._base}.*.nbc"):
+            if f".{source_stamp()[:12]}." not in other.name and other != current:
+                other.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        for path in self._folder.glob(f"{self._base}.*.nbc"):
+            path.unlink(missing_ok=True)
+
+
+class KernelCache(FunctionCache):
+    """Numba's function cache with the stamp, the file names and the forgiveness described above."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._cache_file = _KeyedFiles(self.cache_path, self._impl.filename_base)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a truncated or foreign file: compile again
+            _warn_cache("read", error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn_cache("write", error)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _warn_cache(action: str, error: Exception) -> None:
+    _warn_once(
+        f"fastclust could not {action} its cache of compiled kernels ({type(error).__name__}); "
+        "they are compiled again in this process. Set NUMBA_CACHE_DIR to a writable directory."
+    )
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` as a serial kernel that releases the GIL, with a cache that stays true."""
+    if config.DISABLE_JIT:
+        return function
+    dispatcher = njit(**OPTIONS)(function)
+    try:
+        dispatcher._cache = KernelCache(function)
+    except RuntimeError:
+        # Neither the package, NUMBA_CACHE_DIR nor the user's cache directory can be written to.
+        _warn_cache("write", OSError("no writable cache directory"))
+    return dispatcher
+
+
+def helper(function: Function) -> Function:
+    """Compile `function` as part of the kernels that call it.
+
+    Inlined before types are inferred: a function compiled by itself would be optimised again at
+    every level of its callers, which is where most of a compilation's time would go.
+    """
+    if config.DISABLE_JIT:
+        return function
+    return njit(**OPTIONS, inline="always")(function)
+
+
+def vector_sum(function: Function) -> Function:
+    """Compile a small function whose result is a sum, with additions in the order that is fastest.
+
+    The order is fixed when it is compiled: the same input gives the same bits.
+    """
+    if config.DISABLE_JIT:
+        return function
+    return njit(**{**OPTIONS, "fastmath": VECTOR_SUM})(function)
+
+
+def exact(function: Function) -> Function:
+    """Compile a function whose roundings must happen as written, even inside a vector sum."""
+    if config.DISABLE_JIT:
+        return function
+    return njit(**OPTIONS)(function)

@@ -1,0 +1,192 @@
+"""Lloyd's algorithm: every distance of every pass, on the fastest tile for the shape.
+
+Lloyd, S.: Least squares quantization in PCM. IEEE Transactions on Information Theory 28 (1982).
+
+A pass reads X once, computes ``|c|²/2 - x·c`` for all centers, keeps the smallest in registers and
+hands the rows whose label has changed to :mod:`.update`.  Nothing of size n·k is ever stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiling import kernel
+from .parallel import NEXT, SMALL_WORK, Team, enter, leave, next_task
+from .simd import TILE_ROWS, changed_labels, lanes, round_up
+from .tiles import (
+    Array,
+    Rows,
+    fill_panels,
+    make_panels,
+    nearest_centers,
+    pack_centers,
+    scratch,
+)
+from .update import LABELS_ONLY, PILES, Update, average, merge_piles, move_rows
+
+
+@kernel
+def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, panels, labels, mode, piles, changes, totals, centers, new_centers):  # type: ignore[no-untyped-def]
+    """Assign all rows, slice by slice, and account for those that change.
+
+    With `n_steps` above zero, by one thread: up to so many whole iterations, for fits too small to
+    come back to Python in between.  Stops as the loop would, at unchanged labels and at a shift
+    within `tol`, and at empty clusters, which the loop must see to.  Returns steps, changed rows,
+    shift and number of empty clusters of the last step; `centers` is what it started from.
+    """
+    enter(counter, gate)
+    n_samples = rows.X.shape[0]
+    packed = scratch(mean, np.int64(0) if panels.by_features else len(mean) * TILE_ROWS)
+    best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    winners = np.empty(TILE_ROWS, np.int32)
+    step, all_changed, shift, n_empty = 0, np.int64(0), 0.0, 0
+    while True:
+        while True:
+            task = next_task(counter)
+            if task >= n_tasks:
+                break
+            start = task * slice_size
+            n_changed = np.int64(0)
+            for first in range(start, min(start + slice_size, n_samples), TILE_ROWS):
+                nearest_centers(rows, first, mean, panels, packed, best, index)
+                mask = changed_labels(index, labels, first, winners)
+                if first + TILE_ROWS > n_samples:
+                    mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                if mask != 0:
+                    n_changed = move_rows(
+                        mask, first, n_changed, start, task, mode, rows, mean, winners, labels,
+                        piles, changes,
+                    )  # fmt: skip
+            changes.n[task] = n_changed
+        if n_steps == 0:
+            break
+        all_changed = np.int64(0)
+        for task in range(n_tasks):
+            all_changed += changes.n[task]
+        merge_piles(piles, totals)
+        shift, n_empty = average(totals, centers, new_centers)
+        step += 1
+        if step == n_steps or all_changed == 0 or shift <= tol or n_empty > 0:
+            break
+        for cluster in range(centers.shape[0]):
+            for t in range(centers.shape[1]):
+                centers[cluster, t] = new_centers[cluster, t]
+        pack_centers(
+            centers, panels.by_features, panels.n_wide, panels.n_narrow, size, panels.packed,
+            panels.bias,
+        )  # fmt: skip
+        counter[NEXT] = 0
+    leave(counter)
+    return step, all_changed, shift, n_empty
+
+
+class Lloyd:
+    """Assignment by all distances.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    mean : ndarray of shape (padded n_features,)
+        What every row is centred by; centers are, too.
+    n_clusters : int
+        Number of centers.
+    update : Update
+        Told of every row that changes its cluster.
+    team : Team
+        Threads to run on.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_samples padded to a tile,), int32
+        Nearest center of each row after :meth:`assign`; -1 before.
+    n_distances : int
+        Number of distances computed so far.
+    """
+
+    def __init__(
+        self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
+    ) -> None:
+        n_samples, n_features = rows.X.shape
+        self.rows, self.mean, self.update, self.team = rows, mean, update, team
+        self.labels = np.full(round_up(n_samples, TILE_ROWS), -1, np.int32)
+        self.n_distances = 0
+        self.panels = make_panels(n_clusters, n_features, rows.X.dtype)
+        self.work = float(n_samples) * n_features * (n_clusters + 4)
+        self.n_slices = update.n_slices
+
+    def reset(self) -> None:
+        """Forget the labels."""
+        self.labels[:] = -1
+
+    def assign(self, centers: Array, *, account: bool = True) -> int:
+        """Label every row with its nearest center, the lowest where several are.
+
+        Parameters
+        ----------
+        centers : ndarray of shape (n_clusters, n_features)
+            Centred centers, of the dtype of the rows.
+        account : bool
+            Whether the update is told of the changes.
+
+        Returns
+        -------
+        int
+            Number of rows whose label has changed.
+        """
+        fill_panels(centers, self.panels)
+        self.n_distances += self.rows.X.shape[0] * len(centers)
+        mode = self.update.mode if account else LABELS_ONLY
+        self.team.run(
+            _run, self.work, self.n_slices, *self._arguments(0, 0.0, mode, centers, centers)
+        )
+        return int(self.update.changes.n.sum())
+
+    @property
+    def iterates(self) -> bool:
+        """Whether :meth:`iterate` is offered: where a second thread would not pay anyway."""
+        return self.work < SMALL_WORK and self.update.mode == PILES
+
+    def iterate(
+        self, n_steps: int, tol: float, centers: Array, new_centers: Array
+    ) -> tuple[int, int, float, int]:
+        """Run up to `n_steps` whole iterations without coming back to Python.
+
+        Returns
+        -------
+        n_steps, n_changed, shift, n_empty
+            As the loop would have seen them at the last step; `centers` and `new_centers` are
+            those before and after it.
+        """
+        fill_panels(centers, self.panels)
+        counter = np.zeros(8, np.int64)
+        arguments = self._arguments(n_steps, tol, PILES, centers, new_centers)
+        outcome = _run(counter, self.team.gate, self.n_slices, *arguments)
+        self.n_distances += outcome[0] * self.rows.X.shape[0] * len(centers)
+        return outcome
+
+    def _arguments(
+        self, n_steps: int, tol: float, mode: int, centers: Array, new_centers: Array
+    ) -> tuple[Any, ...]:
+        update = self.update
+        return (
+            n_steps,
+            tol,
+            lanes(centers.dtype),
+            update.slice_rows,
+            self.rows,
+            self.mean,
+            self.panels,
+            self.labels,
+            mode,
+            update.piles,
+            update.changes,
+            update.totals,
+            centers,
+            new_centers,
+        )
+
+
+ALGORITHMS: dict[str, Any] = {"auto": Lloyd, "full": Lloyd, "lloyd": Lloyd}

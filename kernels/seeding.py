@@ -1,0 +1,360 @@
+"""Greedy k-means++ with scikit-learn's draws, in one read of the rows that can matter per center.
+
+Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
+Raff, E.: Exact acceleration of k-means++ and k-means||. IJCAI 2021 (the pruning).
+
+For every new center, L candidates are drawn with probability proportional to the squared distance
+to the closest center so far, and the one that leaves the smallest potential is kept.  Here
+
+* sums over blocks of 1,024 rows replace the cumulative sum over all rows: a draw searches the
+  block sums and then one block;
+* one pass applies the winner of the previous round and evaluates the new candidates together;
+* a row x whose closest center a has ``d(z, a) ≥ 2 d(x, a)`` for every candidate z can not come
+  closer to any of them, by the triangle inequality, and is not read.  The test is widened by the
+  rounding of the distances, so the choice is the one that would have been made without it.
+
+Distances are in difference form: a row equal to a center has distance zero exactly.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiling import helper, kernel, vector_sum
+from .parallel import Team, enter, leave, next_task
+from .simd import (
+    NARROW,
+    TILE_ROWS,
+    WIDE,
+    center_groups,
+    distances_in_tile,
+    lanes,
+    pack_listed_rows,
+    pack_rows,
+)
+from .tiles import Array, Rows, aligned_empty, pack_centers, padded_vector, scratch
+
+BLOCK_ROWS = 1024  # rows per sum; a multiple of the tile
+MAX_TASKS = 256
+FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
+
+
+class Candidates(NamedTuple):
+    """What one round evaluates: the winner of the round before (column 0) and the candidates."""
+
+    n_wide: int
+    n_narrow: int
+    packed: Array  # all of them, as the tile wants them
+    bias: Array  # unused by distances; packing fills it
+    reach: Array  # (k,) squared distance up to which a row stays with that chosen center
+
+
+class Rounds(NamedTuple):
+    """State carried from round to round."""
+
+    closest: Array  # (n,) squared distance to the closest center that has been applied
+    nearest: Array  # (n,) int32, which center that is
+    block_sums: Array  # (n_blocks,) weighted sums of `closest`, the latest winner included
+    potentials: Array  # (n_blocks, L) the same if a candidate were chosen
+    chosen: Array  # (k,) int64, rows
+    centers: Array  # (k, d) their coordinates
+    drawn: Array  # (L,) int64, rows
+
+
+@vector_sum
+def _squared_gap(a, b):  # type: ignore[no-untyped-def]
+    """Squared distance of two vectors, in their own precision."""
+    total = a[0] * 0
+    for t in range(len(a)):
+        difference = a[t] - b[t]
+        total += difference * difference
+    return total
+
+
+@vector_sum
+def _weighted_minima(own, column, offset, weight):  # type: ignore[no-untyped-def]
+    """``sum(weight * min(own, column[offset:]))`` over the rows of a tile."""
+    total = 0.0
+    for i in range(TILE_ROWS):
+        other = column[offset + i]
+        total += np.float64(other if other < own[i] else own[i]) * np.float64(weight[i])
+    return total
+
+
+@vector_sum
+def _settled(start, stop, rows, reach, closest, nearest):  # type: ignore[no-untyped-def]
+    """Weighted sum of the distances of the rows that no candidate can come closer to."""
+    total = 0.0
+    weighted = len(rows.weights) > 0
+    for row in range(start, stop):
+        own = closest[row]
+        weight = np.float64(rows.weights[row]) if weighted else 1.0
+        total += 0.0 if own > reach[nearest[row]] else np.float64(own) * weight
+    return total
+
+
+@helper
+def _pack_list(rows, listed, first, zero, packed):  # type: ignore[no-untyped-def]
+    """Pack 64 listed rows of X."""
+    n_features = rows.X.shape[1]
+    if n_features > FEW_FEATURES:
+        pack_listed_rows(rows.X, listed, first, n_features, zero, packed)
+    else:
+        for i in range(TILE_ROWS):
+            row = listed[first + i]
+            for t in range(n_features):
+                packed[t * TILE_ROWS + i] = rows.X[row, t]
+
+
+@helper
+def _apply_winner(own, near, distances, latest):  # type: ignore[no-untyped-def]
+    """Bring 64 rows to the previous winner (the first column) where it is closer; how many."""
+    came = 0
+    for i in range(TILE_ROWS):
+        closer = distances[i] < own[i]
+        near[i] = latest if closer else near[i]
+        own[i] = distances[i] if closer else own[i]
+        came += closer
+    return came
+
+
+@helper
+def _list_rows(start, stop, reach, closest, nearest, listed):  # type: ignore[no-untyped-def]
+    """List the rows of a block that a candidate may come closer to; their number."""
+    count = 0
+    for row in range(start, stop):
+        listed[count] = row
+        count += closest[row] > reach[nearest[row]]
+    return count
+
+
+@kernel
+def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
+    """One round over all blocks; ``rounds.potentials`` is written, the winner before applied."""
+    enter(counter, gate)
+    n_samples, n_features = rows.X.shape
+    closest, nearest = rounds.closest, rounds.nearest
+    packed = scratch(zero, len(zero) * TILE_ROWS)
+    columns = WIDE * candidates.n_wide + NARROW * candidates.n_narrow
+    distances = scratch(zero, columns * TILE_ROWS)
+    listed = np.empty(BLOCK_ROWS + TILE_ROWS, np.int64)
+    own, weight = np.empty(TILE_ROWS, zero.dtype), np.empty(TILE_ROWS, zero.dtype)
+    near = np.empty(TILE_ROWS, np.int32)
+    n_blocks = rounds.potentials.shape[0]
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
+            start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n_samples)
+            count = _list_rows(start, stop, candidates.reach, closest, nearest, listed)
+            everything = count == stop - start
+            settled = 0.0
+            if not everything:
+                settled = _settled(start, stop, rows, candidates.reach, closest, nearest)
+            for j in range(n_candidates):
+                rounds.potentials[block, j] = settled
+            for first in range(0, count, TILE_ROWS):
+                filled = min(TILE_ROWS, count - first)
+                for i in range(filled, TILE_ROWS):  # the last row stands in
+                    listed[first + i] = listed[count - 1]
+                if everything and filled == TILE_ROWS:
+                    pack_rows(rows.X, start + first, n_features, zero, packed)
+                else:
+                    _pack_list(rows, listed, first, zero, packed)
+                distances_in_tile(
+                    packed, candidates.packed, candidates.n_wide, candidates.n_narrow, n_features,
+                    distances,
+                )  # fmt: skip
+                for i in range(TILE_ROWS):
+                    row = listed[first + i]
+                    own[i], near[i], weight[i] = closest[row], nearest[row], 1.0
+                if len(rows.weights):
+                    for i in range(TILE_ROWS):
+                        weight[i] = rows.weights[listed[first + i]]
+                for i in range(filled, TILE_ROWS):
+                    weight[i] = 0.0
+                if _apply_winner(own, near, distances, np.int32(latest)):
+                    for i in range(filled):
+                        row = listed[first + i]
+                        closest[row], nearest[row] = own[i], near[i]
+                for j in range(n_candidates):
+                    rounds.potentials[block, j] += _weighted_minima(
+                        own, distances, (j + 1) * TILE_ROWS, weight
+                    )
+    leave(counter)
+
+
+@helper
+def _keep_best(n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
+    """Keep the candidate that leaves the smallest potential, the first of several."""
+    n_blocks = len(rounds.block_sums)
+    best, smallest = 0, np.inf
+    for candidate in range(n_candidates):
+        total = 0.0
+        for block in range(n_blocks):
+            total += rounds.potentials[block, candidate]
+        if total < smallest:
+            best, smallest = candidate, total
+    for block in range(n_blocks):
+        rounds.block_sums[block] = rounds.potentials[block, best]
+    rounds.chosen[latest] = rounds.drawn[best]
+
+
+@helper
+def _draw(value, rows, latest, rounds):  # type: ignore[no-untyped-def]
+    """First row at which the cumulative weighted distance reaches `value`.
+
+    The rows of its block may not know yet of center `latest`.
+    """
+    block, last = 0, len(rounds.block_sums) - 1
+    while block < last and value > rounds.block_sums[block]:
+        value -= rounds.block_sums[block]
+        block += 1
+    row, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows.X.shape[0])
+    total = 0.0
+    while True:
+        square = _squared_gap(rows.X[row], rounds.centers[latest])
+        own = np.float64(min(square, rounds.closest[row]))
+        total += own * np.float64(rows.weights[row]) if len(rows.weights) else own
+        if total >= value or row + 1 == stop:
+            break
+        row += 1
+    return row
+
+
+@helper
+def _see_reach(n, n_chosen, coordinates, reach, centers):  # type: ignore[no-untyped-def]
+    """Per chosen center: up to which squared distance from it no candidate can matter.
+
+    A quarter of the squared distance to the nearest candidate, less the rounding of both.
+    """
+    n_features = coordinates.shape[1]
+    epsilon = 1.2e-7 if coordinates.itemsize == 4 else 2.3e-16
+    widened = 0.25 * (1.0 - 4.0 * (n_features + 8) * epsilon)
+    for center in range(n_chosen):
+        smallest = np.inf
+        # Rows of the previous winner itself have been told of it, if there are any yet.
+        for j in range(0 if center < n_chosen - 1 else 1, n + 1):
+            smallest = min(smallest, np.float64(_squared_gap(centers[center], coordinates[j])))
+        reach[center] = max(smallest * widened, 0.0)
+
+
+@kernel
+def _next_round(uniforms, n_candidates, n_chosen, size, rows, candidates, rounds):  # type: ignore[no-untyped-def]
+    """Settle a round of `n_candidates`, then draw and pack the candidates of the next one.
+
+    `n_chosen` counts the center that is settled now.  Without `uniforms` the next round is the
+    very first, in which the first center is the only candidate.
+    """
+    n_features = rows.X.shape[1]
+    latest = n_chosen - 1
+    if n_candidates > 0:
+        _keep_best(n_candidates, latest, rounds)
+    for t in range(n_features):
+        rounds.centers[latest, t] = rows.X[rounds.chosen[latest], t]
+    if n_chosen == len(rounds.chosen) and n_candidates > 0:
+        return
+    n = max(1, len(uniforms))
+    rounds.drawn[0] = rounds.chosen[0]
+    total = 0.0
+    for block in range(len(rounds.block_sums)):
+        total += rounds.block_sums[block]
+    for j in range(len(uniforms)):
+        rounds.drawn[j] = _draw(uniforms[j] * total, rows, latest, rounds)
+    coordinates = np.empty((n + 1, n_features), rounds.centers.dtype)
+    for t in range(n_features):
+        coordinates[0, t] = rounds.centers[latest, t]
+        for j in range(n):
+            coordinates[j + 1, t] = rows.X[rounds.drawn[j], t]
+    pack_centers(
+        coordinates, False, candidates.n_wide, candidates.n_narrow, size, candidates.packed,
+        candidates.bias,
+    )  # fmt: skip
+    _see_reach(n, n_chosen, coordinates, candidates.reach, rounds.centers)
+
+
+def draw_first(rows: Rows, random_state: np.random.RandomState) -> int:
+    """Row drawn with probability proportional to its weight.
+
+    The same draw as ``random_state.choice(n, p=weights / weights.sum())``, without its arrays of
+    size n where all weights are one.
+    """
+    n_samples = rows.X.shape[0]
+    uniform = random_state.random_sample()
+    if not len(rows.weights):
+        return min(int(uniform * n_samples), n_samples - 1)
+    cumulative = np.cumsum((rows.weights / rows.weights.sum()).astype(np.float64))
+    cumulative /= cumulative[-1]
+    return int(np.searchsorted(cumulative, uniform, side="right"))
+
+
+def greedy_kmeans_plusplus(
+    rows: Rows,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    team: Team,
+    n_local_trials: int | None = None,
+) -> Array:
+    """Indices of `n_clusters` rows chosen by greedy k-means++.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    n_clusters : int
+        Number of centers, at most the number of rows.
+    random_state : numpy.random.RandomState
+        Drawn from exactly as scikit-learn does.
+    team : Team
+        Threads to run on.
+    n_local_trials : int, optional
+        Candidates per center, by default ``2 + int(log(n_clusters))``.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters,), int64
+        The same for any number of threads.
+    """
+    n_samples, n_features = rows.X.shape
+    dtype = rows.X.dtype
+    n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
+    n_blocks = -(-n_samples // BLOCK_ROWS)
+    n_wide, n_narrow = center_groups(n_trials + 1)
+    padded = WIDE * n_wide + NARROW * n_narrow
+    candidates = Candidates(
+        n_wide,
+        n_narrow,
+        aligned_empty(padded * n_features, dtype),
+        aligned_empty(padded, dtype),
+        np.zeros(n_clusters),
+    )
+    rounds = Rounds(
+        np.full(n_samples, np.inf, dtype),
+        np.zeros(n_samples, np.int32),
+        np.empty(n_blocks),
+        np.empty((n_blocks, n_trials)),
+        np.empty(n_clusters, np.int64),
+        np.empty((n_clusters, n_features), dtype),
+        np.empty(n_trials, np.int64),
+    )
+    rounds.chosen[0] = draw_first(rows, random_state)
+    # One call draws the same stream as scikit-learn's call for each center.
+    uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
+    if n_clusters == 1:
+        return rounds.chosen
+    zero = padded_vector(np.zeros(n_features), dtype)
+    work = 2.0 * rows.X.size * (n_trials + 1)
+    n_tasks = min(n_blocks, MAX_TASKS)
+    size, settled = lanes(dtype), 0
+    for latest, uniform in enumerate([uniforms[:0].ravel(), *uniforms]):
+        n_chosen = max(1, latest)
+        _next_round(uniform, settled, n_chosen, size, rows, candidates, rounds)
+        settled = max(1, len(uniform))
+        team.run(
+            _pass, work, n_tasks, rows, zero, candidates, settled, n_chosen - 1, rounds
+        )
+    _next_round(uniforms[:0].ravel(), settled, n_clusters, size, rows, candidates, rounds)
+    return rounds.chosen

@@ -1,0 +1,878 @@
+"""The only file that emits LLVM IR: vector tiles, packing and bit tricks as Numba intrinsics.
+
+Every intrinsic takes ordinary arrays, so that the same kernel runs compiled and, under
+``NUMBA_DISABLE_JIT=1``, as plain Python over the NumPy twin given beside each intrinsic.  The
+vector width comes from the CPU that Numba compiles for (``NUMBA_CPU_NAME`` and
+``NUMBA_CPU_FEATURES`` included): 64 bytes with AVX-512, 32 with AVX, 16 otherwise (SSE2, NEON;
+LLVM makes scalars of them where a CPU has no vectors at all).
+
+Layouts
+-------
+packed rows
+    ``[feature][row]``, 64 rows (:data:`TILE_ROWS`) of one block side by side, centred; features
+    padded with zeros to a multiple of the lanes.
+packed centers
+    Negated, in groups of 6 and then of 4 centers, ``[group][feature][center]``; see
+    :func:`center_groups`.  Negation makes ``|c|²/2 - x·c`` a chain of fused multiply-adds that
+    starts at the bias ``|c|²/2``.  Padding centers have the bias +inf, which is never smallest.
+
+Ties go to the lowest index, as in scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+TILE_ROWS = 64
+WIDE, NARROW = 6, 4  # centers per group
+
+
+def _cpu_features() -> frozenset[str]:
+    """Features of the CPU that Numba generates code for, without the leading plus signs."""
+    if config.CPU_FEATURES is not None:
+        enabled = [name for name in config.CPU_FEATURES.split(",") if name.startswith("+")]
+        return frozenset(name[1:] for name in enabled)
+    if config.CPU_NAME == "generic":
+        return frozenset()
+    return frozenset(name for name, on in llvm.get_host_cpu_features().items() if on)
+
+
+def _is_arm64() -> bool:
+    return llvm.get_default_triple().startswith(("aarch64", "arm64"))
+
+
+CPU_FEATURES = _cpu_features()
+VECTOR_BYTES = 64 if "avx512f" in CPU_FEATURES else 32 if "avx" in CPU_FEATURES else 16
+# Vectors of rows that a tile keeps in registers beside a group of centers: the accumulators
+# (vectors × 6) must leave room for the operands among 32 (AVX-512, NEON) or 16 registers.
+ROW_VECTORS = 4 if VECTOR_BYTES == 64 or _is_arm64() else 2
+
+
+def lanes(dtype: Any) -> int:
+    """Elements of `dtype` in one vector register."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def round_up(size: int, multiple: int) -> int:
+    """Smallest multiple of `multiple` that is not below `size`."""
+    return -(-size // multiple) * multiple
+
+
+def center_groups(n_centers: int) -> tuple[int, int]:
+    """Numbers of groups of 6 and of 4 that hold `n_centers` with the least padding."""
+    wide, narrow = divmod(n_centers, WIDE)
+    if narrow == 0:
+        return wide, 0
+    # 6a+4b reaches every even number from 4 on: give up a group of 6 where that wastes less.
+    if narrow <= 2 and wide:
+        return wide - 1, 2
+    return (wide, 1) if narrow <= NARROW else (wide + 1, 0)
+
+
+# --------------------------------------------------------------------------------------------
+# Building blocks
+
+
+class _Emitter:
+    """The few vector operations that the tiles are made of, for one element type."""
+
+    def __init__(self, builder: ir.IRBuilder, array_type: types.Array) -> None:
+        self.builder = builder
+        double = array_type.dtype == types.float64
+        self.element: ir.Type = ir.DoubleType() if double else ir.FloatType()
+        self.size = 8 if double else 4
+        self.lanes = VECTOR_BYTES // self.size
+        self.vector = ir.VectorType(self.element, self.lanes)
+        # Indices as wide as the elements share their masks.
+        self.integer = ir.IntType(64 if double else 32)
+        self.integers = ir.VectorType(self.integer, self.lanes)
+        self.suffix = f"v{self.lanes}f{64 if double else 32}"
+        self.intp = ir.IntType(64)
+
+    def int(self, value: int) -> ir.Constant:
+        return ir.Constant(self.intp, value)
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        kind = ir.VectorType(scalar.type, self.lanes)
+        first = self.builder.insert_element(
+            ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+        )
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+
+    def at(self, pointer: ir.Value, *offset: ir.Value) -> ir.Value:
+        """Address of element `offset` (summed) behind `pointer`."""
+        total = offset[0]
+        for part in offset[1:]:
+            total = self.builder.add(total, part)
+        return self.builder.gep(pointer, [total])
+
+    def load(self, pointer: ir.Value, *, aligned: bool = True, kind: ir.Type | None = None) -> Any:
+        kind = kind or self.vector
+        typed = self.builder.bitcast(pointer, kind.as_pointer())
+        return self.builder.load(typed, align=VECTOR_BYTES if aligned else self.size)
+
+    def store(self, value: ir.Value, pointer: ir.Value) -> None:
+        typed = self.builder.bitcast(pointer, value.type.as_pointer())
+        self.builder.store(value, typed, align=VECTOR_BYTES)
+
+    def broadcast(self, pointer: ir.Value) -> ir.Value:
+        return self.splat(self.builder.load(pointer, align=self.size))
+
+    def call(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, arguments)
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """``a * b + c``, fused where the CPU can (llvm.fma would call libm where it can not)."""
+        return self.call(f"llvm.fmuladd.{self.suffix}", self.vector, a, b, c)
+
+    def masked_load(self, pointer: ir.Value, count: ir.Value) -> ir.Value:
+        """The first `count` lanes behind `pointer` (none when negative), zeros in the others."""
+        iota = ir.Constant(self.integers, list(range(self.lanes)))
+        limit = self.splat(self.builder.trunc(count, self.integer)) if self.size == 4 else (
+            self.splat(count)
+        )
+        mask = self.builder.icmp_signed("<", iota, limit)
+        typed = self.builder.bitcast(pointer, self.vector.as_pointer())
+        zeros = ir.Constant(self.vector, [0.0] * self.lanes)
+        align = ir.Constant(ir.IntType(32), self.size)
+        return self.call(f"llvm.masked.load.{self.suffix}.p0", self.vector, typed, align, mask, zeros)
+
+    def prefetch(self, pointer: ir.Value) -> None:
+        """Ask for the cache line at `pointer`, which may lie outside of any array."""
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
+        self.builder.call(function, [pointer, read, keep, data])
+
+    def shuffle(self, a: ir.Value, b: ir.Value, picks: list[int]) -> ir.Value:
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def loop(
+        self,
+        count: ir.Value,
+        state: list[ir.Value],
+        body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
+    ) -> list[ir.Value]:
+        """``for i in range(count): state = body(i, state)`` with the state in registers."""
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block("head")
+        inside = builder.append_basic_block("body")
+        after = builder.append_basic_block("after")
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(self.intp)
+        carried = [builder.phi(value.type) for value in state]
+        builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
+        builder.position_at_end(inside)
+        result = body(index, list(carried))
+        following = builder.add(index, self.int(1))
+        for phi, start, value in zip(
+            [index, *carried], [self.int(0), *state], [following, *result], strict=True
+        ):
+            phi.add_incoming(start, before)
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return list(carried)
+
+
+def _data(context: Any, builder: ir.IRBuilder, array_type: types.Array, value: ir.Value) -> Any:
+    return context.make_array(array_type)(context, builder, value).data
+
+
+def _pointers(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> list[Any]:
+    """Arguments of an intrinsic with each array replaced by the address of its data."""
+    return [
+        _data(context, builder, kind, value) if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _is_float_array(*kinds: Any) -> bool:
+    return all(isinstance(kind, types.Array) and kind.dtype in (types.float32, types.float64)
+               for kind in kinds)
+
+
+# --------------------------------------------------------------------------------------------
+# Tiles with lanes over rows: 64 packed rows against packed centers
+
+Epilogue = Callable[[ir.Value, ir.Value, list[list[ir.Value]]], None]
+
+
+def _emit_tile(
+    emit: _Emitter,
+    packed: ir.Value,
+    centers: ir.Value,
+    groups: tuple[ir.Value, ir.Value],
+    n_features: ir.Value,
+    start: Callable[[ir.Value], ir.Value],
+    step: Callable[[ir.Value, ir.Value, ir.Value], ir.Value],
+    epilogue: Epilogue,
+) -> None:
+    """Run ``step(row vector, center, accumulator)`` over all features, for each group of centers.
+
+    `epilogue` receives the first row, the first center and the accumulators ``[center][vector]``.
+    """
+    builder = emit.builder
+    rows_at_once = ROW_VECTORS * emit.lanes
+    base, first_center = emit.int(0), emit.int(0)
+    for width, count in zip((WIDE, NARROW), groups, strict=True):
+        stride = builder.mul(emit.int(width), n_features)
+
+        def over_groups(
+            group: ir.Value,
+            _: list[ir.Value],
+            width: int = width,
+            stride: ir.Value = stride,
+            base: ir.Value = base,
+            first_center: ir.Value = first_center,
+        ) -> list[ir.Value]:
+            panel = emit.at(centers, base, builder.mul(group, stride))
+            center = builder.add(first_center, builder.mul(group, emit.int(width)))
+
+            def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+                row = builder.mul(part, emit.int(rows_at_once))
+                own_rows = emit.at(packed, row)
+
+                def over_features(t: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
+                    source = emit.at(own_rows, builder.mul(t, emit.int(TILE_ROWS)))
+                    vectors = [
+                        emit.load(emit.at(source, emit.int(v * emit.lanes)))
+                        for v in range(ROW_VECTORS)
+                    ]
+                    column = emit.at(panel, builder.mul(t, emit.int(width)))
+                    result = []
+                    for j in range(width):
+                        value = emit.broadcast(emit.at(column, emit.int(j)))
+                        for v in range(ROW_VECTORS):
+                            result.append(step(vectors[v], value, flat[j * ROW_VECTORS + v]))
+                    return result
+
+                initial = []
+                for j in range(width):
+                    initial += [start(builder.add(center, emit.int(j)))] * ROW_VECTORS
+                flat = emit.loop(n_features, initial, over_features)
+                sums = [flat[j * ROW_VECTORS : (j + 1) * ROW_VECTORS] for j in range(width)]
+                epilogue(row, center, sums)
+                return []
+
+            emit.loop(emit.int(TILE_ROWS // rows_at_once), [], over_rows)
+            return []
+
+        emit.loop(count, [], over_groups)
+        base = builder.add(base, builder.mul(count, stride))
+        first_center = builder.add(first_center, builder.mul(count, emit.int(width)))
+
+
+def _fill(emit: _Emitter, pointer: ir.Value, vector: ir.Value) -> None:
+    """Set the 64 elements behind `pointer` to `vector`."""
+    for row in range(0, TILE_ROWS, emit.lanes):
+        emit.store(vector, emit.at(pointer, emit.int(row)))
+
+
+def _keep_smallest(
+    emit: _Emitter, best: ir.Value, index: ir.Value, second: ir.Value | None
+) -> Epilogue:
+    """Epilogue: running minimum, its lowest index and, where asked for, the second smallest."""
+    builder = emit.builder
+
+    def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
+        number = builder.trunc(center, emit.integer) if emit.size == 4 else center
+        first = emit.splat(number)
+        candidates = [
+            builder.add(first, ir.Constant(emit.integers, [j] * emit.lanes))
+            for j in range(len(sums))
+        ]
+        for v in range(ROW_VECTORS):
+            here = builder.add(row, emit.int(v * emit.lanes))
+            smallest = emit.load(emit.at(best, here))
+            where = emit.load(emit.at(index, here), kind=emit.integers)
+            runner_up = emit.load(emit.at(second, here)) if second is not None else None
+            for candidate, accumulators in zip(candidates, sums, strict=True):
+                score = accumulators[v]
+                less = builder.fcmp_ordered("<", score, smallest)
+                if runner_up is not None:
+                    closer = builder.fcmp_ordered("<", score, runner_up)
+                    kept = builder.select(closer, score, runner_up)
+                    runner_up = builder.select(less, smallest, kept)
+                smallest = builder.select(less, score, smallest)
+                where = builder.select(less, candidate, where)
+            emit.store(smallest, emit.at(best, here))
+            emit.store(where, emit.at(index, here))
+            if second is not None:
+                emit.store(runner_up, emit.at(second, here))
+
+    return epilogue
+
+
+def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | None) -> None:
+    packed, centers, bias, n_wide, n_narrow, n_features, best, index = pointers
+    infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
+    _fill(emit, best, infinity)
+    _fill(emit, index, ir.Constant(emit.integers, [0] * emit.lanes))
+    if second is not None:
+        _fill(emit, second, infinity)
+    _emit_tile(
+        emit,
+        packed,
+        centers,
+        (n_wide, n_narrow),
+        n_features,
+        start=lambda center: emit.broadcast(emit.at(bias, center)),
+        step=emit.multiply_add,
+        epilogue=_keep_smallest(emit, best, index, second),
+    )
+
+
+def _nearest_in_tile(
+    typing_context: Any,
+    packed: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+    best: Any,
+    index: Any,
+) -> Any:
+    """Nearest center of each of 64 packed rows: ``best`` and ``index``, both written.
+
+    `packed` (features, 64), `centers` packed and `bias` (padded centers,) are read; `best` (64,)
+    receives the smallest ``|c|²/2 - x·c`` and `index` (64,) the bits of the lowest center that has
+    it, an integer as wide as the dtype that all arrays share.  All are aligned.
+    """
+    if not _is_float_array(packed, centers, bias, best):
+        return None
+    signature = types.void(
+        packed, centers, bias, types.intp, types.intp, types.intp, best, index
+    )
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        _emit_scores(emit, _pointers(context, builder, signature, arguments), None)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _nearest_two_in_tile(
+    typing_context: Any,
+    packed: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+    best: Any,
+    index: Any,
+    second: Any,
+) -> Any:
+    """As :func:`nearest_in_tile`, and the second smallest score of each row into `second` (64,)."""
+    if not _is_float_array(packed, centers, bias, best, second):
+        return None
+    signature = types.void(
+        packed, centers, bias, types.intp, types.intp, types.intp, best, index, second
+    )
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        *pointers, second = _pointers(context, builder, signature, arguments)
+        _emit_scores(emit, pointers, second)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _distances_in_tile(
+    typing_context: Any,
+    packed: Any,
+    centers: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+    distances: Any,
+) -> Any:
+    """Squared distances of 64 packed rows to packed (negated) centers, in difference form.
+
+    `distances` (padded centers, 64) is written: ``sum((x + (-c))²)``, exactly zero for equal rows.
+    """
+    if not _is_float_array(packed, centers, distances):
+        return None
+    signature = types.void(packed, centers, types.intp, types.intp, types.intp, distances)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        packed, centers, n_wide, n_narrow, n_features, distances = _pointers(
+            context, builder, signature, arguments
+        )
+
+        def step(vector: ir.Value, center: ir.Value, total: ir.Value) -> ir.Value:
+            difference = builder.fadd(vector, center)
+            return emit.multiply_add(difference, difference, total)
+
+        def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
+            for j, accumulators in enumerate(sums):
+                column = builder.mul(builder.add(center, emit.int(j)), emit.int(TILE_ROWS))
+                for v, total in enumerate(accumulators):
+                    emit.store(total, emit.at(distances, column, row, emit.int(v * emit.lanes)))
+
+        zeros = ir.Constant(emit.vector, [0.0] * emit.lanes)
+        _emit_tile(
+            emit,
+            packed,
+            centers,
+            (n_wide, n_narrow),
+            n_features,
+            start=lambda center: zeros,
+            step=step,
+            epilogue=epilogue,
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
+# Packing: 64 rows of X, centred, into [feature][row]
+
+
+def _interleave_stage(emit: _Emitter, vectors: list[ir.Value], block: int) -> list[ir.Value]:
+    """One stage of a transposition: exchange lanes that differ in bit `block` between vectors."""
+    result = list(vectors)
+    size = emit.lanes
+    for i in range(size):
+        if i & block:
+            continue
+        a, b = vectors[i], vectors[i | block]
+        low = [lane if not lane & block else size + (lane ^ block) for lane in range(size)]
+        high = [lane | block if not lane & block else size + lane for lane in range(size)]
+        result[i] = emit.shuffle(a, b, low)
+        result[i | block] = emit.shuffle(a, b, high)
+    return result
+
+
+def _emit_pack_blocks(
+    emit: _Emitter,
+    row_start: Callable[[ir.Value], ir.Value],
+    n_features: ir.Value,
+    mean: ir.Value,
+    packed: ir.Value,
+) -> None:
+    """Transpose squares of lanes × lanes; the last square of a row is padded with zeros."""
+    builder = emit.builder
+    size = emit.lanes
+
+    def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        first = builder.mul(group, emit.int(size))
+        starts = [row_start(builder.add(first, emit.int(i))) for i in range(size)]
+
+        def square(feature: ir.Value, load: Callable[[ir.Value], ir.Value]) -> None:
+            shift = emit.load(emit.at(mean, feature))
+            vectors = [builder.fsub(load(emit.at(start, feature)), shift) for start in starts]
+            block = size // 2
+            while block:
+                vectors = _interleave_stage(emit, vectors, block)
+                block //= 2
+            for t, vector in enumerate(vectors):
+                column = builder.mul(builder.add(feature, emit.int(t)), emit.int(TILE_ROWS))
+                emit.store(vector, emit.at(packed, column, first))
+
+        def full(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            square(builder.mul(index, emit.int(size)), lambda p: emit.load(p, aligned=False))
+            return []
+
+        n_full = builder.sdiv(n_features, emit.int(size))
+        emit.loop(n_full, [], full)
+        done = builder.mul(n_full, emit.int(size))
+        rest = builder.sub(n_features, done)
+        with builder.if_then(builder.icmp_signed(">", rest, emit.int(0))):
+            square(done, lambda p: emit.masked_load(p, rest))
+        return []
+
+    emit.loop(emit.int(TILE_ROWS // size), [], over_row_groups)
+
+
+def _emit_pack_few(
+    emit: _Emitter, source: ir.Value, n_features: int, mean: ir.Value, packed: ir.Value
+) -> None:
+    """1 to 4 features of 64 adjacent rows: whole vectors in, lanes picked out by shuffles."""
+    builder = emit.builder
+    size = emit.lanes
+
+    def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        first = builder.mul(group, emit.int(size))
+        start = emit.at(source, builder.mul(first, emit.int(n_features)))
+        vectors = [
+            emit.load(emit.at(start, emit.int(v * size)), aligned=False) for v in range(n_features)
+        ]
+        for t in range(n_features):
+            places = [divmod(lane * n_features + t, size) for lane in range(size)]
+            column = vectors[0]
+            for v in range(1, n_features):
+                # Lanes already gathered stay; those that live in vector v come in.
+                picks = [
+                    size + place if vector == v else (lane if v > 1 else place)
+                    for lane, (vector, place) in enumerate(places)
+                ]
+                column = emit.shuffle(column, vectors[v], picks)
+            centred = builder.fsub(column, emit.broadcast(emit.at(mean, emit.int(t))))
+            emit.store(centred, emit.at(packed, emit.int(t * TILE_ROWS), first))
+        return []
+
+    emit.loop(emit.int(TILE_ROWS // size), [], over_row_groups)
+
+
+def _pack_rows(
+    typing_context: Any, X: Any, first_row: Any, n_features: Any, mean: Any, packed: Any
+) -> Any:
+    """Write rows ``first_row … first_row + 63`` of `X`, minus `mean`, to `packed` (features, 64).
+
+    `X` (n, n_features) is C-contiguous and may be read-only; `mean` and `packed` are aligned and
+    padded to a multiple of the lanes, `mean` with zeros.
+    """
+    if not _is_float_array(X, mean, packed):
+        return None
+    signature = types.void(X, types.intp, types.intp, mean, packed)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        data, first, n_features, mean, packed = _pointers(context, builder, signature, arguments)
+        source = emit.at(data, builder.mul(first, n_features))
+        done = builder.append_basic_block("packed")
+        blocks = builder.append_basic_block("blocks")
+        few = builder.switch(n_features, blocks)
+        for count in range(1, 5):
+            case = builder.append_basic_block(f"features{count}")
+            few.add_case(emit.int(count), case)
+            builder.position_at_end(case)
+            _emit_pack_few(emit, source, count, mean, packed)
+            builder.branch(done)
+        builder.position_at_end(blocks)
+        _emit_pack_blocks(
+            emit, lambda i: emit.at(source, builder.mul(i, n_features)), n_features, mean, packed
+        )
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _pack_listed_rows(
+    typing_context: Any,
+    X: Any,
+    rows: Any,
+    first: Any,
+    n_features: Any,
+    mean: Any,
+    packed: Any,
+) -> Any:
+    """As :func:`pack_rows`, for the 64 rows that ``rows[first : first + 64]`` (int64) lists."""
+    if not _is_float_array(X, mean, packed) or getattr(rows, "dtype", None) != types.int64:
+        return None
+    signature = types.void(X, rows, types.intp, types.intp, mean, packed)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        data, rows, first, n_features, mean, packed = _pointers(
+            context, builder, signature, arguments
+        )
+
+        def row_start(i: ir.Value) -> ir.Value:
+            row = builder.load(emit.at(rows, first, i))
+            return emit.at(data, builder.mul(row, n_features))
+
+        _emit_pack_blocks(emit, row_start, n_features, mean, packed)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
+# Tile with lanes over features: rows of X read in place, for few centers and many features
+
+FEATURE_ROWS = 4 if VECTOR_BYTES == 64 or _is_arm64() else 2
+
+
+def _emit_feature_sums(
+    emit: _Emitter,
+    source: ir.Value,
+    panel: ir.Value,
+    width: int,
+    n_features: ir.Value,
+    mean: ir.Value,
+) -> list[list[ir.Value]]:
+    """Scalars ``sum_t (x_t - mean_t) * (-c_t)``, ``[row][center]``, for one group of centers."""
+    builder = emit.builder
+    size = emit.lanes
+
+    def step(
+        feature: ir.Value, load: Callable[[ir.Value], ir.Value], flat: list[ir.Value]
+    ) -> list[ir.Value]:
+        shift = emit.load(emit.at(mean, feature))
+        chunk = emit.at(panel, builder.mul(feature, emit.int(width)))
+        vectors = []
+        for r in range(FEATURE_ROWS):
+            row = emit.at(source, builder.mul(emit.int(r), n_features), feature)
+            # The hardware's prefetcher loses the short streams of single rows.
+            ahead = emit.int(2 * FEATURE_ROWS)
+            emit.prefetch(emit.at(row, builder.mul(ahead, n_features)))
+            vectors.append(builder.fsub(load(row), shift))
+        result = list(flat)
+        for j in range(width):
+            center = emit.load(emit.at(chunk, emit.int(j * size)))
+            for r in range(FEATURE_ROWS):
+                k = j * FEATURE_ROWS + r
+                result[k] = emit.multiply_add(vectors[r], center, result[k])
+        return result
+
+    def full(index: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
+        feature = builder.mul(index, emit.int(size))
+        return step(feature, lambda p: emit.load(p, aligned=False), flat)
+
+    zeros = ir.Constant(emit.vector, [0.0] * size)
+    n_full = builder.sdiv(n_features, emit.int(size))
+    flat = emit.loop(n_full, [zeros] * (width * FEATURE_ROWS), full)
+    done = builder.mul(n_full, emit.int(size))
+    rest = builder.sub(n_features, done)
+    ragged = builder.select(
+        builder.icmp_signed(">", rest, emit.int(0)), emit.int(1), emit.int(0)
+    )
+    flat = emit.loop(
+        ragged, flat, lambda _, flat: step(done, lambda p: emit.masked_load(p, rest), flat)
+    )
+    total = []
+    for r in range(FEATURE_ROWS):
+        of_row = []
+        for j in range(width):
+            kind = ir.FunctionType(emit.element, [emit.element, emit.vector])
+            name = f"llvm.vector.reduce.fadd.{emit.suffix}"
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            start = ir.Constant(emit.element, -0.0)
+            # reassoc: a tree over the lanes instead of a chain.
+            of_row.append(
+                builder.call(function, [start, flat[j * FEATURE_ROWS + r]], fastmath=("reassoc",))
+            )
+        total.append(of_row)
+    return total
+
+
+def _nearest_of_few(
+    typing_context: Any,
+    X: Any,
+    first_row: Any,
+    n_features: Any,
+    mean: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    best: Any,
+    index: Any,
+    slot: Any,
+) -> Any:
+    """Nearest center of :data:`FEATURE_ROWS` rows of `X` from `first_row` on, read in place.
+
+    `centers` is packed by features, ``[group][chunk of lanes][center][lane]``; ``best[slot…]`` and
+    ``index[slot…]`` are written as by :func:`nearest_in_tile`.
+    """
+    if not _is_float_array(X, mean, centers, bias, best):
+        return None
+    n = types.intp
+    signature = types.void(X, n, n, mean, centers, bias, n, n, best, index, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        data, first, n_features, mean, centers, bias, n_wide, n_narrow, best, index, slot = (
+            _pointers(context, builder, signature, arguments)
+        )
+        source = emit.at(data, builder.mul(first, n_features))
+        size = emit.int(emit.lanes)
+        chunks = builder.sdiv(builder.add(n_features, emit.int(emit.lanes - 1)), size)
+        padded = builder.mul(chunks, size)
+        state = [ir.Constant(emit.element, float("inf"))] * FEATURE_ROWS
+        state += [emit.int(0)] * FEATURE_ROWS
+        base, first_center = emit.int(0), emit.int(0)
+        for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
+            stride = builder.mul(emit.int(width), padded)
+
+            def over_groups(
+                group: ir.Value,
+                state: list[ir.Value],
+                width: int = width,
+                stride: ir.Value = stride,
+                base: ir.Value = base,
+                first_center: ir.Value = first_center,
+            ) -> list[ir.Value]:
+                panel = emit.at(centers, base, builder.mul(group, stride))
+                sums = _emit_feature_sums(emit, source, panel, width, n_features, mean)
+                center = builder.add(first_center, builder.mul(group, emit.int(width)))
+                smallest, where = state[:FEATURE_ROWS], state[FEATURE_ROWS:]
+                for j in range(width):
+                    number = builder.add(center, emit.int(j))
+                    start = builder.load(emit.at(bias, number))
+                    for r in range(FEATURE_ROWS):
+                        score = builder.fadd(sums[r][j], start)
+                        less = builder.fcmp_ordered("<", score, smallest[r])
+                        smallest[r] = builder.select(less, score, smallest[r])
+                        where[r] = builder.select(less, number, where[r])
+                return [*smallest, *where]
+
+            state = emit.loop(count, state, over_groups)
+            base = builder.add(base, builder.mul(count, stride))
+            first_center = builder.add(first_center, builder.mul(count, emit.int(width)))
+        for r in range(FEATURE_ROWS):
+            here = builder.add(slot, emit.int(r))
+            builder.store(state[r], emit.at(best, here))
+            number = state[FEATURE_ROWS + r]
+            if emit.size == 4:
+                number = builder.trunc(number, emit.integer)
+            place = builder.bitcast(emit.at(index, here), emit.integer.as_pointer())
+            builder.store(number, place)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
+# The roof
+
+
+def _spin_multiply_adds(typing_context: Any, values: Any, count: Any) -> Any:
+    """`count` rounds of :data:`ROOF_CHAINS` independent multiply-adds: the arithmetic roof.
+
+    `values` (chains · lanes,) is read and written; a round is ``2 · chains · lanes`` operations.
+    """
+    if not _is_float_array(values):
+        return None
+    signature = types.void(values, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        values, count = _pointers(context, builder, signature, arguments)
+        places = [emit.at(values, emit.int(i * emit.lanes)) for i in range(ROOF_CHAINS)]
+        factor = emit.load(places[0], aligned=False)
+        sums = [emit.load(place, aligned=False) for place in places]
+        sums = emit.loop(
+            count, sums, lambda _, sums: [emit.multiply_add(s, factor, factor) for s in sums]
+        )
+        for total, place in zip(sums, places, strict=True):
+            typed = builder.bitcast(place, emit.vector.as_pointer())
+            builder.store(total, typed, align=emit.size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+ROOF_CHAINS = 24 if VECTOR_BYTES == 64 or _is_arm64() else 12
+
+# --------------------------------------------------------------------------------------------
+# Labels, bits and atomics
+
+
+def _changed_labels(
+    typing_context: Any, index: Any, labels: Any, first: Any, winners: Any
+) -> Any:
+    """64-bit mask of the rows whose winner differs from ``labels[first:]``; nothing is stored there.
+
+    `index` (64,) holds bits as left by :func:`nearest_in_tile`; `labels` and `winners` (64,) are
+    int32, and `winners` receives the indices as such.
+    """
+    int32 = types.int32
+    if getattr(labels, "dtype", None) != int32 or getattr(winners, "dtype", None) != int32:
+        return None
+    signature = types.uint64(index, labels, types.intp, winners)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        index, labels, first, winners = _pointers(context, builder, signature, arguments)
+        bits = 64 if signature.args[0].dtype == types.float64 else 32
+        narrow = ir.VectorType(ir.IntType(32), TILE_ROWS)
+        wide = ir.VectorType(ir.IntType(bits), TILE_ROWS)
+        new = builder.load(builder.bitcast(index, wide.as_pointer()), align=VECTOR_BYTES)
+        if bits == 64:
+            new = builder.trunc(new, narrow)
+        builder.store(new, builder.bitcast(winners, narrow.as_pointer()), align=4)
+        target = builder.bitcast(builder.gep(labels, [first]), narrow.as_pointer())
+        differ = builder.icmp_unsigned("!=", new, builder.load(target, align=4))
+        return builder.bitcast(differ, ir.IntType(64))
+
+    return signature, codegen
+
+
+def _lowest_bit(typing_context: Any, mask: Any) -> Any:
+    """Position of the lowest bit that is set in a mask that is not zero."""
+    signature = types.intp(types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return signature, codegen
+
+
+def _peek(typing_context: Any, counters: Any, slot: Any) -> Any:
+    """Read ``counters[slot]`` (int64) afresh from memory, with what was written before it."""
+    if getattr(counters, "dtype", None) != types.int64:
+        return None
+    signature = types.int64(counters, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        counters, slot = _pointers(context, builder, signature, arguments)
+        return builder.load_atomic(builder.gep(counters, [slot]), "acquire", align=8)
+
+    return signature, codegen
+
+
+def _fetch_add(typing_context: Any, counters: Any, slot: Any, amount: Any) -> Any:
+    """Add `amount` to ``counters[slot]`` (int64) atomically and return what was there before."""
+    if getattr(counters, "dtype", None) != types.int64:
+        return None
+    signature = types.int64(counters, types.intp, types.int64)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        counters, slot, amount = _pointers(context, builder, signature, arguments)
+        place = builder.gep(counters, [slot])
+        return builder.atomic_rmw("add", place, amount, ordering="seq_cst")
+
+    return signature, codegen
+
+
+if config.DISABLE_JIT:
+    from .plain import (
+        changed_labels,
+        distances_in_tile,
+        fetch_add,
+        lowest_bit,
+        nearest_in_tile,
+        nearest_of_few,
+        nearest_two_in_tile,
+        pack_listed_rows,
+        pack_rows,
+        peek,
+        spin_multiply_adds,
+    )
+else:
+    nearest_in_tile = intrinsic(_nearest_in_tile)
+    nearest_two_in_tile = intrinsic(_nearest_two_in_tile)
+    distances_in_tile = intrinsic(_distances_in_tile)
+    nearest_of_few = intrinsic(_nearest_of_few)
+    pack_rows = intrinsic(_pack_rows)
+    pack_listed_rows = intrinsic(_pack_listed_rows)
+    changed_labels = intrinsic(_changed_labels)
+    lowest_bit = intrinsic(_lowest_bit)
+    fetch_add = intrinsic(_fetch_add)
+    peek = intrinsic(_peek)
+    spin_multiply_adds = intrinsic(_spin_multiply_adds)

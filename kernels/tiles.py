@@ -1,0 +1,200 @@
+"""What the tiles of :mod:`.simd` need around them: layouts, alignment, and which tile to use.
+
+Two tiles find the nearest centers of rows of X:
+
+by rows
+    64 rows are transposed and centred into a block that stays in the first-level cache; vector
+    lanes are rows.  Best wherever the transposition is paid back by enough centers, and for few
+    features, where there is nothing else to put into lanes.
+by features
+    Vector lanes are features; rows of X are read in place, once.  Best for few centers and many
+    features, where a transposition would cost as much as the distances.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compiling import exact, helper, kernel, vector_sum
+from .simd import (
+    FEATURE_ROWS,
+    NARROW,
+    TILE_ROWS,
+    WIDE,
+    center_groups,
+    lanes,
+    nearest_in_tile,
+    nearest_of_few,
+    pack_rows,
+    round_up,
+)
+
+Array = np.ndarray[Any, Any]
+ALIGNMENT = 64
+
+
+def aligned_empty(shape: tuple[int, ...] | int, dtype: Any) -> Array:
+    """``np.empty`` whose data begin at a cache line, as the tiles' loads and stores demand."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def padded_vector(values: Array, dtype: Any) -> Array:
+    """Copy of a vector of features, aligned and padded with zeros to whole vector registers."""
+    result = aligned_empty(round_up(len(values), lanes(dtype)), dtype)
+    result[: len(values)] = values
+    result[len(values) :] = 0
+    return result
+
+
+class Panels(NamedTuple):
+    """Centers packed for one of the two tiles; see :mod:`.simd` for the layouts."""
+
+    by_features: bool
+    n_wide: int
+    n_narrow: int
+    packed: Array
+    bias: Array
+
+
+def prefers_features(n_features: int, n_clusters: int) -> bool:
+    """Whether the tile by features is the faster one, as measured; it depends on the shape alone."""
+    return n_features >= 96 and n_clusters <= 24
+
+
+def make_panels(n_clusters: int, n_features: int, dtype: Any) -> Panels:
+    """Room for the packed centers; :func:`fill_panels` fills it."""
+    by_features = prefers_features(n_features, n_clusters)
+    n_wide, n_narrow = center_groups(n_clusters)
+    padded = WIDE * n_wide + NARROW * n_narrow
+    depth = round_up(n_features, lanes(dtype)) if by_features else n_features
+    return Panels(
+        by_features,
+        n_wide,
+        n_narrow,
+        aligned_empty(padded * depth, dtype),
+        aligned_empty(padded, dtype),
+    )
+
+
+@helper
+def _place(by_features, n_wide, depth, size, center, feature):  # type: ignore[no-untyped-def]
+    """Index of one coordinate of a center in its panel."""
+    wide = WIDE * n_wide
+    if center < wide:
+        group, j, width, base = center // WIDE, center % WIDE, WIDE, 0
+    else:
+        group, j = (center - wide) // NARROW, (center - wide) % NARROW
+        width, base = NARROW, wide * depth
+    base += group * width * depth
+    if by_features:
+        return base + (feature // size) * size * width + j * size + feature % size
+    return base + feature * width + j
+
+
+@helper
+def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):  # type: ignore[no-untyped-def]
+    """Fill panels from `centers` (k, d), centred as the rows are; `size` is the number of lanes."""
+    n_clusters, n_features = centers.shape
+    padded = WIDE * n_wide + NARROW * n_narrow
+    depth = -(-n_features // size) * size if by_features else n_features
+    for center in range(padded):
+        squares = 0.0
+        for feature in range(depth):
+            value = 0.0
+            if center < n_clusters and feature < n_features:
+                value = np.float64(centers[center, feature])
+            squares += value * value
+            packed[_place(by_features, n_wide, depth, size, center, feature)] = -value
+        bias[center] = 0.5 * squares if center < n_clusters else np.inf
+
+
+@kernel
+def _fill(centers, by_features, n_wide, n_narrow, size, packed, bias):  # type: ignore[no-untyped-def]
+    pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
+
+
+def fill_panels(centers: Array, panels: Panels) -> None:
+    """Pack `centers` (k, d) into `panels`."""
+    by_features, n_wide, n_narrow, packed, bias = panels
+    size = lanes(centers.dtype)
+    _fill(np.ascontiguousarray(centers), by_features, n_wide, n_narrow, size, packed, bias)
+
+
+@helper
+def scratch(prototype, size):  # type: ignore[no-untyped-def]
+    """Aligned vector of `size` elements of the type of `prototype`, for use inside a kernel."""
+    raw = np.empty(size + ALIGNMENT // prototype.itemsize, prototype.dtype)
+    start = (-raw.ctypes.data % ALIGNMENT) // prototype.itemsize
+    return raw[start : start + size]
+
+
+@helper
+def _nearest(X, first, mean, panels, packed, best, index):  # type: ignore[no-untyped-def]
+    by_features, n_wide, n_narrow, centers, bias = panels
+    n_features = X.shape[1]
+    if by_features:
+        for row in range(0, TILE_ROWS, FEATURE_ROWS):
+            nearest_of_few(
+                X, first + row, n_features, mean, centers, bias, n_wide, n_narrow, best, index, row
+            )
+    else:
+        pack_rows(X, first, n_features, mean, packed)
+        nearest_in_tile(packed, centers, bias, n_wide, n_narrow, n_features, best, index)
+
+
+@helper
+def nearest_centers(rows, first, mean, panels, packed, best, index):  # type: ignore[no-untyped-def]
+    """Nearest centers of the 64 rows from `first` on (the last tile is padded); see :mod:`.simd`."""
+    if first + TILE_ROWS <= rows.X.shape[0]:
+        _nearest(rows.X, first, mean, panels, packed, best, index)
+    else:
+        _nearest(rows.tail, 0, mean, panels, packed, best, index)
+
+
+@exact
+def _centred_difference(x, shift, center):  # type: ignore[no-untyped-def]
+    return (np.float64(x) - np.float64(shift)) - np.float64(center)
+
+
+@vector_sum
+def squared_distance(x, shift, center):  # type: ignore[no-untyped-def]
+    """``sum(((x - shift) - center)²)`` in float64, each difference rounded as written."""
+    total = 0.0
+    for t in range(len(x)):
+        difference = _centred_difference(x[t], shift[t], center[t])
+        total += difference * difference
+    return total
+
+
+class Rows(NamedTuple):
+    """Rows of X as kernels see them: the array itself, and its ragged end padded to a tile."""
+
+    X: Array
+    tail: Array
+    weights: Array
+
+
+def make_rows(X: Array, weights: Array | None = None) -> Rows:
+    """Prepare C-contiguous `X` (n, d) for kernels, without copying more than 63 rows.
+
+    `weights` is (n,) or None; an empty array stands for weights of one.
+    """
+    n_samples, n_features = X.shape
+    whole = n_samples - n_samples % TILE_ROWS
+    tail = np.zeros((TILE_ROWS if whole < n_samples else 0, n_features), X.dtype)
+    tail[: n_samples - whole] = X[whole:]
+    weights = np.empty(0, X.dtype) if weights is None else weights
+    return Rows(_read_only(X), _read_only(tail), _read_only(weights))
+
+
+def _read_only(array: Array) -> Array:
+    """View that cannot be written to: one type for all, so one compiled kernel for all."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view

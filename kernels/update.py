@@ -1,0 +1,317 @@
+"""The centroid update: sums of the rows of each cluster, moved along with the rows that move.
+
+Sums are float64 and hold centred rows.  An assignment pass reports only the rows whose label has
+changed; each is subtracted from its old cluster and added to its new one.  How that happens
+depends on the size of a pile (one sum per cluster), never on the number of threads:
+
+small piles
+    Every slice of rows has a pile of its own that stays in the cache beside the tile; piles are
+    merged in the order of the slices.
+large piles
+    Slices record their changed rows; then every thread owns a range of clusters and moves the
+    rows that concern it.  A cluster's sum is thus made in row order whoever makes it.
+
+At the end of a fit :meth:`Update.refresh` sums every cluster afresh, in row order, so that centers
+are the means of their rows and not of their history.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compiling import exact, helper, kernel
+from .parallel import Team, enter, leave, next_task
+from .simd import TILE_ROWS, lowest_bit, round_up
+from .tiles import Array, Rows
+
+LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache beside X
+LABELS_ONLY, PILES, RECORD = 0, 1, 2
+
+# Rows are cut into at most MAX_SLICES slices of about SLICE_WORK multiply-adds or more: some
+# 10 µs of work, and enough slices to keep many threads busy.
+MAX_SLICES = 64
+SLICE_WORK = 500_000
+
+
+def slice_rows(n_samples: int, n_features: int, n_clusters: int) -> int:
+    """Rows per slice, a multiple of the tile: decided by the shape of the problem alone."""
+    least = SLICE_WORK // (n_features * (n_clusters + 4))
+    return round_up(max(1, least, -(-n_samples // MAX_SLICES)), TILE_ROWS)
+
+
+class Piles(NamedTuple):
+    """Per slice and cluster: sum of rows, of weights, number of rows that weigh, touched or not."""
+
+    sums: Array
+    weights: Array
+    counts: Array
+    touched: Array
+
+
+class Changes(NamedTuple):
+    """Per slice: number of changed rows, and (large piles) which they are and what they were."""
+
+    n: Array
+    rows: Array
+    labels: Array
+
+
+class Totals(NamedTuple):
+    """Per cluster, over all rows: sum of rows, of weights, number of rows that weigh."""
+
+    sums: Array
+    weights: Array
+    counts: Array
+
+
+@exact
+def add_row(x, mean, weight, sums):  # type: ignore[no-untyped-def]
+    """Add ``weight * (x - mean)`` to `sums` (d,)."""
+    for t in range(len(x)):
+        sums[t] += weight * (np.float64(x[t]) - np.float64(mean[t]))
+
+
+@exact
+def _pile_row(x, mean, sign, weight, cluster, piles, task):  # type: ignore[no-untyped-def]
+    if not piles.touched[task, cluster]:
+        piles.touched[task, cluster] = True
+        piles.weights[task, cluster] = 0.0
+        piles.counts[task, cluster] = 0
+        for t in range(len(x)):
+            piles.sums[task, cluster, t] = 0.0
+    add_row(x, mean, sign * weight, piles.sums[task, cluster])
+    piles.weights[task, cluster] += sign * weight
+    if weight != 0.0:
+        piles.counts[task, cluster] += sign
+
+
+@helper
+def move_rows(mask, first, n_changed, start, task, mode, rows, mean, winners, labels, piles, changes):  # type: ignore[no-untyped-def]
+    """Store the labels of the rows of a tile that `mask` names, and account for the change.
+
+    Returns the number of changed rows of the slice so far.
+    """
+    while mask != 0:
+        bit = lowest_bit(mask)
+        mask &= mask - np.uint64(1)
+        row = first + bit
+        old, new = labels[row], winners[bit]
+        labels[row] = new
+        if mode == PILES:
+            weight = np.float64(rows.weights[row]) if len(rows.weights) else 1.0
+            _pile_row(rows.X[row], mean, 1, weight, new, piles, task)
+            if old >= 0:
+                _pile_row(rows.X[row], mean, -1, weight, old, piles, task)
+        elif mode == RECORD:
+            changes.rows[start + n_changed] = row
+            changes.labels[start + n_changed] = old
+        n_changed += 1
+    return n_changed
+
+
+@helper
+def merge_piles(piles, totals):  # type: ignore[no-untyped-def]
+    """Add the piles to the totals in the order of the slices, and empty them."""
+    n_slices, n_clusters = piles.touched.shape
+    for task in range(n_slices):
+        for cluster in range(n_clusters):
+            if piles.touched[task, cluster]:
+                piles.touched[task, cluster] = False
+                totals.weights[cluster] += piles.weights[task, cluster]
+                totals.counts[cluster] += piles.counts[task, cluster]
+                for t in range(totals.sums.shape[1]):
+                    totals.sums[cluster, t] += piles.sums[task, cluster, t]
+
+
+@kernel
+def _sum_by_owners(counter, gate, n_tasks, everything, slice_size, rows, mean, labels, changes, totals):  # type: ignore[no-untyped-def]
+    """Each task brings the sums of its own range of clusters up to date, in row order.
+
+    From the recorded changes, or, with `everything`, afresh from all rows.
+    """
+    enter(counter, gate)
+    n_samples = rows.X.shape[0]
+    n_clusters = len(totals.counts)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        low, high = task * n_clusters // n_tasks, (task + 1) * n_clusters // n_tasks
+        if everything:
+            for cluster in range(low, high):
+                totals.weights[cluster] = 0.0
+                totals.counts[cluster] = 0
+                for t in range(totals.sums.shape[1]):
+                    totals.sums[cluster, t] = 0.0
+        for s in range(len(changes.n)):
+            first = s * slice_size
+            count = min(slice_size, n_samples - first) if everything else changes.n[s]
+            for place in range(first, first + count):
+                row = place if everything else np.int64(changes.rows[place])
+                old, new = np.int32(-1) if everything else changes.labels[place], labels[row]
+                if not (low <= new < high or low <= old < high):
+                    continue
+                weight = np.float64(rows.weights[row]) if len(rows.weights) else 1.0
+                counted = 1 if weight != 0.0 else 0
+                if low <= new < high:
+                    add_row(rows.X[row], mean, weight, totals.sums[new])
+                    totals.weights[new] += weight
+                    totals.counts[new] += counted
+                if low <= old < high:
+                    add_row(rows.X[row], mean, -weight, totals.sums[old])
+                    totals.weights[old] -= weight
+                    totals.counts[old] -= counted
+    leave(counter)
+
+
+@helper
+def average(totals, centers, new_centers):  # type: ignore[no-untyped-def]
+    """Centers as weighted means; an empty cluster gets the heaviest one's, as in scikit-learn.
+
+    Returns the squared movement of all centers together and the number of empty clusters.
+    """
+    sums, weights, counts = totals
+    n_clusters, n_features = new_centers.shape
+    heaviest = 0
+    for cluster in range(n_clusters):
+        if counts[cluster] == 0:
+            # What rounding has left behind of rows that are gone.
+            weights[cluster] = 0.0
+            for t in range(n_features):
+                sums[cluster, t] = 0.0
+        elif weights[cluster] > weights[heaviest]:
+            heaviest = cluster
+    shift = 0.0
+    n_empty = 0
+    for cluster in range(n_clusters):
+        source = cluster
+        if weights[cluster] <= 0.0:
+            source = heaviest
+            n_empty += 1
+        scale = 1.0 / weights[source] if weights[source] > 0.0 else 0.0
+        for t in range(n_features):
+            new_centers[cluster, t] = sums[source, t] * scale
+            change = np.float64(new_centers[cluster, t]) - np.float64(centers[cluster, t])
+            shift += change * change
+    return shift, n_empty
+
+
+@kernel
+def _merge_and_average(piles, totals, centers, new_centers):  # type: ignore[no-untyped-def]
+    merge_piles(piles, totals)
+    return average(totals, centers, new_centers)
+
+
+class Update:
+    """Sums, weights and row counts of all clusters over one fit.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    mean : ndarray of shape (padded n_features,)
+        What every row is centred by.
+    n_clusters : int
+        Number of clusters.
+    team : Team
+        Threads to run on.
+    """
+
+    def __init__(self, rows: Rows, mean: Array, n_clusters: int, team: Team) -> None:
+        n_samples, n_features = rows.X.shape
+        self.rows, self.mean, self.team = rows, mean, team
+        self.slice_rows = slice_rows(n_samples, n_features, n_clusters)
+        self.n_slices = -(-n_samples // self.slice_rows)
+        pile_bytes = n_clusters * n_features * 8
+        self.mode = RECORD if pile_bytes > LARGE_PILE else PILES
+        n_piles = self.n_slices if self.mode == PILES else 0
+        n_recorded = self.n_slices * self.slice_rows if self.mode == RECORD else 0
+        self.piles = Piles(
+            np.empty((n_piles, n_clusters, n_features)),
+            np.empty((n_piles, n_clusters)),
+            np.empty((n_piles, n_clusters), np.int64),
+            np.zeros((n_piles, n_clusters), np.bool_),
+        )
+        self.changes = Changes(
+            np.zeros(self.n_slices, np.int64),
+            np.empty(n_recorded, np.int64 if n_samples > 2**31 - 1 else np.int32),
+            np.empty(n_recorded, np.int32),
+        )
+        self.totals = Totals(
+            np.zeros((n_clusters, n_features)),
+            np.zeros(n_clusters),
+            np.zeros(n_clusters, np.int64),
+        )
+
+    def reset(self) -> None:
+        """Forget all rows: the labels start at -1 again."""
+        for total in self.totals:
+            total[:] = 0
+        self.piles.touched[:] = False
+
+    def new_centers(self, labels: Array, centers: Array, out: Array) -> tuple[float, int]:
+        """Bring the sums up to date with what an assignment pass has changed, and average them.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_samples,), int32
+            Labels after the pass.
+        centers : ndarray of shape (n_clusters, n_features)
+            Centers before.
+        out : ndarray of shape (n_clusters, n_features)
+            Receives the new centers.
+
+        Returns
+        -------
+        shift : float
+            Sum of squared distances that the centers have moved.
+        n_empty : int
+            Number of clusters of no weight.
+        """
+        if self.mode == RECORD:
+            work = float(self.changes.n.sum()) * 2 * centers.shape[1]
+            self._sum_by_owners(work, labels, everything=False)
+        return _merge_and_average(self.piles, self.totals, centers, out)
+
+    def refresh(self, labels: Array, out: Array) -> None:
+        """Sum all clusters afresh, in row order, and write their means to `out`."""
+        self._sum_by_owners(float(self.rows.X.size), labels, everything=True)
+        _merge_and_average(self.piles, self.totals, out, out)
+
+    def _sum_by_owners(self, work: float, labels: Array, *, everything: bool) -> None:
+        self.team.run(
+            _sum_by_owners,
+            work,
+            self.team.n_threads,
+            everything,
+            self.slice_rows,
+            self.rows,
+            self.mean,
+            labels,
+            self.changes,
+            self.totals,
+        )
+
+    def relocated(self, labels: Array, distances: Array, centers: Array, out: Array) -> float:
+        """New centers with empty clusters moved to the rows farthest from their centers.
+
+        As in scikit-learn: the farthest row leaves its cluster's sum, its label stays; rows at
+        distance zero everywhere leave nothing to relocate to.  `distances` (n_samples,) is to the
+        centers before the update.
+        """
+        totals = Totals(*(total.copy() for total in self.totals))
+        empty = np.flatnonzero(totals.weights <= 0)
+        if distances.max() > 0:
+            far = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
+            mean = self.mean[: self.rows.X.shape[1]].astype(np.float64)
+            for cluster, row in zip(empty, far, strict=True):
+                weight = float(self.rows.weights[row]) if len(self.rows.weights) else 1.0
+                moved = (self.rows.X[row] - mean) * weight
+                totals.sums[labels[row]] -= moved
+                totals.weights[labels[row]] -= weight
+                totals.sums[cluster], totals.weights[cluster] = moved, weight
+                totals.counts[cluster] = 1
+        shift, _ = _merge_and_average(self.piles, totals, centers, out)
+        return float(shift)
