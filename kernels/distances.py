@@ -32,7 +32,7 @@ def _own_distances(counter, gate, n_tasks, slice_size, rows, shift, centers, lab
                 square *= rows.weights[row]
             total += square
         inertias[task] = total
-    leave(counter)
+    leave(counter, gate)
 
 
 def own_distances(

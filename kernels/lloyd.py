@@ -78,7 +78,7 @@ def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, pan
             panels.bias,
         )  # fmt: skip
         counter[NEXT] = 0
-    leave(counter)
+    leave(counter, gate)
     return step, all_changed, shift, n_empty
 
 

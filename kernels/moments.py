@@ -56,7 +56,7 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares): 
         for i in range(n_features):
             sums[task, i] = total[i]
             squares[task, i] = square[i]
-    leave(counter)
+    leave(counter, gate)
 
 
 @kernel

@@ -14,8 +14,8 @@ their tasks from one atomic counter.  What follows from that:
   Kernels merge their results in task order, so that results do not depend on the thread count.
 
 A kernel that can be run here has the signature ``kernel(counter, gate, n_tasks, *arguments)``,
-calls :func:`enter` first, takes tasks by :func:`next_task` until they are used up, and calls
-:func:`leave` last.
+calls ``enter(counter, gate)`` first, takes tasks by ``next_task(counter)`` until they are used up,
+and calls ``leave(counter, gate)`` last.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ from .simd import fetch_add, peek
 
 NEXT, INSIDE, OPEN = 0, 1, 0  # slots of counter, counter and gate
 DRAINED = 1 << 60
+# Both see the same gate; a helper's view of it is longer, which is how a kernel can tell.
+CALLERS_GATE, HELPERS_GATE = 8, 9
 # A helper that has just finished looks out for the next job without sleeping: waking a thread
-# takes 50 µs, as long as a whole iteration on 20,000 rows.  About 100 µs on a 4 GHz core.
-SPIN_ROUNDS = 3_000
+# takes 50 µs, as long as a whole iteration on 20,000 rows.  About 200 µs at a round a nanosecond.
+SPIN_ROUNDS = 200_000
 # Work (multiply-adds) below which a second thread costs more than it brings.
 SMALL_WORK = 500_000
 
@@ -62,20 +64,18 @@ def next_task(counter: Any) -> int:
 
 
 @helper
-def leave(counter: Any) -> None:
-    """Say that this thread will write nothing more."""
+def leave(counter: Any, gate: Any) -> None:
+    """Say that this thread will write nothing more; a helper then waits a while for the next job.
+
+    It waits here, still without the GIL: going back to Python now would make the caller, which
+    comes back at the same moment, sleep for the GIL.
+    """
     fetch_add(counter, INSIDE, -1)
-
-
-@kernel
-def _look_out(gate: Any, seen: int, rounds: int) -> int:
-    """Watch the gate for a while; its value at the end."""
-    now = peek(gate, OPEN)
-    while now == seen and rounds > 0:
-        for _ in range(16):
-            now = peek(gate, OPEN)
-        rounds -= 1
-    return now
+    if len(gate) == HELPERS_GATE:
+        seen = peek(gate, OPEN)
+        rounds = SPIN_ROUNDS
+        while peek(gate, OPEN) == seen and rounds > 0:
+            rounds -= 1
 
 
 @kernel
@@ -106,17 +106,10 @@ class _Helper(threading.Thread):
 
     def _serve(self, team: Team) -> None:
         while team is self.team:
-            seen = peek_gate(team.gate)
             job = team.job
-            if job is not None and job.takes(self):
-                job.run()
-            elif _look_out(team.gate, seen, SPIN_ROUNDS) == seen:
+            if job is None or not job.takes(self):
                 return
-
-
-def peek_gate(gate: np.ndarray[Any, Any]) -> int:
-    """Value of the gate, from Python."""
-    return int(gate[OPEN])
+            job.run(team.helpers_gate)
 
 
 class _Job:
@@ -136,9 +129,10 @@ class _Job:
         self.takers.add(taker)
         return True
 
-    def run(self) -> None:
+    def run(self, gate: np.ndarray[Any, Any]) -> None:
+        """What a helper does: call the kernel, and keep its error for the caller."""
         try:
-            self.function(self.counter, *self.arguments)
+            self.function(self.counter, gate, *self.arguments)
         except BaseException as error:  # carried to the caller
             self.error = error
             self.counter[NEXT] = DRAINED
@@ -149,7 +143,8 @@ class Team:
 
     def __init__(self, helpers: list[_Helper]) -> None:
         self.helpers = helpers
-        self.gate = np.zeros(8, np.int64)
+        self.helpers_gate = np.zeros(HELPERS_GATE, np.int64)
+        self.gate = self.helpers_gate[:CALLERS_GATE]
         self.job: _Job | None = None
         for member in helpers:
             member.team = self
@@ -176,14 +171,14 @@ class Team:
         if not self.helpers or work < SMALL_WORK or n_tasks < 2:
             function(np.zeros(8, np.int64), self.gate, n_tasks, *arguments)
             return
-        job = _Job(function, (self.gate, n_tasks, *arguments))
+        job = _Job(function, (n_tasks, *arguments))
         self.job = job
         try:
             for member in self.helpers[: n_tasks - 1]:
                 if member.asleep:
                     member.asleep = False
                     member.wake.release()
-            function(job.counter, *job.arguments)
+            function(job.counter, self.gate, *job.arguments)
             while not _all_left(job.counter, 1_000_000) and job.error is None:
                 time.sleep(0)
         except BaseException:

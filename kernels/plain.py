@@ -125,6 +125,14 @@ def pack_listed_rows(
     packed[n_features:] = 0
 
 
+def add_row(
+    X: Array, row: int, n_features: int, mean: Array, weight: float, sums: Array, place: int
+) -> None:
+    """Add one weighted, centred row to a float64 sum."""
+    total = sums.reshape(-1)[place : place + n_features]
+    total += weight * (X[row].astype(np.float64) - mean[:n_features])
+
+
 def changed_labels(index: Array, labels: Array, first: int, winners: Array) -> np.uint64:
     """Write the winners as int32; the mask of those that differ from the labels."""
     winners[:] = index.view(_integers(index))

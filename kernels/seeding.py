@@ -38,6 +38,7 @@ from .tiles import Array, Rows, aligned_empty, pack_centers, padded_vector, scra
 
 BLOCK_ROWS = 1024  # rows per sum; a multiple of the tile
 MAX_TASKS = 256
+MOSTLY = 0.6
 FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
 
 
@@ -66,7 +67,7 @@ class Rounds(NamedTuple):
 @vector_sum
 def _squared_gap(a, b):  # type: ignore[no-untyped-def]
     """Squared distance of two vectors, in their own precision."""
-    total = a[0] * 0
+    total = a[0] - a[0]  # zero, of their type
     for t in range(len(a)):
         difference = a[t] - b[t]
         total += difference * difference
@@ -96,14 +97,14 @@ def _settled(start, stop, rows, reach, closest, nearest):  # type: ignore[no-unt
 
 
 @helper
-def _pack_list(rows, listed, first, zero, packed):  # type: ignore[no-untyped-def]
+def _pack_list(rows, tile, zero, packed):  # type: ignore[no-untyped-def]
     """Pack 64 listed rows of X."""
     n_features = rows.X.shape[1]
     if n_features > FEW_FEATURES:
-        pack_listed_rows(rows.X, listed, first, n_features, zero, packed)
+        pack_listed_rows(rows.X, tile, 0, n_features, zero, packed)
     else:
         for i in range(TILE_ROWS):
-            row = listed[first + i]
+            row = tile[i]
             for t in range(n_features):
                 packed[t * TILE_ROWS + i] = rows.X[row, t]
 
@@ -139,8 +140,10 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
     packed = scratch(zero, len(zero) * TILE_ROWS)
     columns = WIDE * candidates.n_wide + NARROW * candidates.n_narrow
     distances = scratch(zero, columns * TILE_ROWS)
-    listed = np.empty(BLOCK_ROWS + TILE_ROWS, np.int64)
-    own, weight = np.empty(TILE_ROWS, zero.dtype), np.empty(TILE_ROWS, zero.dtype)
+    listed = np.empty(BLOCK_ROWS + 1, np.int64)
+    own, weight = np.empty(TILE_ROWS, zero.dtype), np.ones(TILE_ROWS, zero.dtype)
+    # One vector more than a tile: rows that pack_listed_rows fetches early, here none.
+    tile = np.zeros(2 * TILE_ROWS, np.int64)
     near = np.empty(TILE_ROWS, np.int32)
     n_blocks = rounds.potentials.shape[0]
     while True:
@@ -150,41 +153,50 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
         for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
             start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n_samples)
             count = _list_rows(start, stop, candidates.reach, closest, nearest, listed)
-            everything = count == stop - start
+            # Reading all rows in order costs less than picking out most of them.
+            everything = count > MOSTLY * (stop - start)
             settled = 0.0
-            if not everything:
+            if everything:
+                count = stop - start
+            else:
                 settled = _settled(start, stop, rows, candidates.reach, closest, nearest)
             for j in range(n_candidates):
                 rounds.potentials[block, j] = settled
             for first in range(0, count, TILE_ROWS):
                 filled = min(TILE_ROWS, count - first)
-                for i in range(filled, TILE_ROWS):  # the last row stands in
-                    listed[first + i] = listed[count - 1]
-                if everything and filled == TILE_ROWS:
-                    pack_rows(rows.X, start + first, n_features, zero, packed)
+                if not everything or filled < TILE_ROWS:
+                    for i in range(TILE_ROWS):  # the last row stands in where there are no more
+                        place = min(first + i, count - 1)
+                        tile[i] = start + place if everything else listed[place]
+                    _pack_list(rows, tile, zero, packed)
+                    for i in range(TILE_ROWS):
+                        own[i], near[i] = closest[tile[i]], nearest[tile[i]]
                 else:
-                    _pack_list(rows, listed, first, zero, packed)
+                    base = start + first
+                    pack_rows(rows.X, base, n_features, zero, packed)
+                    for i in range(TILE_ROWS):
+                        own[i] = closest[base + i]
+                        near[i] = nearest[base + i]
+                        tile[i] = base + i
                 distances_in_tile(
                     packed, candidates.packed, candidates.n_wide, candidates.n_narrow, n_features,
                     distances,
                 )  # fmt: skip
-                for i in range(TILE_ROWS):
-                    row = listed[first + i]
-                    own[i], near[i], weight[i] = closest[row], nearest[row], 1.0
                 if len(rows.weights):
                     for i in range(TILE_ROWS):
-                        weight[i] = rows.weights[listed[first + i]]
+                        weight[i] = rows.weights[tile[i]]
                 for i in range(filled, TILE_ROWS):
                     weight[i] = 0.0
                 if _apply_winner(own, near, distances, np.int32(latest)):
                     for i in range(filled):
-                        row = listed[first + i]
-                        closest[row], nearest[row] = own[i], near[i]
+                        closest[tile[i]], nearest[tile[i]] = own[i], near[i]
                 for j in range(n_candidates):
                     rounds.potentials[block, j] += _weighted_minima(
                         own, distances, (j + 1) * TILE_ROWS, weight
                     )
-    leave(counter)
+                for i in range(filled, TILE_ROWS):
+                    weight[i] = 1.0
+    leave(counter, gate)
 
 
 @helper

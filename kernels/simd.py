@@ -9,8 +9,7 @@ LLVM makes scalars of them where a CPU has no vectors at all).
 Layouts
 -------
 packed rows
-    ``[feature][row]``, 64 rows (:data:`TILE_ROWS`) of one block side by side, centred; features
-    padded with zeros to a multiple of the lanes.
+    ``[feature][row]``, 64 rows (:data:`TILE_ROWS`) of one block side by side, centred.
 packed centers
     Negated, in groups of 6 and then of 4 centers, ``[group][feature][center]``; see
     :func:`center_groups`.  Negation makes ``|c|²/2 - x·c`` a chain of fused multiply-adds that
@@ -84,12 +83,15 @@ def center_groups(n_centers: int) -> tuple[int, int]:
 class _Emitter:
     """The few vector operations that the tiles are made of, for one element type."""
 
-    def __init__(self, builder: ir.IRBuilder, array_type: types.Array) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, array_type: types.Array, lanes: int | None = None
+    ) -> None:
         self.builder = builder
+        self.array_type = array_type
         double = array_type.dtype == types.float64
         self.element: ir.Type = ir.DoubleType() if double else ir.FloatType()
         self.size = 8 if double else 4
-        self.lanes = VECTOR_BYTES // self.size
+        self.lanes = lanes or VECTOR_BYTES // self.size
         self.vector = ir.VectorType(self.element, self.lanes)
         # Indices as wide as the elements share their masks.
         self.integer = ir.IntType(64 if double else 32)
@@ -118,11 +120,11 @@ class _Emitter:
     def load(self, pointer: ir.Value, *, aligned: bool = True, kind: ir.Type | None = None) -> Any:
         kind = kind or self.vector
         typed = self.builder.bitcast(pointer, kind.as_pointer())
-        return self.builder.load(typed, align=VECTOR_BYTES if aligned else self.size)
+        return self.builder.load(typed, align=self.lanes * self.size if aligned else self.size)
 
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         typed = self.builder.bitcast(pointer, value.type.as_pointer())
-        self.builder.store(value, typed, align=VECTOR_BYTES)
+        self.builder.store(value, typed, align=self.lanes * self.size)
 
     def broadcast(self, pointer: ir.Value) -> ir.Value:
         return self.splat(self.builder.load(pointer, align=self.size))
@@ -465,24 +467,32 @@ def _interleave_stage(emit: _Emitter, vectors: list[ir.Value], block: int) -> li
     return result
 
 
-def _emit_pack_blocks(
+def _emit_pack_squares(
     emit: _Emitter,
     row_start: Callable[[ir.Value], ir.Value],
     n_features: ir.Value,
     mean: ir.Value,
     packed: ir.Value,
 ) -> None:
-    """Transpose squares of lanes × lanes; the last square of a row is padded with zeros."""
+    """Transpose squares of lanes × lanes; the last one overlaps the one before where d is ragged.
+
+    At least as many features as lanes.
+    """
     builder = emit.builder
     size = emit.lanes
 
     def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
         first = builder.mul(group, emit.int(size))
         starts = [row_start(builder.add(first, emit.int(i))) for i in range(size)]
+        # The rows of the next group: the hardware's prefetcher does not follow so many streams.
+        later = [row_start(builder.add(first, emit.int(size + i))) for i in range(size)]
 
-        def square(feature: ir.Value, load: Callable[[ir.Value], ir.Value]) -> None:
-            shift = emit.load(emit.at(mean, feature))
-            vectors = [builder.fsub(load(emit.at(start, feature)), shift) for start in starts]
+        def square(feature: ir.Value) -> None:
+            shift = emit.load(emit.at(mean, feature), aligned=False)
+            vectors = []
+            for start in starts:
+                row = emit.load(emit.at(start, feature), aligned=False)
+                vectors.append(builder.fsub(row, shift))
             block = size // 2
             while block:
                 vectors = _interleave_stage(emit, vectors, block)
@@ -492,18 +502,48 @@ def _emit_pack_blocks(
                 emit.store(vector, emit.at(packed, column, first))
 
         def full(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-            square(builder.mul(index, emit.int(size)), lambda p: emit.load(p, aligned=False))
+            feature = builder.mul(index, emit.int(size))
+            if size * emit.size == VECTOR_BYTES:
+                for start in later:
+                    emit.prefetch(emit.at(start, feature))
+            square(feature)
             return []
 
-        n_full = builder.sdiv(n_features, emit.int(size))
-        emit.loop(n_full, [], full)
-        done = builder.mul(n_full, emit.int(size))
-        rest = builder.sub(n_features, done)
-        with builder.if_then(builder.icmp_signed(">", rest, emit.int(0))):
-            square(done, lambda p: emit.masked_load(p, rest))
+        emit.loop(builder.sdiv(n_features, emit.int(size)), [], full)
+        ragged = builder.srem(n_features, emit.int(size))
+        with builder.if_then(builder.icmp_signed(">", ragged, emit.int(0))):
+            square(builder.sub(n_features, emit.int(size)))
         return []
 
     emit.loop(emit.int(TILE_ROWS // size), [], over_row_groups)
+
+
+def _emit_pack_blocks(
+    emit: _Emitter,
+    row_start: Callable[[ir.Value], ir.Value],
+    n_features: ir.Value,
+    mean: ir.Value,
+    packed: ir.Value,
+) -> None:
+    """Transpose by squares of the widest vectors that the features fill; 5 features or more."""
+    builder = emit.builder
+    done = builder.append_basic_block("squares_done")
+    while True:
+        if emit.lanes <= 4:
+            _emit_pack_squares(emit, row_start, n_features, mean, packed)
+            builder.branch(done)
+            break
+        fits = builder.append_basic_block(f"squares{emit.lanes}")
+        narrower = builder.append_basic_block("narrower")
+        builder.cbranch(
+            builder.icmp_signed(">=", n_features, emit.int(emit.lanes)), fits, narrower
+        )
+        builder.position_at_end(fits)
+        _emit_pack_squares(emit, row_start, n_features, mean, packed)
+        builder.branch(done)
+        builder.position_at_end(narrower)
+        emit = _Emitter(builder, emit.array_type, emit.lanes // 2)
+    builder.position_at_end(done)
 
 
 def _emit_pack_few(
@@ -541,8 +581,7 @@ def _pack_rows(
 ) -> Any:
     """Write rows ``first_row … first_row + 63`` of `X`, minus `mean`, to `packed` (features, 64).
 
-    `X` (n, n_features) is C-contiguous and may be read-only; `mean` and `packed` are aligned and
-    padded to a multiple of the lanes, `mean` with zeros.
+    `X` (n, n_features) is C-contiguous and may be read-only; `packed` is aligned.
     """
     if not _is_float_array(X, mean, packed):
         return None
@@ -581,7 +620,10 @@ def _pack_listed_rows(
     mean: Any,
     packed: Any,
 ) -> Any:
-    """As :func:`pack_rows`, for the 64 rows that ``rows[first : first + 64]`` (int64) lists."""
+    """As :func:`pack_rows`, for the 64 rows that ``rows[first : first + 64]`` (int64) lists.
+
+    One vector of `rows` more is read, to fetch those rows early; they need not be rows of X.
+    """
     if not _is_float_array(X, mean, packed) or getattr(rows, "dtype", None) != types.int64:
         return None
     signature = types.void(X, rows, types.intp, types.intp, mean, packed)
@@ -749,6 +791,72 @@ def _nearest_of_few(
 
 
 # --------------------------------------------------------------------------------------------
+# Scatter: one row onto a float64 sum
+
+
+def _add_row(
+    typing_context: Any,
+    X: Any,
+    row: Any,
+    n_features: Any,
+    mean: Any,
+    weight: Any,
+    sums: Any,
+    place: Any,
+) -> Any:
+    """``sums[place : place + d] += weight * (X[row] - mean)`` in float64, `sums` seen as flat.
+
+    Written out because LLVM, which can not know that the arrays do not overlap, spends more on
+    finding out than the few additions take.
+    """
+    if not _is_float_array(X, mean, sums) or sums.dtype != types.float64:
+        return None
+    n = types.intp
+    signature = types.void(X, n, n, mean, types.float64, sums, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, row, n_features, mean, weight, sums, place = _pointers(
+            context, builder, signature, arguments
+        )
+        source = _Emitter(builder, signature.args[0], VECTOR_BYTES // 8)
+        target = _Emitter(builder, signature.args[5])
+        x = source.at(data, builder.mul(row, n_features))
+        total = target.at(sums, place)
+        weights = target.splat(weight)
+
+        def widened(value: ir.Value, kind: ir.Type) -> ir.Value:
+            return builder.fpext(value, kind) if source.size == 4 else value
+
+        def vectors(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            t = builder.mul(index, source.int(source.lanes))
+            value = widened(source.load(source.at(x, t), aligned=False), target.vector)
+            shift = widened(source.load(source.at(mean, t), aligned=False), target.vector)
+            old = target.load(target.at(total, t), aligned=False)
+            new = target.multiply_add(weights, builder.fsub(value, shift), old)
+            typed = builder.bitcast(target.at(total, t), target.vector.as_pointer())
+            builder.store(new, typed, align=8)
+            return []
+
+        n_full = builder.sdiv(n_features, source.int(source.lanes))
+        source.loop(n_full, [], vectors)
+        done = builder.mul(n_full, source.int(source.lanes))
+
+        def scalars(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            t = builder.add(done, index)
+            value = widened(builder.load(source.at(x, t)), target.element)
+            shift = widened(builder.load(source.at(mean, t)), target.element)
+            spot = target.at(total, t)
+            step = builder.fmul(weight, builder.fsub(value, shift))
+            builder.store(builder.fadd(builder.load(spot), step), spot)
+            return []
+
+        source.loop(builder.sub(n_features, done), [], scalars)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
 # The roof
 
 
@@ -852,6 +960,7 @@ def _fetch_add(typing_context: Any, counters: Any, slot: Any, amount: Any) -> An
 
 if config.DISABLE_JIT:
     from .plain import (
+        add_row,
         changed_labels,
         distances_in_tile,
         fetch_add,
@@ -870,6 +979,7 @@ else:
     distances_in_tile = intrinsic(_distances_in_tile)
     nearest_of_few = intrinsic(_nearest_of_few)
     pack_rows = intrinsic(_pack_rows)
+    add_row = intrinsic(_add_row)
     pack_listed_rows = intrinsic(_pack_listed_rows)
     changed_labels = intrinsic(_changed_labels)
     lowest_bit = intrinsic(_lowest_bit)

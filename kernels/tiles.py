@@ -83,35 +83,28 @@ def make_panels(n_clusters: int, n_features: int, dtype: Any) -> Panels:
 
 
 @helper
-def _place(by_features, n_wide, depth, size, center, feature):  # type: ignore[no-untyped-def]
-    """Index of one coordinate of a center in its panel."""
-    wide = WIDE * n_wide
-    if center < wide:
-        group, j, width, base = center // WIDE, center % WIDE, WIDE, 0
-    else:
-        group, j = (center - wide) // NARROW, (center - wide) % NARROW
-        width, base = NARROW, wide * depth
-    base += group * width * depth
-    if by_features:
-        return base + (feature // size) * size * width + j * size + feature % size
-    return base + feature * width + j
-
-
-@helper
 def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):  # type: ignore[no-untyped-def]
     """Fill panels from `centers` (k, d), centred as the rows are; `size` is the number of lanes."""
     n_clusters, n_features = centers.shape
-    padded = WIDE * n_wide + NARROW * n_narrow
-    depth = -(-n_features // size) * size if by_features else n_features
-    for center in range(padded):
-        squares = 0.0
-        for feature in range(depth):
-            value = 0.0
-            if center < n_clusters and feature < n_features:
-                value = np.float64(centers[center, feature])
-            squares += value * value
-            packed[_place(by_features, n_wide, depth, size, center, feature)] = -value
-        bias[center] = 0.5 * squares if center < n_clusters else np.inf
+    chunk = size if by_features else 1  # features that lie side by side
+    depth = -(-n_features // chunk) * chunk
+    start, center = 0, 0
+    for group in range(n_wide + n_narrow):
+        width = WIDE if group < n_wide else NARROW
+        for j in range(width):
+            squares = 0.0
+            real = center < n_clusters
+            for t in range(depth):
+                value = centers[center, t] if real and t < n_features else centers[0, 0] * 0
+                squares += np.float64(value) * np.float64(value)
+                if by_features:
+                    place = start + t // size * size * width + j * size + t % size
+                else:
+                    place = start + t * width + j
+                packed[place] = -value
+            bias[center] = 0.5 * squares if real else np.inf
+            center += 1
+        start += width * depth
 
 
 @kernel

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import exact, helper, kernel
+from .compiling import helper, kernel
 from .parallel import Team, enter, leave, next_task
-from .simd import TILE_ROWS, lowest_bit, round_up
+from .simd import TILE_ROWS, add_row, lowest_bit, round_up
 from .tiles import Array, Rows
 
 LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache beside X
@@ -66,25 +66,20 @@ class Totals(NamedTuple):
     counts: Array
 
 
-@exact
-def add_row(x, mean, weight, sums):  # type: ignore[no-untyped-def]
-    """Add ``weight * (x - mean)`` to `sums` (d,)."""
-    for t in range(len(x)):
-        sums[t] += weight * (np.float64(x[t]) - np.float64(mean[t]))
-
-
-@exact
-def _pile_row(x, mean, sign, weight, cluster, piles, task):  # type: ignore[no-untyped-def]
+@helper
+def _pile_row(rows, row, mean, signed_weight, cluster, piles, task):  # type: ignore[no-untyped-def]
+    """Add a row to (or, with a negative weight, take it from) a pile."""
+    n_features = rows.X.shape[1]
+    place = (task * piles.touched.shape[1] + cluster) * n_features
     if not piles.touched[task, cluster]:
         piles.touched[task, cluster] = True
         piles.weights[task, cluster] = 0.0
         piles.counts[task, cluster] = 0
-        for t in range(len(x)):
+        for t in range(n_features):
             piles.sums[task, cluster, t] = 0.0
-    add_row(x, mean, sign * weight, piles.sums[task, cluster])
-    piles.weights[task, cluster] += sign * weight
-    if weight != 0.0:
-        piles.counts[task, cluster] += sign
+    add_row(rows.X, row, n_features, mean, signed_weight, piles.sums, place)
+    piles.weights[task, cluster] += signed_weight
+    piles.counts[task, cluster] += (signed_weight > 0.0) - (signed_weight < 0.0)
 
 
 @helper
@@ -97,13 +92,13 @@ def move_rows(mask, first, n_changed, start, task, mode, rows, mean, winners, la
         bit = lowest_bit(mask)
         mask &= mask - np.uint64(1)
         row = first + bit
-        old, new = labels[row], winners[bit]
-        labels[row] = new
+        old, new = np.int64(labels[row]), np.int64(winners[bit])
+        labels[row] = winners[bit]
         if mode == PILES:
             weight = np.float64(rows.weights[row]) if len(rows.weights) else 1.0
-            _pile_row(rows.X[row], mean, 1, weight, new, piles, task)
+            _pile_row(rows, row, mean, weight, new, piles, task)
             if old >= 0:
-                _pile_row(rows.X[row], mean, -1, weight, old, piles, task)
+                _pile_row(rows, row, mean, -weight, old, piles, task)
         elif mode == RECORD:
             changes.rows[start + n_changed] = row
             changes.labels[start + n_changed] = old
@@ -132,7 +127,7 @@ def _sum_by_owners(counter, gate, n_tasks, everything, slice_size, rows, mean, l
     From the recorded changes, or, with `everything`, afresh from all rows.
     """
     enter(counter, gate)
-    n_samples = rows.X.shape[0]
+    n_samples, n_features = rows.X.shape
     n_clusters = len(totals.counts)
     while True:
         task = next_task(counter)
@@ -150,20 +145,21 @@ def _sum_by_owners(counter, gate, n_tasks, everything, slice_size, rows, mean, l
             count = min(slice_size, n_samples - first) if everything else changes.n[s]
             for place in range(first, first + count):
                 row = place if everything else np.int64(changes.rows[place])
-                old, new = np.int32(-1) if everything else changes.labels[place], labels[row]
+                old = np.int64(-1) if everything else np.int64(changes.labels[place])
+                new = np.int64(labels[row])
                 if not (low <= new < high or low <= old < high):
                     continue
                 weight = np.float64(rows.weights[row]) if len(rows.weights) else 1.0
                 counted = 1 if weight != 0.0 else 0
                 if low <= new < high:
-                    add_row(rows.X[row], mean, weight, totals.sums[new])
+                    add_row(rows.X, row, n_features, mean, weight, totals.sums, new * n_features)
                     totals.weights[new] += weight
                     totals.counts[new] += counted
                 if low <= old < high:
-                    add_row(rows.X[row], mean, -weight, totals.sums[old])
+                    add_row(rows.X, row, n_features, mean, -weight, totals.sums, old * n_features)
                     totals.weights[old] -= weight
                     totals.counts[old] -= counted
-    leave(counter)
+    leave(counter, gate)
 
 
 @helper
