@@ -1,6 +1,6 @@
 """Distances that are reported rather than compared: inertia, and rows to their own centers.
 
-All in difference form and float64, whatever the dtype of X.
+All in difference form and, but for the centring, in float64, whatever the dtype of X.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def own_distances(
     ----------
     rows : Rows
         The data.
-    shift : ndarray of shape (at least n_features,)
+    shift : ndarray of shape (at least n_features,), of the dtype of the rows
         Subtracted from every row.
     centers : ndarray of shape (n_clusters, n_features)
         Centers, with the shift subtracted.
@@ -76,7 +76,7 @@ def own_distances(
         n_slices,
         size,
         rows,
-        shift.astype(np.float64),
+        shift,
         centers.astype(np.float64),
         labels,
         inertias,

@@ -32,7 +32,9 @@ def _scores(
     packed: Array, centers: Array, bias: Array, n_wide: int, n_narrow: int, n_features: int
 ) -> Array:
     negated = _unpacked(centers, n_wide, n_narrow, n_features)
-    return bias[: len(negated), None] + negated @ packed.reshape(-1, 64)[:n_features]
+    rows = packed.reshape(-1, 64)[None, :n_features]
+    # Not a matrix product, which may round equal columns differently.
+    return bias[: len(negated), None] + (negated[:, :, None] * rows).sum(axis=1)
 
 
 def nearest_in_tile(
@@ -104,7 +106,7 @@ def nearest_of_few(
         [wide.reshape(-1, chunks * size), narrow.reshape(-1, chunks * size)]
     )[:, :n_features]
     rows = X[first_row : first_row + FEATURE_ROWS] - mean[:n_features]
-    scores = rows @ negated.T + bias[: len(negated)]
+    scores = (rows[:, None] * negated[None]).sum(axis=2) + bias[: len(negated)]
     best[slot : slot + FEATURE_ROWS] = scores.min(axis=1)
     index.view(_integers(index))[slot : slot + FEATURE_ROWS] = scores.argmin(axis=1)
 
@@ -130,7 +132,7 @@ def add_row(
 ) -> None:
     """Add one weighted, centred row to a float64 sum."""
     total = sums.reshape(-1)[place : place + n_features]
-    total += weight * (X[row].astype(np.float64) - mean[:n_features])
+    total += weight * (X[row] - mean[:n_features]).astype(np.float64)
 
 
 def changed_labels(index: Array, labels: Array, first: int, winners: Array) -> np.uint64:

@@ -806,6 +806,7 @@ def _add_row(
 ) -> Any:
     """``sums[place : place + d] += weight * (X[row] - mean)`` in float64, `sums` seen as flat.
 
+    The difference is rounded as in the tiles, so that a cluster of one row has that row as center.
     Written out because LLVM, which can not know that the arrays do not overlap, spends more on
     finding out than the few additions take.
     """
@@ -829,10 +830,11 @@ def _add_row(
 
         def vectors(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
             t = builder.mul(index, source.int(source.lanes))
-            value = widened(source.load(source.at(x, t), aligned=False), target.vector)
-            shift = widened(source.load(source.at(mean, t), aligned=False), target.vector)
+            value = source.load(source.at(x, t), aligned=False)
+            shift = source.load(source.at(mean, t), aligned=False)
+            centred = widened(builder.fsub(value, shift), target.vector)
             old = target.load(target.at(total, t), aligned=False)
-            new = target.multiply_add(weights, builder.fsub(value, shift), old)
+            new = target.multiply_add(weights, centred, old)
             typed = builder.bitcast(target.at(total, t), target.vector.as_pointer())
             builder.store(new, typed, align=8)
             return []
@@ -843,10 +845,9 @@ def _add_row(
 
         def scalars(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
             t = builder.add(done, index)
-            value = widened(builder.load(source.at(x, t)), target.element)
-            shift = widened(builder.load(source.at(mean, t)), target.element)
+            value, shift = builder.load(source.at(x, t)), builder.load(source.at(mean, t))
             spot = target.at(total, t)
-            step = builder.fmul(weight, builder.fsub(value, shift))
+            step = builder.fmul(weight, widened(builder.fsub(value, shift), target.element))
             builder.store(builder.fadd(builder.load(spot), step), spot)
             return []
 
@@ -957,6 +958,21 @@ def _fetch_add(typing_context: Any, counters: Any, slot: Any, amount: Any) -> An
 
     return signature, codegen
 
+
+INTRINSICS = (
+    "add_row",
+    "changed_labels",
+    "distances_in_tile",
+    "fetch_add",
+    "lowest_bit",
+    "nearest_in_tile",
+    "nearest_of_few",
+    "nearest_two_in_tile",
+    "pack_listed_rows",
+    "pack_rows",
+    "peek",
+    "spin_multiply_adds",
+)
 
 if config.DISABLE_JIT:
     from .plain import (

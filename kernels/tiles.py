@@ -152,12 +152,13 @@ def nearest_centers(rows, first, mean, panels, packed, best, index):  # type: ig
 
 @exact
 def _centred_difference(x, shift, center):  # type: ignore[no-untyped-def]
-    return (np.float64(x) - np.float64(shift)) - np.float64(center)
+    return np.float64(x - shift) - np.float64(center)
 
 
 @vector_sum
 def squared_distance(x, shift, center):  # type: ignore[no-untyped-def]
-    """``sum(((x - shift) - center)²)`` in float64, each difference rounded as written."""
+    """``sum(((x - shift) - center)²)``, the first difference rounded as in the tiles, the rest in
+    float64."""
     total = 0.0
     for t in range(len(x)):
         difference = _centred_difference(x[t], shift[t], center[t])

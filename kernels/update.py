@@ -301,10 +301,10 @@ class Update:
         empty = np.flatnonzero(totals.weights <= 0)
         if distances.max() > 0:
             far = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
-            mean = self.mean[: self.rows.X.shape[1]].astype(np.float64)
+            mean = self.mean[: self.rows.X.shape[1]]
             for cluster, row in zip(empty, far, strict=True):
                 weight = float(self.rows.weights[row]) if len(self.rows.weights) else 1.0
-                moved = (self.rows.X[row] - mean) * weight
+                moved = (self.rows.X[row] - mean).astype(np.float64) * weight
                 totals.sums[labels[row]] -= moved
                 totals.weights[labels[row]] -= weight
                 totals.sums[cluster], totals.weights[cluster] = moved, weight

@@ -1,0 +1,320 @@
+"""Tiles, packing and bit tricks against NumPy, and the machine code that they become."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import config, njit
+
+from fastclust.kernels import plain, simd
+from fastclust.kernels.compiling import kernel
+from fastclust.kernels.simd import (
+    FEATURE_ROWS,
+    ROW_VECTORS,
+    TILE_ROWS,
+    VECTOR_BYTES,
+    add_row,
+    center_groups,
+    changed_labels,
+    distances_in_tile,
+    fetch_add,
+    lanes,
+    lowest_bit,
+    nearest_in_tile,
+    nearest_of_few,
+    nearest_two_in_tile,
+    pack_listed_rows,
+    pack_rows,
+    peek,
+    round_up,
+)
+from fastclust.kernels.tiles import Panels, aligned_empty, fill_panels, padded_vector
+
+compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs machine code")
+
+
+@kernel
+def tile_by_rows(packed, centers, bias, n_wide, n_narrow, d, best, index):
+    nearest_in_tile(packed, centers, bias, n_wide, n_narrow, d, best, index)
+
+
+@kernel
+def top_two(packed, centers, bias, n_wide, n_narrow, d, best, index, second):
+    nearest_two_in_tile(packed, centers, bias, n_wide, n_narrow, d, best, index, second)
+
+
+@kernel
+def tile_by_features(X, d, mean, centers, bias, n_wide, n_narrow, best, index):
+    for row in range(0, TILE_ROWS, FEATURE_ROWS):
+        nearest_of_few(X, row, d, mean, centers, bias, n_wide, n_narrow, best, index, row)
+
+
+@kernel
+def all_distances(packed, centers, n_wide, n_narrow, d, distances):
+    distances_in_tile(packed, centers, n_wide, n_narrow, d, distances)
+
+
+@kernel
+def pack(X, first, d, mean, packed):
+    pack_rows(X, first, d, mean, packed)
+
+
+@kernel
+def pack_list(X, rows, first, d, mean, packed):
+    pack_listed_rows(X, rows, first, d, mean, packed)
+
+
+@kernel
+def changes(index, labels, first, winners):
+    return changed_labels(index, labels, first, winners)
+
+
+@kernel
+def add(X, row, d, mean, weight, sums, place):
+    add_row(X, row, d, mean, weight, sums, place)
+
+
+@kernel
+def bit(mask):
+    return lowest_bit(np.uint64(mask))
+
+
+@kernel
+def count(counters, amount):
+    before = fetch_add(counters, 1, amount)
+    return before, peek(counters, 1)
+
+
+def panels_of(centers: Any, *, by_features: bool) -> Panels:
+    """Centers packed for either tile, whatever their shape would choose."""
+    n_wide, n_narrow = center_groups(len(centers))
+    padded = 6 * n_wide + 4 * n_narrow
+    depth = round_up(centers.shape[1], lanes(centers.dtype))
+    panels = Panels(
+        by_features,
+        n_wide,
+        n_narrow,
+        aligned_empty(padded * depth, centers.dtype),
+        aligned_empty(padded, centers.dtype),
+    )
+    fill_panels(centers, panels)
+    return panels
+
+
+def integers(index: Any) -> Any:
+    """The bits of `index` as the integers that they are."""
+    return index.view(f"i{index.itemsize}")
+
+
+def scores(X: Any, centers: Any) -> Any:
+    """``|c|²/2 - x·c`` in float64."""
+    X, centers = X.astype(np.float64), centers.astype(np.float64)
+    return (centers**2).sum(axis=1) / 2 - X @ centers.T
+
+
+def rounding(X: Any, centers: Any) -> float:
+    """Bound for the error of a score: (d + 2) roundings of numbers up to |x||c| + |c|²."""
+    eps = np.finfo(X.dtype).eps
+    x, c = np.linalg.norm(X, axis=1).max(), np.linalg.norm(centers, axis=1).max()
+    return float((X.shape[1] + 2) * eps * (x * c + c * c))
+
+
+def tile_problem(d: int, k: int, dtype: Any, seed: int = 0) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng([seed, d, k])
+    X = rng.normal(size=(TILE_ROWS, d)).astype(dtype)
+    mean = rng.normal(size=d).astype(dtype)
+    return X, mean, rng.normal(size=(k, d)).astype(dtype)
+
+
+@pytest.mark.parametrize("k", range(1, 41))
+def test_groups_hold_all_centers_with_little_padding(k: int) -> None:
+    n_wide, n_narrow = center_groups(k)
+    padded = 6 * n_wide + 4 * n_narrow
+    assert k <= padded <= max(4, k + 1)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 40, 100])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 6, 7, 8, 13, 24])
+@pytest.mark.parametrize("tile", ["rows", "features"])
+def test_nearest_center(d: int, k: int, tile: str, dtype: Any) -> None:
+    X, mean, centers = tile_problem(d, k, dtype)
+    shift = padded_vector(mean, dtype)
+    best, index = aligned_empty(TILE_ROWS, dtype), aligned_empty(TILE_ROWS, dtype)
+    panels = panels_of(centers, by_features=tile == "features")
+    _, n_wide, n_narrow, packed_centers, bias = panels
+    if tile == "rows":
+        packed = aligned_empty(round_up(d, lanes(dtype)) * TILE_ROWS, dtype)
+        pack(X, 0, d, shift, packed)
+        tile_by_rows(packed, packed_centers, bias, n_wide, n_narrow, d, best, index)
+    else:
+        tile_by_features(X, d, shift, packed_centers, bias, n_wide, n_narrow, best, index)
+    expected = scores(X - mean, centers)
+    error = rounding(X - mean, centers)
+    found = integers(index)
+    assert np.all((0 <= found) & (found < k))
+    np.testing.assert_allclose(best, expected.min(axis=1), atol=error)
+    assert np.all(expected[np.arange(TILE_ROWS), found] <= expected.min(axis=1) + 2 * error)
+
+
+@pytest.mark.parametrize("d", [1, 2, 8, 33])
+@pytest.mark.parametrize("k", [2, 5, 9, 30])
+def test_two_nearest_centers(d: int, k: int, dtype: Any) -> None:
+    X, _, centers = tile_problem(d, k, dtype)
+    centers[-1] = centers[0]  # a tie, whose second score equals the first
+    zero = padded_vector(np.zeros(d), dtype)
+    packed = aligned_empty(round_up(d, lanes(dtype)) * TILE_ROWS, dtype)
+    pack(X, 0, d, zero, packed)
+    best, index, second = (aligned_empty(TILE_ROWS, dtype) for _ in range(3))
+    _, n_wide, n_narrow, packed_centers, bias = panels_of(centers, by_features=False)
+    top_two(packed, packed_centers, bias, n_wide, n_narrow, d, best, index, second)
+    expected = np.sort(scores(X, centers), axis=1)
+    error = rounding(X, centers)
+    np.testing.assert_allclose(best, expected[:, 0], atol=error)
+    np.testing.assert_allclose(second, expected[:, 1], atol=error)
+    assert np.all(integers(index) < k - 1)  # never the higher index of the tie
+
+
+@pytest.mark.parametrize("tile", ["rows", "features"])
+@pytest.mark.parametrize("k", [2, 7, 12, 25])
+def test_lowest_of_equal_centers_wins(tile: str, k: int, dtype: Any) -> None:
+    X, _, centers = tile_problem(20, 1, dtype)
+    centers = np.repeat(centers, k, axis=0)
+    zero = padded_vector(np.zeros(20), dtype)
+    best, index = aligned_empty(TILE_ROWS, dtype), aligned_empty(TILE_ROWS, dtype)
+    _, n_wide, n_narrow, packed_centers, bias = panels_of(centers, by_features=tile == "features")
+    if tile == "rows":
+        packed = aligned_empty(round_up(20, lanes(dtype)) * TILE_ROWS, dtype)
+        pack(X, 0, 20, zero, packed)
+        tile_by_rows(packed, packed_centers, bias, n_wide, n_narrow, 20, best, index)
+    else:
+        tile_by_features(X, 20, zero, packed_centers, bias, n_wide, n_narrow, best, index)
+    assert not integers(index).any()
+
+
+@pytest.mark.parametrize("d", [1, 3, 4, 10, 50])
+def test_distances_of_equal_rows_are_zero(d: int, dtype: Any) -> None:
+    X, _, centers = tile_problem(d, 9, dtype)
+    X += np.asarray(1e6, dtype)
+    centers += np.asarray(1e6, dtype)
+    X[5], X[63] = centers[2], centers[8]
+    zero = padded_vector(np.zeros(d), dtype)
+    packed = aligned_empty(round_up(d, lanes(dtype)) * TILE_ROWS, dtype)
+    pack(X, 0, d, zero, packed)
+    _, n_wide, n_narrow, packed_centers, _ = panels_of(centers, by_features=False)
+    distances = aligned_empty(((6 * n_wide + 4 * n_narrow), TILE_ROWS), dtype)
+    all_distances(packed, packed_centers, n_wide, n_narrow, d, distances)
+    gaps = X.astype(np.float64)[None] - centers.astype(np.float64)[:, None]
+    expected = (gaps**2).sum(axis=2)
+    np.testing.assert_allclose(distances[:9], expected, rtol=(d + 3) * np.finfo(dtype).eps)
+    assert distances[2, 5] == 0
+    assert distances[8, 63] == 0
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 6, 7, 8, 11, 15, 16, 17, 24, 33, 64, 100])
+def test_packing(d: int, dtype: Any) -> None:
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(200, d)).astype(dtype)
+    X.flags.writeable = False
+    mean = padded_vector(rng.normal(size=d), dtype)
+    packed = aligned_empty((round_up(d, lanes(dtype)), TILE_ROWS), dtype)
+    pack(X, 136, d, mean, packed)  # up to the very last row
+    np.testing.assert_array_equal(packed[:d], (X[136:] - mean[:d]).T)
+    if d > 4:
+        rows = np.zeros(4 * TILE_ROWS, np.int64)
+        rows[3 : 3 + TILE_ROWS] = rng.integers(200, size=TILE_ROWS)
+        pack_list(X, rows, 3, d, mean, packed)
+        np.testing.assert_array_equal(packed[:d], (X[rows[3 : 3 + TILE_ROWS]] - mean[:d]).T)
+
+
+def test_changed_labels(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    index = aligned_empty(TILE_ROWS, dtype)
+    integers(index)[:] = rng.integers(1000, size=TILE_ROWS)
+    labels = np.full(70, -1, np.int32)
+    labels[5:69] = integers(index)
+    labels[[5, 6, 37, 68]] += 1
+    before = labels.copy()
+    winners = np.empty(TILE_ROWS, np.int32)
+    mask = int(changes(index, labels, 5, winners))
+    assert mask == 1 << 0 | 1 << 1 | 1 << 32 | 1 << 63
+    np.testing.assert_array_equal(winners, integers(index))
+    np.testing.assert_array_equal(labels, before)
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 17, 64])
+def test_add_row(d: int, dtype: Any) -> None:
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(5, d)).astype(dtype)
+    mean = padded_vector(rng.normal(size=d), dtype)
+    sums = rng.normal(size=(3, d))
+    expected = sums.copy()
+    expected[1] += -2.5 * (X[3] - mean[:d]).astype(float)
+    add(X, 3, d, mean, -2.5, sums, d)
+    np.testing.assert_allclose(sums, expected, rtol=1e-14, atol=1e-14)
+
+
+def test_bits_and_counters() -> None:
+    assert [bit(np.uint64(1 << i)) for i in (0, 5, 63)] == [0, 5, 63]
+    assert bit(np.uint64(0b1011000)) == 3
+    counters = np.array([7, 40], np.int64)
+    assert count(counters, 2) == (40, 42)
+    assert counters[0] == 7
+
+
+def test_plain_twins_have_the_same_names() -> None:
+    twins = {name for name in vars(plain) if not name.startswith("_")}
+    for name in simd.INTRINSICS:
+        assert name in twins
+
+
+def machine_code(function: Any, *arguments: Any) -> str:
+    """Assembly of `function` for these arguments."""
+    dispatcher = njit(nogil=True, error_model="numpy")(function.py_func)
+    dispatcher(*arguments)
+    return next(iter(dispatcher.inspect_asm().values()))
+
+
+def innermost_loop(assembly: str, instruction: str) -> list[str]:
+    """Lines of the tightest loop that holds the most of an instruction."""
+    lines = [line.strip() for line in assembly.splitlines() if line.strip()]
+    places = {line[:-1]: i for i, line in enumerate(lines) if line.endswith(":")}
+    best: list[str] = []
+    score = 0.0
+    for i, line in enumerate(lines):
+        jump = re.match(r"j\w+\s+(\S+)$", line)
+        start = places.get(jump.group(1), i) if jump else i
+        body = lines[start:i]
+        n = sum(instruction in entry for entry in body)
+        if n >= 12 and n / len(body) > score:
+            best, score = body, n / len(body)
+    return best
+
+
+@compiled_only
+@pytest.mark.skipif("fma" not in simd.CPU_FEATURES, reason="no fused multiply-add on this CPU")
+@pytest.mark.parametrize("tile", ["rows", "features"])
+def test_inner_loop_is_fused_full_width_and_does_not_spill(tile: str, dtype: Any) -> None:
+    X, _, centers = tile_problem(128, 24, dtype)
+    zero = padded_vector(np.zeros(128), dtype)
+    best, index = aligned_empty(TILE_ROWS, dtype), aligned_empty(TILE_ROWS, dtype)
+    panels = panels_of(centers, by_features=tile == "features")
+    _, n_wide, n_narrow, packed_centers, bias = panels
+    if tile == "rows":
+        packed = aligned_empty(128 * TILE_ROWS, dtype)
+        arguments: tuple[Any, ...] = (packed, packed_centers, bias, n_wide, n_narrow, 128)
+        code = machine_code(tile_by_rows, *arguments, best, index)
+        accumulators = 6 * ROW_VECTORS
+    else:
+        arguments = (X, 128, zero, packed_centers, bias, n_wide, n_narrow)
+        code = machine_code(tile_by_features, *arguments, best, index)
+        accumulators = 6 * FEATURE_ROWS
+    suffix = "ps" if dtype == np.float32 else "pd"
+    loop = innermost_loop(code, "vfmadd")
+    register = {64: "zmm", 32: "ymm", 16: "xmm"}[VECTOR_BYTES]
+    fused = [line for line in loop if re.match(rf"vfmadd\d+{suffix}\b", line)]
+    assert len(fused) >= accumulators
+    assert all(register in line for line in fused)
+    assert not [line for line in loop if "(%rsp" in line and register in line]
