@@ -135,10 +135,21 @@ def kernel(function: Function) -> Function:
 
 
 def helper(function: Function) -> Function:
-    """Compile `function` as part of the kernels that call it.
+    """Compile `function` for use by kernels; its roundings happen as written.
 
-    Inlined before types are inferred: a function compiled by itself would be optimised again at
-    every level of its callers, which is where most of a compilation's time would go.
+    Not for the innermost loops: what happens for every tile stands in the kernel itself, where
+    Numba counts no references.
+    """
+    if config.DISABLE_JIT:
+        return function
+    return njit(**OPTIONS)(function)
+
+
+def inlined(function: Function) -> Function:
+    """Make `function` part of its callers before types are inferred.
+
+    A function compiled by itself is optimised again at every level of its callers, which is where
+    most of a compilation's time would go; but each inlined call counts references to its arrays.
     """
     if config.DISABLE_JIT:
         return function
@@ -153,10 +164,3 @@ def vector_sum(function: Function) -> Function:
     if config.DISABLE_JIT:
         return function
     return njit(**{**OPTIONS, "fastmath": VECTOR_SUM})(function)
-
-
-def exact(function: Function) -> Function:
-    """Compile a function whose roundings must happen as written, even inside a vector sum."""
-    if config.DISABLE_JIT:
-        return function
-    return njit(**OPTIONS)(function)

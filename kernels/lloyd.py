@@ -14,13 +14,21 @@ import numpy as np
 
 from .compiling import kernel
 from .parallel import NEXT, SMALL_WORK, Team, enter, leave, next_task
-from .simd import TILE_ROWS, changed_labels, lanes, round_up
+from .simd import (
+    FEATURE_ROWS,
+    TILE_ROWS,
+    changed_labels,
+    lanes,
+    nearest_in_tile,
+    nearest_of_few,
+    pack_rows,
+    round_up,
+)
 from .tiles import (
     Array,
     Rows,
     fill_panels,
     make_panels,
-    nearest_centers,
     pack_centers,
     scratch,
 )
@@ -37,8 +45,12 @@ def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, pan
     shift and number of empty clusters of the last step; `centers` is what it started from.
     """
     enter(counter, gate)
-    n_samples = rows.X.shape[0]
-    packed = scratch(mean, np.int64(0) if panels.by_features else len(mean) * TILE_ROWS)
+    # Taken out of their tuples here: inside the loop each access would count references.
+    X, tail, _ = rows
+    by_features, n_wide, n_narrow, packed_centers, bias = panels
+    n_changes = changes.n
+    n_samples, n_features = X.shape
+    packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
     winners = np.empty(TILE_ROWS, np.int32)
     step, all_changed, shift, n_empty = 0, np.int64(0), 0.0, 0
@@ -50,7 +62,17 @@ def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, pan
             start = task * slice_size
             n_changed = np.int64(0)
             for first in range(start, min(start + slice_size, n_samples), TILE_ROWS):
-                nearest_centers(rows, first, mean, panels, packed, best, index)
+                if by_features:
+                    for row in range(0, TILE_ROWS, FEATURE_ROWS):
+                        nearest_of_few(
+                            X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, best,
+                            index, row,
+                        )  # fmt: skip
+                else:
+                    pack_rows(X, tail, first, mean, packed)
+                    nearest_in_tile(
+                        packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
+                    )
                 mask = changed_labels(index, labels, first, winners)
                 if first + TILE_ROWS > n_samples:
                     mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
@@ -59,12 +81,12 @@ def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, pan
                         mask, first, n_changed, start, task, mode, rows, mean, winners, labels,
                         piles, changes,
                     )  # fmt: skip
-            changes.n[task] = n_changed
+            n_changes[task] = n_changed
         if n_steps == 0:
             break
         all_changed = np.int64(0)
         for task in range(n_tasks):
-            all_changed += changes.n[task]
+            all_changed += n_changes[task]
         merge_piles(piles, totals)
         shift, n_empty = average(totals, centers, new_centers)
         step += 1
@@ -74,9 +96,8 @@ def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, pan
             for t in range(centers.shape[1]):
                 centers[cluster, t] = new_centers[cluster, t]
         pack_centers(
-            centers, panels.by_features, panels.n_wide, panels.n_narrow, size, panels.packed,
-            panels.bias,
-        )  # fmt: skip
+            centers, by_features, n_wide, n_narrow, size, packed_centers, bias
+        )
         counter[NEXT] = 0
     leave(counter, gate)
     return step, all_changed, shift, n_empty

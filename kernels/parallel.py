@@ -32,7 +32,7 @@ from numba import config
 from numba.np.ufunc import parallel as numba_threads
 from threadpoolctl import ThreadpoolController
 
-from .compiling import helper, kernel
+from .compiling import inlined, kernel
 from .simd import fetch_add, peek
 
 NEXT, INSIDE, OPEN = 0, 1, 0  # slots of counter, counter and gate
@@ -46,7 +46,7 @@ SPIN_ROUNDS = 200_000
 SMALL_WORK = 500_000
 
 
-@helper
+@inlined
 def enter(counter: Any, gate: Any) -> None:
     """Register this thread with the job; the caller's own entry opens the gate for its helpers.
 
@@ -57,13 +57,13 @@ def enter(counter: Any, gate: Any) -> None:
     fetch_add(gate, OPEN, 1)
 
 
-@helper
+@inlined
 def next_task(counter: Any) -> int:
     """Number of the next task; the tasks are used up when it is not below their number."""
     return fetch_add(counter, NEXT, 1)
 
 
-@helper
+@inlined
 def leave(counter: Any, gate: Any) -> None:
     """Say that this thread will write nothing more; a helper then waits a while for the next job.
 

@@ -79,10 +79,15 @@ def distances_in_tile(
     distances.reshape(-1, 64)[: len(negated)] = (difference * difference).sum(axis=1)
 
 
+def _tile(X: Array, tail: Array, first: int) -> Array:
+    """64 rows from `first` on, of `tail` where `X` ends before."""
+    return X[first : first + 64] if first + 64 <= len(X) else tail
+
+
 def nearest_of_few(
     X: Array,
+    tail: Array,
     first_row: int,
-    n_features: int,
     mean: Array,
     centers: Array,
     bias: Array,
@@ -95,7 +100,7 @@ def nearest_of_few(
     """Nearest center of a few rows of X; centers packed by chunks of features."""
     from .simd import FEATURE_ROWS, lanes, round_up
 
-    size = lanes(X.dtype)
+    size, n_features = lanes(X.dtype), X.shape[1]
     chunks = round_up(n_features, size) // size
     flat = centers.reshape(-1)
     split = n_wide * 6 * chunks * size
@@ -105,17 +110,16 @@ def nearest_of_few(
     negated = np.concatenate(
         [wide.reshape(-1, chunks * size), narrow.reshape(-1, chunks * size)]
     )[:, :n_features]
-    rows = X[first_row : first_row + FEATURE_ROWS] - mean[:n_features]
+    rows = _tile(X, tail, first_row)[slot : slot + FEATURE_ROWS] - mean[:n_features]
     scores = (rows[:, None] * negated[None]).sum(axis=2) + bias[: len(negated)]
     best[slot : slot + FEATURE_ROWS] = scores.min(axis=1)
     index.view(_integers(index))[slot : slot + FEATURE_ROWS] = scores.argmin(axis=1)
 
 
-def pack_rows(X: Array, first_row: int, n_features: int, mean: Array, packed: Array) -> None:
+def pack_rows(X: Array, tail: Array, first_row: int, mean: Array, packed: Array) -> None:
     """Centre and transpose 64 adjacent rows."""
-    packed = packed.reshape(-1, 64)
-    packed[:n_features] = (X[first_row : first_row + 64] - mean[:n_features]).T
-    packed[n_features:] = 0
+    n_features = X.shape[1]
+    packed.reshape(-1, 64)[:n_features] = (_tile(X, tail, first_row) - mean[:n_features]).T
 
 
 def pack_listed_rows(
@@ -124,7 +128,6 @@ def pack_listed_rows(
     """Centre and transpose 64 listed rows."""
     packed = packed.reshape(-1, 64)
     packed[:n_features] = (X[rows[first : first + 64]] - mean[:n_features]).T
-    packed[n_features:] = 0
 
 
 def add_row(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiling import helper, kernel, vector_sum
+from .compiling import helper, inlined, kernel, vector_sum
 from .parallel import Team, enter, leave, next_task
 from .simd import (
     NARROW,
@@ -85,28 +85,28 @@ def _weighted_minima(own, column, offset, weight):  # type: ignore[no-untyped-de
 
 
 @vector_sum
-def _settled(start, stop, rows, reach, closest, nearest):  # type: ignore[no-untyped-def]
+def _settled(start, stop, weights, reach, closest, nearest):  # type: ignore[no-untyped-def]
     """Weighted sum of the distances of the rows that no candidate can come closer to."""
     total = 0.0
-    weighted = len(rows.weights) > 0
+    weighted = len(weights) > 0
     for row in range(start, stop):
         own = closest[row]
-        weight = np.float64(rows.weights[row]) if weighted else 1.0
+        weight = np.float64(weights[row]) if weighted else 1.0
         total += 0.0 if own > reach[nearest[row]] else np.float64(own) * weight
     return total
 
 
 @helper
-def _pack_list(rows, tile, zero, packed):  # type: ignore[no-untyped-def]
-    """Pack 64 listed rows of X."""
-    n_features = rows.X.shape[1]
+def _pack_list(X, tile, zero, packed):  # type: ignore[no-untyped-def]
+    """Pack 64 listed rows of `X`."""
+    n_features = X.shape[1]
     if n_features > FEW_FEATURES:
-        pack_listed_rows(rows.X, tile, 0, n_features, zero, packed)
+        pack_listed_rows(X, tile, 0, n_features, zero, packed)
     else:
         for i in range(TILE_ROWS):
             row = tile[i]
             for t in range(n_features):
-                packed[t * TILE_ROWS + i] = rows.X[row, t]
+                packed[t * TILE_ROWS + i] = X[row, t]
 
 
 @helper
@@ -135,63 +135,65 @@ def _list_rows(start, stop, reach, closest, nearest, listed):  # type: ignore[no
 def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
     """One round over all blocks; ``rounds.potentials`` is written, the winner before applied."""
     enter(counter, gate)
-    n_samples, n_features = rows.X.shape
-    closest, nearest = rounds.closest, rounds.nearest
+    # Taken out of their tuples here: inside the loops each access would count references.
+    X, _, weights = rows
+    n_wide, n_narrow, packed_candidates, _, reach = candidates
+    closest, nearest, _, potentials, _, _, _ = rounds
+    n_samples, n_features = X.shape
     packed = scratch(zero, len(zero) * TILE_ROWS)
-    columns = WIDE * candidates.n_wide + NARROW * candidates.n_narrow
+    columns = WIDE * n_wide + NARROW * n_narrow
     distances = scratch(zero, columns * TILE_ROWS)
     listed = np.empty(BLOCK_ROWS + 1, np.int64)
     own, weight = np.empty(TILE_ROWS, zero.dtype), np.ones(TILE_ROWS, zero.dtype)
     # One vector more than a tile: rows that pack_listed_rows fetches early, here none.
     tile = np.zeros(2 * TILE_ROWS, np.int64)
     near = np.empty(TILE_ROWS, np.int32)
-    n_blocks = rounds.potentials.shape[0]
+    n_blocks = potentials.shape[0]
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
         for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
             start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n_samples)
-            count = _list_rows(start, stop, candidates.reach, closest, nearest, listed)
+            count = _list_rows(start, stop, reach, closest, nearest, listed)
             # Reading all rows in order costs less than picking out most of them.
             everything = count > MOSTLY * (stop - start)
             settled = 0.0
             if everything:
                 count = stop - start
             else:
-                settled = _settled(start, stop, rows, candidates.reach, closest, nearest)
+                settled = _settled(start, stop, weights, reach, closest, nearest)
             for j in range(n_candidates):
-                rounds.potentials[block, j] = settled
+                potentials[block, j] = settled
             for first in range(0, count, TILE_ROWS):
                 filled = min(TILE_ROWS, count - first)
                 if not everything or filled < TILE_ROWS:
                     for i in range(TILE_ROWS):  # the last row stands in where there are no more
                         place = min(first + i, count - 1)
                         tile[i] = start + place if everything else listed[place]
-                    _pack_list(rows, tile, zero, packed)
+                    _pack_list(X, tile, zero, packed)
                     for i in range(TILE_ROWS):
                         own[i], near[i] = closest[tile[i]], nearest[tile[i]]
                 else:
                     base = start + first
-                    pack_rows(rows.X, base, n_features, zero, packed)
+                    pack_rows(X, X, base, zero, packed)
                     for i in range(TILE_ROWS):
                         own[i] = closest[base + i]
                         near[i] = nearest[base + i]
                         tile[i] = base + i
                 distances_in_tile(
-                    packed, candidates.packed, candidates.n_wide, candidates.n_narrow, n_features,
-                    distances,
-                )  # fmt: skip
-                if len(rows.weights):
+                    packed, packed_candidates, n_wide, n_narrow, n_features, distances
+                )
+                if len(weights):
                     for i in range(TILE_ROWS):
-                        weight[i] = rows.weights[tile[i]]
+                        weight[i] = weights[tile[i]]
                 for i in range(filled, TILE_ROWS):
                     weight[i] = 0.0
                 if _apply_winner(own, near, distances, np.int32(latest)):
                     for i in range(filled):
                         closest[tile[i]], nearest[tile[i]] = own[i], near[i]
                 for j in range(n_candidates):
-                    rounds.potentials[block, j] += _weighted_minima(
+                    potentials[block, j] += _weighted_minima(
                         own, distances, (j + 1) * TILE_ROWS, weight
                     )
                 for i in range(filled, TILE_ROWS):
@@ -199,7 +201,7 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
     leave(counter, gate)
 
 
-@helper
+@inlined
 def _keep_best(n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
     """Keep the candidate that leaves the smallest potential, the first of several."""
     n_blocks = len(rounds.block_sums)
@@ -215,7 +217,7 @@ def _keep_best(n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
     rounds.chosen[latest] = rounds.drawn[best]
 
 
-@helper
+@inlined
 def _draw(value, rows, latest, rounds):  # type: ignore[no-untyped-def]
     """First row at which the cumulative weighted distance reaches `value`.
 
@@ -237,7 +239,7 @@ def _draw(value, rows, latest, rounds):  # type: ignore[no-untyped-def]
     return row
 
 
-@helper
+@inlined
 def _see_reach(n, n_chosen, coordinates, reach, centers):  # type: ignore[no-untyped-def]
     """Per chosen center: up to which squared distance from it no candidate can matter.
 

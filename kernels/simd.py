@@ -32,6 +32,7 @@ from numba.extending import intrinsic
 
 TILE_ROWS = 64
 WIDE, NARROW = 6, 4  # centers per group
+LOW_FEATURES = 3  # up to here, the nearest center is found by code for that very number
 
 
 def _cpu_features() -> frozenset[str]:
@@ -286,39 +287,134 @@ def _fill(emit: _Emitter, pointer: ir.Value, vector: ir.Value) -> None:
         emit.store(vector, emit.at(pointer, emit.int(row)))
 
 
-def _keep_smallest(
-    emit: _Emitter, best: ir.Value, index: ir.Value, second: ir.Value | None
-) -> Epilogue:
-    """Epilogue: running minimum, its lowest index and, where asked for, the second smallest."""
+def _keep_smallest(emit: _Emitter, best: ir.Value, index: ir.Value) -> Epilogue:
+    """Epilogue: running minimum and its lowest index.
+
+    The centers of a group play a knock-out tournament first, so that the chain from group to
+    group, which runs through memory, is one comparison long.
+    """
     builder = emit.builder
 
     def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
         number = builder.trunc(center, emit.integer) if emit.size == 4 else center
         first = emit.splat(number)
-        candidates = [
-            builder.add(first, ir.Constant(emit.integers, [j] * emit.lanes))
-            for j in range(len(sums))
-        ]
+        for v in range(ROW_VECTORS):
+            here = builder.add(row, emit.int(v * emit.lanes))
+            players = [
+                (accumulators[v], ir.Constant(emit.integers, [j] * emit.lanes))
+                for j, accumulators in enumerate(sums)
+            ]
+            while len(players) > 1:
+                winners = []
+                for (score, where), (other, there) in zip(
+                    players[::2], players[1::2], strict=False
+                ):
+                    less = builder.fcmp_ordered("<", other, score)  # the lower index wins ties
+                    winners.append(
+                        (builder.select(less, other, score), builder.select(less, there, where))
+                    )
+                players = winners + players[len(players) - len(players) % 2 :]
+            ((score, where),) = players
+            smallest, so_far = emit.at(best, here), emit.at(index, here)
+            old, old_where = emit.load(smallest), emit.load(so_far, kind=emit.integers)
+            less = builder.fcmp_ordered("<", score, old)
+            emit.store(builder.select(less, score, old), smallest)
+            emit.store(builder.select(less, builder.add(first, where), old_where), so_far)
+
+    return epilogue
+
+
+def _keep_two_smallest(
+    emit: _Emitter, best: ir.Value, index: ir.Value, second: ir.Value
+) -> Epilogue:
+    """Epilogue: running minimum, its lowest index, and the second smallest score."""
+    builder = emit.builder
+
+    def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
+        number = builder.trunc(center, emit.integer) if emit.size == 4 else center
+        first = emit.splat(number)
         for v in range(ROW_VECTORS):
             here = builder.add(row, emit.int(v * emit.lanes))
             smallest = emit.load(emit.at(best, here))
             where = emit.load(emit.at(index, here), kind=emit.integers)
-            runner_up = emit.load(emit.at(second, here)) if second is not None else None
-            for candidate, accumulators in zip(candidates, sums, strict=True):
+            runner_up = emit.load(emit.at(second, here))
+            for j, accumulators in enumerate(sums):
                 score = accumulators[v]
+                candidate = builder.add(first, ir.Constant(emit.integers, [j] * emit.lanes))
                 less = builder.fcmp_ordered("<", score, smallest)
-                if runner_up is not None:
-                    closer = builder.fcmp_ordered("<", score, runner_up)
-                    kept = builder.select(closer, score, runner_up)
-                    runner_up = builder.select(less, smallest, kept)
+                closer = builder.fcmp_ordered("<", score, runner_up)
+                kept = builder.select(closer, score, runner_up)
+                runner_up = builder.select(less, smallest, kept)
                 smallest = builder.select(less, score, smallest)
                 where = builder.select(less, candidate, where)
             emit.store(smallest, emit.at(best, here))
             emit.store(where, emit.at(index, here))
-            if second is not None:
-                emit.store(runner_up, emit.at(second, here))
+            emit.store(runner_up, emit.at(second, here))
 
     return epilogue
+
+
+def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int) -> None:
+    """Nearest centers for a fixed, small number of features.
+
+    The rows, the running minima and their indices all stay in registers while the centers pass
+    by one at a time; nothing but centers is read.
+    """
+    builder = emit.builder
+    packed, centers, bias, n_wide, n_narrow, _, best, index = pointers
+    rows_at_once = ROW_VECTORS * emit.lanes
+    infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
+    nowhere = ir.Constant(emit.integers, [0] * emit.lanes)
+
+    def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        row = builder.mul(part, emit.int(rows_at_once))
+        vectors = [
+            [
+                emit.load(emit.at(packed, row, emit.int(t * TILE_ROWS + v * emit.lanes)))
+                for v in range(ROW_VECTORS)
+            ]
+            for t in range(n_features)
+        ]
+        state = [infinity] * ROW_VECTORS + [nowhere] * ROW_VECTORS
+        base, first_center = emit.int(0), emit.int(0)
+        for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
+
+            def over_groups(
+                group: ir.Value,
+                state: list[ir.Value],
+                width: int = width,
+                base: ir.Value = base,
+                first_center: ir.Value = first_center,
+            ) -> list[ir.Value]:
+                panel = emit.at(centers, base, builder.mul(group, emit.int(width * n_features)))
+                center = builder.add(first_center, builder.mul(group, emit.int(width)))
+                number = builder.trunc(center, emit.integer) if emit.size == 4 else center
+                first = emit.splat(number)
+                smallest, where = state[:ROW_VECTORS], state[ROW_VECTORS:]
+                for j in range(width):
+                    start = emit.broadcast(emit.at(bias, center, emit.int(j)))
+                    candidate = builder.add(first, ir.Constant(emit.integers, [j] * emit.lanes))
+                    scores = [start] * ROW_VECTORS
+                    for t in range(n_features):
+                        value = emit.broadcast(emit.at(panel, emit.int(t * width + j)))
+                        for v in range(ROW_VECTORS):
+                            scores[v] = emit.multiply_add(vectors[t][v], value, scores[v])
+                    for v in range(ROW_VECTORS):
+                        less = builder.fcmp_ordered("<", scores[v], smallest[v])
+                        smallest[v] = builder.select(less, scores[v], smallest[v])
+                        where[v] = builder.select(less, candidate, where[v])
+                return [*smallest, *where]
+
+            state = emit.loop(count, state, over_groups)
+            base = builder.add(base, builder.mul(count, emit.int(width * n_features)))
+            first_center = builder.add(first_center, builder.mul(count, emit.int(width)))
+        for v in range(ROW_VECTORS):
+            here = builder.add(row, emit.int(v * emit.lanes))
+            emit.store(state[v], emit.at(best, here))
+            emit.store(state[ROW_VECTORS + v], emit.at(index, here))
+        return []
+
+    emit.loop(emit.int(TILE_ROWS // rows_at_once), [], over_rows)
 
 
 def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | None) -> None:
@@ -326,8 +422,10 @@ def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | No
     infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
     _fill(emit, best, infinity)
     _fill(emit, index, ir.Constant(emit.integers, [0] * emit.lanes))
+    epilogue = _keep_smallest(emit, best, index)
     if second is not None:
         _fill(emit, second, infinity)
+        epilogue = _keep_two_smallest(emit, best, index, second)
     _emit_tile(
         emit,
         packed,
@@ -336,8 +434,26 @@ def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | No
         n_features,
         start=lambda center: emit.broadcast(emit.at(bias, center)),
         step=emit.multiply_add,
-        epilogue=_keep_smallest(emit, best, index, second),
+        epilogue=epilogue,
     )
+
+
+def _emit_nearest(emit: _Emitter, pointers: list[ir.Value]) -> None:
+    """Dispatch on the number of features: up to 3 have loops of their own."""
+    builder = emit.builder
+    done = builder.append_basic_block("scored")
+    many = builder.append_basic_block("many_features")
+    few = builder.switch(pointers[5], many)
+    for n_features in range(1, LOW_FEATURES + 1):
+        case = builder.append_basic_block(f"scores{n_features}")
+        few.add_case(emit.int(n_features), case)
+        builder.position_at_end(case)
+        _emit_nearest_low(emit, pointers, n_features)
+        builder.branch(done)
+    builder.position_at_end(many)
+    _emit_scores(emit, pointers, None)
+    builder.branch(done)
+    builder.position_at_end(done)
 
 
 def _nearest_in_tile(
@@ -365,7 +481,7 @@ def _nearest_in_tile(
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = _Emitter(builder, signature.args[0])
-        _emit_scores(emit, _pointers(context, builder, signature, arguments), None)
+        _emit_nearest(emit, _pointers(context, builder, signature, arguments))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -576,21 +692,39 @@ def _emit_pack_few(
     emit.loop(emit.int(TILE_ROWS // size), [], over_row_groups)
 
 
+def _tile_start(
+    builder: ir.IRBuilder, X: ir.Value, tail: ir.Value, first: ir.Value, shape: list[ir.Value]
+) -> ir.Value:
+    """Address of the 64 rows from `first` on: in `X`, or `tail` where `X` (n, d) ends before."""
+    n_samples, n_features = shape
+    end = builder.add(first, ir.Constant(first.type, TILE_ROWS))
+    inside = builder.icmp_signed("<=", end, n_samples)
+    return builder.select(inside, builder.gep(X, [builder.mul(first, n_features)]), tail)
+
+
+def _shape(context: Any, builder: ir.IRBuilder, array_type: types.Array, value: ir.Value) -> Any:
+    array = context.make_array(array_type)(context, builder, value)
+    return cgutils.unpack_tuple(builder, array.shape)
+
+
 def _pack_rows(
-    typing_context: Any, X: Any, first_row: Any, n_features: Any, mean: Any, packed: Any
+    typing_context: Any, X: Any, tail: Any, first_row: Any, mean: Any, packed: Any
 ) -> Any:
     """Write rows ``first_row … first_row + 63`` of `X`, minus `mean`, to `packed` (features, 64).
 
-    `X` (n, n_features) is C-contiguous and may be read-only; `packed` is aligned.
+    `X` (n, d) is C-contiguous and may be read-only; where it ends before the tile does, `tail`
+    (64, d) is read instead.  `packed` is aligned.
     """
-    if not _is_float_array(X, mean, packed):
+    if not _is_float_array(X, tail, mean, packed):
         return None
-    signature = types.void(X, types.intp, types.intp, mean, packed)
+    signature = types.void(X, tail, types.intp, mean, packed)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = _Emitter(builder, signature.args[0])
-        data, first, n_features, mean, packed = _pointers(context, builder, signature, arguments)
-        source = emit.at(data, builder.mul(first, n_features))
+        data, tail, first, mean, packed = _pointers(context, builder, signature, arguments)
+        shape = _shape(context, builder, signature.args[0], arguments[0])
+        n_features = shape[1]
+        source = _tile_start(builder, data, tail, first, shape)
         done = builder.append_basic_block("packed")
         blocks = builder.append_basic_block("blocks")
         few = builder.switch(n_features, blocks)
@@ -716,8 +850,8 @@ def _emit_feature_sums(
 def _nearest_of_few(
     typing_context: Any,
     X: Any,
+    tail: Any,
     first_row: Any,
-    n_features: Any,
     mean: Any,
     centers: Any,
     bias: Any,
@@ -727,22 +861,27 @@ def _nearest_of_few(
     index: Any,
     slot: Any,
 ) -> Any:
-    """Nearest center of :data:`FEATURE_ROWS` rows of `X` from `first_row` on, read in place.
+    """Nearest center of :data:`FEATURE_ROWS` rows of a tile, read in place.
 
+    They are rows `slot` and following of the tile that begins at `first_row` of `X` (n, d), or of
+    `tail` (64, d) where `X` ends before the tile does.
     `centers` is packed by features, ``[group][chunk of lanes][center][lane]``; ``best[slot…]`` and
     ``index[slot…]`` are written as by :func:`nearest_in_tile`.
     """
-    if not _is_float_array(X, mean, centers, bias, best):
+    if not _is_float_array(X, tail, mean, centers, bias, best):
         return None
     n = types.intp
-    signature = types.void(X, n, n, mean, centers, bias, n, n, best, index, n)
+    signature = types.void(X, tail, n, mean, centers, bias, n, n, best, index, n)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = _Emitter(builder, signature.args[0])
-        data, first, n_features, mean, centers, bias, n_wide, n_narrow, best, index, slot = (
-            _pointers(context, builder, signature, arguments)
+        data, tail, first, mean, centers, bias, n_wide, n_narrow, best, index, slot = _pointers(
+            context, builder, signature, arguments
         )
-        source = emit.at(data, builder.mul(first, n_features))
+        shape = _shape(context, builder, signature.args[0], arguments[0])
+        n_features = shape[1]
+        start = _tile_start(builder, data, tail, first, shape)
+        source = emit.at(start, builder.mul(slot, n_features))
         size = emit.int(emit.lanes)
         chunks = builder.sdiv(builder.add(n_features, emit.int(emit.lanes - 1)), size)
         padded = builder.mul(chunks, size)

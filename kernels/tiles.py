@@ -17,19 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import exact, helper, kernel, vector_sum
-from .simd import (
-    FEATURE_ROWS,
-    NARROW,
-    TILE_ROWS,
-    WIDE,
-    center_groups,
-    lanes,
-    nearest_in_tile,
-    nearest_of_few,
-    pack_rows,
-    round_up,
-)
+from .compiling import helper, inlined, kernel, vector_sum
+from .simd import NARROW, TILE_ROWS, WIDE, center_groups, lanes, round_up
 
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64
@@ -82,7 +71,7 @@ def make_panels(n_clusters: int, n_features: int, dtype: Any) -> Panels:
     )
 
 
-@helper
+@inlined
 def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):  # type: ignore[no-untyped-def]
     """Fill panels from `centers` (k, d), centred as the rows are; `size` is the number of lanes."""
     n_clusters, n_features = centers.shape
@@ -119,7 +108,7 @@ def fill_panels(centers: Array, panels: Panels) -> None:
     _fill(np.ascontiguousarray(centers), by_features, n_wide, n_narrow, size, packed, bias)
 
 
-@helper
+@inlined
 def scratch(prototype, size):  # type: ignore[no-untyped-def]
     """Aligned vector of `size` elements of the type of `prototype`, for use inside a kernel."""
     raw = np.empty(size + ALIGNMENT // prototype.itemsize, prototype.dtype)
@@ -128,29 +117,6 @@ def scratch(prototype, size):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _nearest(X, first, mean, panels, packed, best, index):  # type: ignore[no-untyped-def]
-    by_features, n_wide, n_narrow, centers, bias = panels
-    n_features = X.shape[1]
-    if by_features:
-        for row in range(0, TILE_ROWS, FEATURE_ROWS):
-            nearest_of_few(
-                X, first + row, n_features, mean, centers, bias, n_wide, n_narrow, best, index, row
-            )
-    else:
-        pack_rows(X, first, n_features, mean, packed)
-        nearest_in_tile(packed, centers, bias, n_wide, n_narrow, n_features, best, index)
-
-
-@helper
-def nearest_centers(rows, first, mean, panels, packed, best, index):  # type: ignore[no-untyped-def]
-    """Nearest centers of the 64 rows from `first` on (the last tile is padded); see :mod:`.simd`."""
-    if first + TILE_ROWS <= rows.X.shape[0]:
-        _nearest(rows.X, first, mean, panels, packed, best, index)
-    else:
-        _nearest(rows.tail, 0, mean, panels, packed, best, index)
-
-
-@exact
 def _centred_difference(x, shift, center):  # type: ignore[no-untyped-def]
     return np.float64(x - shift) - np.float64(center)
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import helper, kernel
+from .compiling import helper, inlined, kernel
 from .parallel import Team, enter, leave, next_task
 from .simd import TILE_ROWS, add_row, lowest_bit, round_up
 from .tiles import Array, Rows
@@ -66,7 +66,7 @@ class Totals(NamedTuple):
     counts: Array
 
 
-@helper
+@inlined
 def _pile_row(rows, row, mean, signed_weight, cluster, piles, task):  # type: ignore[no-untyped-def]
     """Add a row to (or, with a negative weight, take it from) a pile."""
     n_features = rows.X.shape[1]
@@ -106,7 +106,7 @@ def move_rows(mask, first, n_changed, start, task, mode, rows, mean, winners, la
     return n_changed
 
 
-@helper
+@inlined
 def merge_piles(piles, totals):  # type: ignore[no-untyped-def]
     """Add the piles to the totals in the order of the slices, and empty them."""
     n_slices, n_clusters = piles.touched.shape
@@ -162,7 +162,7 @@ def _sum_by_owners(counter, gate, n_tasks, everything, slice_size, rows, mean, l
     leave(counter, gate)
 
 
-@helper
+@inlined
 def average(totals, centers, new_centers):  # type: ignore[no-untyped-def]
     """Centers as weighted means; an empty cluster gets the heaviest one's, as in scikit-learn.
 

@@ -47,9 +47,9 @@ def top_two(packed, centers, bias, n_wide, n_narrow, d, best, index, second):
 
 
 @kernel
-def tile_by_features(X, d, mean, centers, bias, n_wide, n_narrow, best, index):
+def tile_by_features(X, mean, centers, bias, n_wide, n_narrow, best, index):
     for row in range(0, TILE_ROWS, FEATURE_ROWS):
-        nearest_of_few(X, row, d, mean, centers, bias, n_wide, n_narrow, best, index, row)
+        nearest_of_few(X, X, 0, mean, centers, bias, n_wide, n_narrow, best, index, row)
 
 
 @kernel
@@ -58,8 +58,8 @@ def all_distances(packed, centers, n_wide, n_narrow, d, distances):
 
 
 @kernel
-def pack(X, first, d, mean, packed):
-    pack_rows(X, first, d, mean, packed)
+def pack(X, tail, first, mean, packed):
+    pack_rows(X, tail, first, mean, packed)
 
 
 @kernel
@@ -147,10 +147,10 @@ def test_nearest_center(d: int, k: int, tile: str, dtype: Any) -> None:
     _, n_wide, n_narrow, packed_centers, bias = panels
     if tile == "rows":
         packed = aligned_empty(round_up(d, lanes(dtype)) * TILE_ROWS, dtype)
-        pack(X, 0, d, shift, packed)
+        pack(X, X, 0, shift, packed)
         tile_by_rows(packed, packed_centers, bias, n_wide, n_narrow, d, best, index)
     else:
-        tile_by_features(X, d, shift, packed_centers, bias, n_wide, n_narrow, best, index)
+        tile_by_features(X, shift, packed_centers, bias, n_wide, n_narrow, best, index)
     expected = scores(X - mean, centers)
     error = rounding(X - mean, centers)
     found = integers(index)
@@ -166,7 +166,7 @@ def test_two_nearest_centers(d: int, k: int, dtype: Any) -> None:
     centers[-1] = centers[0]  # a tie, whose second score equals the first
     zero = padded_vector(np.zeros(d), dtype)
     packed = aligned_empty(round_up(d, lanes(dtype)) * TILE_ROWS, dtype)
-    pack(X, 0, d, zero, packed)
+    pack(X, X, 0, zero, packed)
     best, index, second = (aligned_empty(TILE_ROWS, dtype) for _ in range(3))
     _, n_wide, n_narrow, packed_centers, bias = panels_of(centers, by_features=False)
     top_two(packed, packed_centers, bias, n_wide, n_narrow, d, best, index, second)
@@ -187,10 +187,10 @@ def test_lowest_of_equal_centers_wins(tile: str, k: int, dtype: Any) -> None:
     _, n_wide, n_narrow, packed_centers, bias = panels_of(centers, by_features=tile == "features")
     if tile == "rows":
         packed = aligned_empty(round_up(20, lanes(dtype)) * TILE_ROWS, dtype)
-        pack(X, 0, 20, zero, packed)
+        pack(X, X, 0, zero, packed)
         tile_by_rows(packed, packed_centers, bias, n_wide, n_narrow, 20, best, index)
     else:
-        tile_by_features(X, 20, zero, packed_centers, bias, n_wide, n_narrow, best, index)
+        tile_by_features(X, zero, packed_centers, bias, n_wide, n_narrow, best, index)
     assert not integers(index).any()
 
 
@@ -202,7 +202,7 @@ def test_distances_of_equal_rows_are_zero(d: int, dtype: Any) -> None:
     X[5], X[63] = centers[2], centers[8]
     zero = padded_vector(np.zeros(d), dtype)
     packed = aligned_empty(round_up(d, lanes(dtype)) * TILE_ROWS, dtype)
-    pack(X, 0, d, zero, packed)
+    pack(X, X, 0, zero, packed)
     _, n_wide, n_narrow, packed_centers, _ = panels_of(centers, by_features=False)
     distances = aligned_empty(((6 * n_wide + 4 * n_narrow), TILE_ROWS), dtype)
     all_distances(packed, packed_centers, n_wide, n_narrow, d, distances)
@@ -220,8 +220,11 @@ def test_packing(d: int, dtype: Any) -> None:
     X.flags.writeable = False
     mean = padded_vector(rng.normal(size=d), dtype)
     packed = aligned_empty((round_up(d, lanes(dtype)), TILE_ROWS), dtype)
-    pack(X, 136, d, mean, packed)  # up to the very last row
+    tail = X[:TILE_ROWS] + 1
+    pack(X, tail, 136, mean, packed)  # up to the very last row
     np.testing.assert_array_equal(packed[:d], (X[136:] - mean[:d]).T)
+    pack(X, tail, 137, mean, packed)  # and one beyond
+    np.testing.assert_array_equal(packed[:d], (tail - mean[:d]).T)
     if d > 4:
         rows = np.zeros(4 * TILE_ROWS, np.int64)
         rows[3 : 3 + TILE_ROWS] = rng.integers(200, size=TILE_ROWS)
@@ -308,7 +311,7 @@ def test_inner_loop_is_fused_full_width_and_does_not_spill(tile: str, dtype: Any
         code = machine_code(tile_by_rows, *arguments, best, index)
         accumulators = 6 * ROW_VECTORS
     else:
-        arguments = (X, 128, zero, packed_centers, bias, n_wide, n_narrow)
+        arguments = (X, zero, packed_centers, bias, n_wide, n_narrow)
         code = machine_code(tile_by_features, *arguments, best, index)
         accumulators = 6 * FEATURE_ROWS
     suffix = "ps" if dtype == np.float32 else "pd"
