@@ -1,4 +1,4 @@
-"""One decorator compiles every kernel: lazily, without the GIL, and cached so that it cannot go stale.
+"""How kernels are compiled: lazily, without the GIL, and with a cache that cannot go stale.
 
 Numba's own cache looks at the file of the function alone.  A kernel here is mostly made of code
 from other files (tiles, vector instructions), so an upgrade that changes those would leave the old

@@ -14,10 +14,12 @@ from .update import slice_rows
 
 
 @kernel
-def _own_distances(counter, gate, n_tasks, slice_size, rows, shift, centers, labels, inertias, distances):  # type: ignore[no-untyped-def]
+def _own_distances(
+    counter, gate, n_tasks, slice_size, rows, shift, centers, labels, inertias, distances,
+):  # fmt: skip
     """Per slice: weighted sum of squared distances to the own center; each one where asked for."""
     enter(counter, gate)
-    n_samples, n_features = rows.X.shape
+    n_samples = rows.X.shape[0]
     while True:
         task = next_task(counter)
         if task >= n_tasks:

@@ -36,7 +36,10 @@ from .update import LABELS_ONLY, PILES, Update, average, merge_piles, move_rows
 
 
 @kernel
-def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, panels, labels, mode, piles, changes, totals, centers, new_centers):  # type: ignore[no-untyped-def]
+def _run(
+    counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, panels, labels, mode,
+    piles, changes, totals, centers, new_centers,
+):  # fmt: skip
     """Assign all rows, slice by slice, and account for those that change.
 
     With `n_steps` above zero, by one thread: up to so many whole iterations, for fits too small to
@@ -95,9 +98,7 @@ def _run(counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, pan
         for cluster in range(centers.shape[0]):
             for t in range(centers.shape[1]):
                 centers[cluster, t] = new_centers[cluster, t]
-        pack_centers(
-            centers, by_features, n_wide, n_narrow, size, packed_centers, bias
-        )
+        pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
         counter[NEXT] = 0
     leave(counter, gate)
     return step, all_changed, shift, n_empty

@@ -22,7 +22,7 @@ LANES = 64  # elements that the inner loop runs over at least, so that it vector
 
 
 @kernel
-def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):  # type: ignore[no-untyped-def]
+def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
     """Per slice: sums of ``x - first row of the slice`` and of its squares, (n_tasks, d) each."""
     enter(counter, gate)
     n_samples, n_features = X.shape
@@ -60,7 +60,7 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares): 
 
 
 @kernel
-def _merge(slice_size, X, sums, squares, mean, variance):  # type: ignore[no-untyped-def]
+def _merge(slice_size, X, sums, squares, mean, variance):
     """Merge the slices in order; `mean` and `variance` (d,) are written."""
     n_samples, n_features = X.shape
     for t in range(n_features):
@@ -99,7 +99,8 @@ def column_moments(X: Array, team: Team) -> tuple[Array, Array]:
     slice_size = round_up(least, TILE_ROWS)
     n_slices = -(-n_samples // slice_size)
     sums, squares = np.empty((2, n_slices, n_features))
-    team.run(_slice_moments, float(X.size) * 2, n_slices, slice_size, X, X.reshape(-1), sums, squares)
+    work, flat = 2.0 * X.size, X.reshape(-1)
+    team.run(_slice_moments, work, n_slices, slice_size, X, flat, sums, squares)
     mean, variance = np.empty((2, n_features))
     _merge(slice_size, X, sums, squares, mean, variance)
     return mean, variance

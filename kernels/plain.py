@@ -107,9 +107,9 @@ def nearest_of_few(
     end = split + n_narrow * 4 * chunks * size
     wide = flat[:split].reshape(n_wide, chunks, 6, size).transpose(0, 2, 1, 3)
     narrow = flat[split:end].reshape(n_narrow, chunks, 4, size).transpose(0, 2, 1, 3)
-    negated = np.concatenate(
-        [wide.reshape(-1, chunks * size), narrow.reshape(-1, chunks * size)]
-    )[:, :n_features]
+    negated = np.concatenate([wide.reshape(-1, chunks * size), narrow.reshape(-1, chunks * size)])[
+        :, :n_features
+    ]
     rows = _tile(X, tail, first_row)[slot : slot + FEATURE_ROWS] - mean[:n_features]
     scores = (rows[:, None] * negated[None]).sum(axis=2) + bias[: len(negated)]
     best[slot : slot + FEATURE_ROWS] = scores.min(axis=1)

@@ -38,7 +38,8 @@ from .tiles import Array, Rows, aligned_empty, pack_centers, padded_vector, scra
 
 BLOCK_ROWS = 1024  # rows per sum; a multiple of the tile
 MAX_TASKS = 256
-MOSTLY = 0.6
+MOSTLY, NEARLY_ALL = 0.6, 0.95  # shares of the rows of a block
+PATIENCE = 4  # rounds
 FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
 
 
@@ -62,10 +63,11 @@ class Rounds(NamedTuple):
     chosen: Array  # (k,) int64, rows
     centers: Array  # (k, d) their coordinates
     drawn: Array  # (L,) int64, rows
+    patience: Array  # (n_blocks,) int64, rounds in which all rows of the block are read anyway
 
 
 @vector_sum
-def _squared_gap(a, b):  # type: ignore[no-untyped-def]
+def _squared_gap(a, b):
     """Squared distance of two vectors, in their own precision."""
     total = a[0] - a[0]  # zero, of their type
     for t in range(len(a)):
@@ -75,7 +77,7 @@ def _squared_gap(a, b):  # type: ignore[no-untyped-def]
 
 
 @vector_sum
-def _weighted_minima(own, column, offset, weight):  # type: ignore[no-untyped-def]
+def _weighted_minima(own, column, offset, weight):
     """``sum(weight * min(own, column[offset:]))`` over the rows of a tile."""
     total = 0.0
     for i in range(TILE_ROWS):
@@ -85,7 +87,7 @@ def _weighted_minima(own, column, offset, weight):  # type: ignore[no-untyped-de
 
 
 @vector_sum
-def _settled(start, stop, weights, reach, closest, nearest):  # type: ignore[no-untyped-def]
+def _settled(start, stop, weights, reach, closest, nearest):
     """Weighted sum of the distances of the rows that no candidate can come closer to."""
     total = 0.0
     weighted = len(weights) > 0
@@ -97,7 +99,7 @@ def _settled(start, stop, weights, reach, closest, nearest):  # type: ignore[no-
 
 
 @helper
-def _pack_list(X, tile, zero, packed):  # type: ignore[no-untyped-def]
+def _pack_list(X, tile, zero, packed):
     """Pack 64 listed rows of `X`."""
     n_features = X.shape[1]
     if n_features > FEW_FEATURES:
@@ -110,7 +112,7 @@ def _pack_list(X, tile, zero, packed):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _apply_winner(own, near, distances, latest):  # type: ignore[no-untyped-def]
+def _apply_winner(own, near, distances, latest):
     """Bring 64 rows to the previous winner (the first column) where it is closer; how many."""
     came = 0
     for i in range(TILE_ROWS):
@@ -122,7 +124,7 @@ def _apply_winner(own, near, distances, latest):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _list_rows(start, stop, reach, closest, nearest, listed):  # type: ignore[no-untyped-def]
+def _list_rows(start, stop, reach, closest, nearest, listed):
     """List the rows of a block that a candidate may come closer to; their number."""
     count = 0
     for row in range(start, stop):
@@ -132,13 +134,13 @@ def _list_rows(start, stop, reach, closest, nearest, listed):  # type: ignore[no
 
 
 @kernel
-def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
+def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, rounds):
     """One round over all blocks; ``rounds.potentials`` is written, the winner before applied."""
     enter(counter, gate)
     # Taken out of their tuples here: inside the loops each access would count references.
     X, _, weights = rows
     n_wide, n_narrow, packed_candidates, _, reach = candidates
-    closest, nearest, _, potentials, _, _, _ = rounds
+    closest, nearest, _, potentials, _, _, _, patience = rounds
     n_samples, n_features = X.shape
     packed = scratch(zero, len(zero) * TILE_ROWS)
     columns = WIDE * n_wide + NARROW * n_narrow
@@ -155,9 +157,17 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
             break
         for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
             start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n_samples)
-            count = _list_rows(start, stop, reach, closest, nearest, listed)
-            # Reading all rows in order costs less than picking out most of them.
-            everything = count > MOSTLY * (stop - start)
+            # Reading all rows in order costs less than picking out most of them; and where all
+            # have mattered, finding out again can wait.
+            everything = patience[block] > 0
+            count = stop - start
+            if everything:
+                patience[block] -= 1
+            else:
+                count = _list_rows(start, stop, reach, closest, nearest, listed)
+                everything = count > MOSTLY * (stop - start)
+                if count > NEARLY_ALL * (stop - start):
+                    patience[block] = PATIENCE
             settled = 0.0
             if everything:
                 count = stop - start
@@ -202,7 +212,7 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
 
 
 @inlined
-def _keep_best(n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
+def _keep_best(n_candidates, latest, rounds):
     """Keep the candidate that leaves the smallest potential, the first of several."""
     n_blocks = len(rounds.block_sums)
     best, smallest = 0, np.inf
@@ -218,7 +228,7 @@ def _keep_best(n_candidates, latest, rounds):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _draw(value, rows, latest, rounds):  # type: ignore[no-untyped-def]
+def _draw(value, rows, latest, rounds):
     """First row at which the cumulative weighted distance reaches `value`.
 
     The rows of its block may not know yet of center `latest`.
@@ -240,7 +250,7 @@ def _draw(value, rows, latest, rounds):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _see_reach(n, n_chosen, coordinates, reach, centers):  # type: ignore[no-untyped-def]
+def _see_reach(n, n_chosen, coordinates, reach, centers):
     """Per chosen center: up to which squared distance from it no candidate can matter.
 
     A quarter of the squared distance to the nearest candidate, less the rounding of both.
@@ -257,7 +267,7 @@ def _see_reach(n, n_chosen, coordinates, reach, centers):  # type: ignore[no-unt
 
 
 @kernel
-def _next_round(uniforms, n_candidates, n_chosen, size, rows, candidates, rounds):  # type: ignore[no-untyped-def]
+def _next_round(uniforms, n_candidates, n_chosen, size, rows, candidates, rounds):
     """Settle a round of `n_candidates`, then draw and pack the candidates of the next one.
 
     `n_chosen` counts the center that is settled now.  Without `uniforms` the next round is the
@@ -353,6 +363,7 @@ def greedy_kmeans_plusplus(
         np.empty(n_clusters, np.int64),
         np.empty((n_clusters, n_features), dtype),
         np.empty(n_trials, np.int64),
+        np.zeros(n_blocks, np.int64),
     )
     rounds.chosen[0] = draw_first(rows, random_state)
     # One call draws the same stream as scikit-learn's call for each center.
@@ -367,8 +378,6 @@ def greedy_kmeans_plusplus(
         n_chosen = max(1, latest)
         _next_round(uniform, settled, n_chosen, size, rows, candidates, rounds)
         settled = max(1, len(uniform))
-        team.run(
-            _pass, work, n_tasks, rows, zero, candidates, settled, n_chosen - 1, rounds
-        )
+        team.run(_pass, work, n_tasks, rows, zero, candidates, settled, n_chosen - 1, rounds)
     _next_round(uniforms[:0].ravel(), settled, n_clusters, size, rows, candidates, rounds)
     return rounds.chosen

@@ -142,14 +142,17 @@ class _Emitter:
     def masked_load(self, pointer: ir.Value, count: ir.Value) -> ir.Value:
         """The first `count` lanes behind `pointer` (none when negative), zeros in the others."""
         iota = ir.Constant(self.integers, list(range(self.lanes)))
-        limit = self.splat(self.builder.trunc(count, self.integer)) if self.size == 4 else (
-            self.splat(count)
+        limit = (
+            self.splat(self.builder.trunc(count, self.integer))
+            if self.size == 4
+            else (self.splat(count))
         )
         mask = self.builder.icmp_signed("<", iota, limit)
         typed = self.builder.bitcast(pointer, self.vector.as_pointer())
         zeros = ir.Constant(self.vector, [0.0] * self.lanes)
         align = ir.Constant(ir.IntType(32), self.size)
-        return self.call(f"llvm.masked.load.{self.suffix}.p0", self.vector, typed, align, mask, zeros)
+        name = f"llvm.masked.load.{self.suffix}.p0"
+        return self.call(name, self.vector, typed, align, mask, zeros)
 
     def prefetch(self, pointer: ir.Value) -> None:
         """Ask for the cache line at `pointer`, which may lie outside of any array."""
@@ -206,8 +209,10 @@ def _pointers(context: Any, builder: ir.IRBuilder, signature: Any, arguments: An
 
 
 def _is_float_array(*kinds: Any) -> bool:
-    return all(isinstance(kind, types.Array) and kind.dtype in (types.float32, types.float64)
-               for kind in kinds)
+    return all(
+        isinstance(kind, types.Array) and kind.dtype in (types.float32, types.float64)
+        for kind in kinds
+    )
 
 
 # --------------------------------------------------------------------------------------------
@@ -475,9 +480,7 @@ def _nearest_in_tile(
     """
     if not _is_float_array(packed, centers, bias, best):
         return None
-    signature = types.void(
-        packed, centers, bias, types.intp, types.intp, types.intp, best, index
-    )
+    signature = types.void(packed, centers, bias, types.intp, types.intp, types.intp, best, index)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = _Emitter(builder, signature.args[0])
@@ -651,9 +654,7 @@ def _emit_pack_blocks(
             break
         fits = builder.append_basic_block(f"squares{emit.lanes}")
         narrower = builder.append_basic_block("narrower")
-        builder.cbranch(
-            builder.icmp_signed(">=", n_features, emit.int(emit.lanes)), fits, narrower
-        )
+        builder.cbranch(builder.icmp_signed(">=", n_features, emit.int(emit.lanes)), fits, narrower)
         builder.position_at_end(fits)
         _emit_pack_squares(emit, row_start, n_features, mean, packed)
         builder.branch(done)
@@ -825,9 +826,7 @@ def _emit_feature_sums(
     flat = emit.loop(n_full, [zeros] * (width * FEATURE_ROWS), full)
     done = builder.mul(n_full, emit.int(size))
     rest = builder.sub(n_features, done)
-    ragged = builder.select(
-        builder.icmp_signed(">", rest, emit.int(0)), emit.int(1), emit.int(0)
-    )
+    ragged = builder.select(builder.icmp_signed(">", rest, emit.int(0)), emit.int(1), emit.int(0))
     flat = emit.loop(
         ragged, flat, lambda _, flat: step(done, lambda p: emit.masked_load(p, rest), flat)
     )
@@ -1032,10 +1031,8 @@ ROOF_CHAINS = 24 if VECTOR_BYTES == 64 or _is_arm64() else 12
 # Labels, bits and atomics
 
 
-def _changed_labels(
-    typing_context: Any, index: Any, labels: Any, first: Any, winners: Any
-) -> Any:
-    """64-bit mask of the rows whose winner differs from ``labels[first:]``; nothing is stored there.
+def _changed_labels(typing_context: Any, index: Any, labels: Any, first: Any, winners: Any) -> Any:
+    """64-bit mask of the rows whose winner differs from ``labels[first:]``, which stays as it is.
 
     `index` (64,) holds bits as left by :func:`nearest_in_tile`; `labels` and `winners` (64,) are
     int32, and `winners` receives the indices as such.

@@ -52,7 +52,7 @@ class Panels(NamedTuple):
 
 
 def prefers_features(n_features: int, n_clusters: int) -> bool:
-    """Whether the tile by features is the faster one, as measured; it depends on the shape alone."""
+    """Whether the tile by features is the faster one, as measured; the shape alone decides."""
     return n_features >= 96 and n_clusters <= 24
 
 
@@ -72,7 +72,7 @@ def make_panels(n_clusters: int, n_features: int, dtype: Any) -> Panels:
 
 
 @inlined
-def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):  # type: ignore[no-untyped-def]
+def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):
     """Fill panels from `centers` (k, d), centred as the rows are; `size` is the number of lanes."""
     n_clusters, n_features = centers.shape
     chunk = size if by_features else 1  # features that lie side by side
@@ -97,7 +97,7 @@ def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):  #
 
 
 @kernel
-def _fill(centers, by_features, n_wide, n_narrow, size, packed, bias):  # type: ignore[no-untyped-def]
+def _fill(centers, by_features, n_wide, n_narrow, size, packed, bias):
     pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
 
 
@@ -109,7 +109,7 @@ def fill_panels(centers: Array, panels: Panels) -> None:
 
 
 @inlined
-def scratch(prototype, size):  # type: ignore[no-untyped-def]
+def scratch(prototype, size):
     """Aligned vector of `size` elements of the type of `prototype`, for use inside a kernel."""
     raw = np.empty(size + ALIGNMENT // prototype.itemsize, prototype.dtype)
     start = (-raw.ctypes.data % ALIGNMENT) // prototype.itemsize
@@ -117,12 +117,12 @@ def scratch(prototype, size):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _centred_difference(x, shift, center):  # type: ignore[no-untyped-def]
+def _centred_difference(x, shift, center):
     return np.float64(x - shift) - np.float64(center)
 
 
 @vector_sum
-def squared_distance(x, shift, center):  # type: ignore[no-untyped-def]
+def squared_distance(x, shift, center):
     """``sum(((x - shift) - center)²)``, the first difference rounded as in the tiles, the rest in
     float64."""
     total = 0.0

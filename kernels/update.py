@@ -17,12 +17,12 @@ are the means of their rows and not of their history.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .compiling import helper, inlined, kernel
-from .parallel import Team, enter, leave, next_task
+from .parallel import SMALL_WORK, Team, enter, leave, next_task
 from .simd import TILE_ROWS, add_row, lowest_bit, round_up
 from .tiles import Array, Rows
 
@@ -66,48 +66,49 @@ class Totals(NamedTuple):
     counts: Array
 
 
-@inlined
-def _pile_row(rows, row, mean, signed_weight, cluster, piles, task):  # type: ignore[no-untyped-def]
-    """Add a row to (or, with a negative weight, take it from) a pile."""
-    n_features = rows.X.shape[1]
-    place = (task * piles.touched.shape[1] + cluster) * n_features
-    if not piles.touched[task, cluster]:
-        piles.touched[task, cluster] = True
-        piles.weights[task, cluster] = 0.0
-        piles.counts[task, cluster] = 0
-        for t in range(n_features):
-            piles.sums[task, cluster, t] = 0.0
-    add_row(rows.X, row, n_features, mean, signed_weight, piles.sums, place)
-    piles.weights[task, cluster] += signed_weight
-    piles.counts[task, cluster] += (signed_weight > 0.0) - (signed_weight < 0.0)
-
-
 @helper
-def move_rows(mask, first, n_changed, start, task, mode, rows, mean, winners, labels, piles, changes):  # type: ignore[no-untyped-def]
+def move_rows(
+    mask, first, n_changed, start, task, mode, rows, mean, winners, labels, piles, changes
+):  # fmt: skip
     """Store the labels of the rows of a tile that `mask` names, and account for the change.
 
     Returns the number of changed rows of the slice so far.
     """
+    X, _, row_weights = rows
+    sums, weights, counts, touched = piles
+    _, changed_rows, changed_labels = changes
+    n_features, n_clusters = X.shape[1], touched.shape[1]
     while mask != 0:
         bit = lowest_bit(mask)
         mask &= mask - np.uint64(1)
         row = first + bit
-        old, new = np.int64(labels[row]), np.int64(winners[bit])
+        old = np.int64(labels[row])
         labels[row] = winners[bit]
         if mode == PILES:
-            weight = np.float64(rows.weights[row]) if len(rows.weights) else 1.0
-            _pile_row(rows, row, mean, weight, new, piles, task)
-            if old >= 0:
-                _pile_row(rows, row, mean, -weight, old, piles, task)
+            weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
+            # Onto the pile of the new cluster, then off that of the old one.
+            for side in range(2 if old >= 0 else 1):
+                cluster = np.int64(winners[bit]) if side == 0 else old
+                signed = weight if side == 0 else -weight
+                if not touched[task, cluster]:
+                    touched[task, cluster] = True
+                    weights[task, cluster] = 0.0
+                    counts[task, cluster] = 0
+                    for t in range(n_features):
+                        sums[task, cluster, t] = 0.0
+                place = (task * n_clusters + cluster) * n_features
+                add_row(X, row, n_features, mean, signed, sums, place)
+                weights[task, cluster] += signed
+                counts[task, cluster] += (signed > 0.0) - (signed < 0.0)
         elif mode == RECORD:
-            changes.rows[start + n_changed] = row
-            changes.labels[start + n_changed] = old
+            changed_rows[start + n_changed] = row
+            changed_labels[start + n_changed] = old
         n_changed += 1
     return n_changed
 
 
 @inlined
-def merge_piles(piles, totals):  # type: ignore[no-untyped-def]
+def merge_piles(piles, totals):
     """Add the piles to the totals in the order of the slices, and empty them."""
     n_slices, n_clusters = piles.touched.shape
     for task in range(n_slices):
@@ -121,14 +122,19 @@ def merge_piles(piles, totals):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _sum_by_owners(counter, gate, n_tasks, everything, slice_size, rows, mean, labels, changes, totals):  # type: ignore[no-untyped-def]
+def _sum_by_owners(
+    counter, gate, n_tasks, everything, slice_size, rows, mean, labels, changes, totals,
+):  # fmt: skip
     """Each task brings the sums of its own range of clusters up to date, in row order.
 
     From the recorded changes, or, with `everything`, afresh from all rows.
     """
     enter(counter, gate)
-    n_samples, n_features = rows.X.shape
-    n_clusters = len(totals.counts)
+    X, _, row_weights = rows
+    sums, weights, counts = totals
+    n_changes, changed_rows, changed_labels = changes
+    n_samples, n_features = X.shape
+    n_clusters = len(counts)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
@@ -136,34 +142,34 @@ def _sum_by_owners(counter, gate, n_tasks, everything, slice_size, rows, mean, l
         low, high = task * n_clusters // n_tasks, (task + 1) * n_clusters // n_tasks
         if everything:
             for cluster in range(low, high):
-                totals.weights[cluster] = 0.0
-                totals.counts[cluster] = 0
-                for t in range(totals.sums.shape[1]):
-                    totals.sums[cluster, t] = 0.0
-        for s in range(len(changes.n)):
+                weights[cluster] = 0.0
+                counts[cluster] = 0
+                for t in range(n_features):
+                    sums[cluster, t] = 0.0
+        for s in range(len(n_changes)):
             first = s * slice_size
-            count = min(slice_size, n_samples - first) if everything else changes.n[s]
+            count = min(slice_size, n_samples - first) if everything else n_changes[s]
             for place in range(first, first + count):
-                row = place if everything else np.int64(changes.rows[place])
-                old = np.int64(-1) if everything else np.int64(changes.labels[place])
+                row = place if everything else np.int64(changed_rows[place])
+                old = np.int64(-1) if everything else np.int64(changed_labels[place])
                 new = np.int64(labels[row])
                 if not (low <= new < high or low <= old < high):
                     continue
-                weight = np.float64(rows.weights[row]) if len(rows.weights) else 1.0
+                weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
                 counted = 1 if weight != 0.0 else 0
                 if low <= new < high:
-                    add_row(rows.X, row, n_features, mean, weight, totals.sums, new * n_features)
-                    totals.weights[new] += weight
-                    totals.counts[new] += counted
+                    add_row(X, row, n_features, mean, weight, sums, new * n_features)
+                    weights[new] += weight
+                    counts[new] += counted
                 if low <= old < high:
-                    add_row(rows.X, row, n_features, mean, -weight, totals.sums, old * n_features)
-                    totals.weights[old] -= weight
-                    totals.counts[old] -= counted
+                    add_row(X, row, n_features, mean, -weight, sums, old * n_features)
+                    weights[old] -= weight
+                    counts[old] -= counted
     leave(counter, gate)
 
 
 @inlined
-def average(totals, centers, new_centers):  # type: ignore[no-untyped-def]
+def average(totals, centers, new_centers):
     """Centers as weighted means; an empty cluster gets the heaviest one's, as in scikit-learn.
 
     Returns the squared movement of all centers together and the number of empty clusters.
@@ -195,7 +201,7 @@ def average(totals, centers, new_centers):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _merge_and_average(piles, totals, centers, new_centers):  # type: ignore[no-untyped-def]
+def _merge_and_average(piles, totals, centers, new_centers):
     merge_piles(piles, totals)
     return average(totals, centers, new_centers)
 
@@ -277,10 +283,12 @@ class Update:
         _merge_and_average(self.piles, self.totals, out, out)
 
     def _sum_by_owners(self, work: float, labels: Array, *, everything: bool) -> None:
+        # Any number of owners gives the same bits; each has to look at every label.
+        n_owners = self.team.n_threads if work > SMALL_WORK else 1
         self.team.run(
             _sum_by_owners,
             work,
-            self.team.n_threads,
+            n_owners,
             everything,
             self.slice_rows,
             self.rows,
