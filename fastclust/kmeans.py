@@ -23,7 +23,7 @@ from .kernels.distances import own_distances
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
-from .kernels.seeding import greedy_kmeans_plusplus
+from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
 from .kernels.update import Update
 from .lloyd_loop import Fit, Loop
@@ -180,8 +180,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _best_of(self, loop: Loop, n_init: int, init: Any, random_state: Any) -> Fit:
         """Best of several starts; one that finds the same clusters does not replace the first."""
         best: Fit | None = None
+        seeding = None
         for _ in range(n_init):
-            start = _first_centers(loop, self.n_clusters, init, random_state)
+            if isinstance(init, str) and init == "k-means++":
+                seeding = seeding or GreedyKMeansPlusPlus(loop.rows, self.n_clusters, loop.team)
+                start = loop.centred(seeding.choose(random_state))
+                if n_init == 1:
+                    seeding = None  # its buffers are as long as the data
+            else:
+                start = _first_centers(loop, self.n_clusters, init, random_state)
             if self.verbose:
                 print("Initialization complete")
             fit = loop.run(start)
@@ -342,22 +349,19 @@ def _single_start(n_init: int) -> int:
 
 
 def _first_centers(loop: Loop, n_clusters: int, init: Any, random_state: Any) -> Array:
-    """Centred centers to start from, with scikit-learn's draws."""
+    """Centred centers for all ways to start but k-means++, with scikit-learn's draws."""
     rows = loop.rows
     n_samples, n_features = rows.X.shape
     mean = loop.mean[:n_features]
-    if isinstance(init, str) and init == "k-means++":
-        indices = greedy_kmeans_plusplus(rows, n_clusters, random_state, loop.team)
-    elif isinstance(init, str):
+    if isinstance(init, str):
         weights = rows.weights if len(rows.weights) else np.ones(n_samples, rows.X.dtype)
         probabilities = weights / weights.sum()
-        indices = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
-    elif callable(init):
+        chosen = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
+        return loop.centred(chosen)
+    if callable(init):
         centers = init(rows.X - mean, n_clusters, random_state=random_state)
         return validation.check_centers("init", centers, rows.X, n_clusters)
-    else:
-        return init - mean
-    return rows.X[indices] - mean
+    return init - mean
 
 
 def _nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
@@ -497,7 +501,7 @@ def kmeans_plusplus(
         n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
     random_state = check_random_state(random_state)
     with team() as threads:
-        indices = greedy_kmeans_plusplus(
-            make_rows(X, weights), n_clusters, random_state, threads, n_local_trials
-        )
+        rows = make_rows(X, weights)
+        seeding = GreedyKMeansPlusPlus(rows, n_clusters, threads, n_local_trials)
+        indices = seeding.choose(random_state)
     return X[indices], indices

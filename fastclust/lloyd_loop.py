@@ -65,6 +65,11 @@ class Loop:
         self.update = Update(rows, mean, n_clusters, team)
         self.algorithm = algorithm(rows, mean, n_clusters, self.update, team)
 
+    def centred(self, indices: Array) -> Array:
+        """Rows of the data as centers to start from."""
+        X = self.rows.X
+        return X[indices] - self.mean[: X.shape[1]]
+
     def run(self, start: Array) -> Fit:
         """Iterate from centred centers `start` (n_clusters, n_features) to convergence."""
         algorithm, update = self.algorithm, self.update

@@ -263,7 +263,7 @@ def _openmp_limit() -> int:
     if _openmp is None:
         _openmp = ThreadpoolController().select(user_api="openmp")
     limits = [library.num_threads for library in _openmp.lib_controllers]
-    return min(limits, default=os.cpu_count() or 1)
+    return min(limits, default=_numba_limit())
 
 
 def effective_n_threads() -> int:

@@ -6,7 +6,7 @@ Raff, E.: Exact acceleration of k-means++ and k-means||. IJCAI 2021 (the pruning
 For every new center, L candidates are drawn with probability proportional to the squared distance
 to the closest center so far, and the one that leaves the smallest potential is kept.  Here
 
-* sums over blocks of 1,024 rows replace the cumulative sum over all rows: a draw searches the
+* sums over blocks of rows replace the cumulative sum over all rows: a draw searches the
   block sums and then one block;
 * one pass applies the winner of the previous round and evaluates the new candidates together;
 * a row x whose closest center a has ``d(z, a) ≥ 2 d(x, a)`` for every candidate z can not come
@@ -36,7 +36,9 @@ from .simd import (
 )
 from .tiles import Array, Rows, aligned_empty, pack_centers, padded_vector, scratch
 
-BLOCK_ROWS = 1024  # rows per sum; a multiple of the tile
+# Rows per sum, multiples of the tile.  A draw reads half a block, which should not cost more than
+# its share of a round.
+BLOCK_ROWS, BLOCK_ROWS_HIGH, HIGH = 1024, 256, 32
 MAX_TASKS = 256
 MOSTLY, NEARLY_ALL = 0.6, 0.95  # shares of the rows of a block
 PATIENCE = 4  # rounds
@@ -64,6 +66,12 @@ class Rounds(NamedTuple):
     centers: Array  # (k, d) their coordinates
     drawn: Array  # (L,) int64, rows
     patience: Array  # (n_blocks,) int64, rounds in which all rows of the block are read anyway
+
+
+@inlined
+def rows_per_block(n_features):
+    """Rows that share a sum: decided by the shape alone."""
+    return BLOCK_ROWS if n_features < HIGH else BLOCK_ROWS_HIGH
 
 
 @vector_sum
@@ -145,7 +153,8 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
     packed = scratch(zero, len(zero) * TILE_ROWS)
     columns = WIDE * n_wide + NARROW * n_narrow
     distances = scratch(zero, columns * TILE_ROWS)
-    listed = np.empty(BLOCK_ROWS + 1, np.int64)
+    block_rows = rows_per_block(n_features)
+    listed = np.empty(block_rows + 1, np.int64)
     own, weight = np.empty(TILE_ROWS, zero.dtype), np.ones(TILE_ROWS, zero.dtype)
     # One vector more than a tile: rows that pack_listed_rows fetches early, here none.
     tile = np.zeros(2 * TILE_ROWS, np.int64)
@@ -156,7 +165,7 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
         if task >= n_tasks:
             break
         for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
-            start, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n_samples)
+            start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
             # Reading all rows in order costs less than picking out most of them; and where all
             # have mattered, finding out again can wait.
             everything = patience[block] > 0
@@ -237,7 +246,8 @@ def _draw(value, rows, latest, rounds):
     while block < last and value > rounds.block_sums[block]:
         value -= rounds.block_sums[block]
         block += 1
-    row, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows.X.shape[0])
+    block_rows = rows_per_block(rows.X.shape[1])
+    row, stop = block * block_rows, min((block + 1) * block_rows, rows.X.shape[0])
     total = 0.0
     while True:
         square = _squared_gap(rows.X[row], rounds.centers[latest])
@@ -315,14 +325,8 @@ def draw_first(rows: Rows, random_state: np.random.RandomState) -> int:
     return int(np.searchsorted(cumulative, uniform, side="right"))
 
 
-def greedy_kmeans_plusplus(
-    rows: Rows,
-    n_clusters: int,
-    random_state: np.random.RandomState,
-    team: Team,
-    n_local_trials: int | None = None,
-) -> Array:
-    """Indices of `n_clusters` rows chosen by greedy k-means++.
+class GreedyKMeansPlusPlus:
+    """Chooses rows by greedy k-means++, as often as asked, in the same buffers.
 
     Parameters
     ----------
@@ -330,54 +334,72 @@ def greedy_kmeans_plusplus(
         The data.
     n_clusters : int
         Number of centers, at most the number of rows.
-    random_state : numpy.random.RandomState
-        Drawn from exactly as scikit-learn does.
     team : Team
         Threads to run on.
     n_local_trials : int, optional
         Candidates per center, by default ``2 + int(log(n_clusters))``.
-
-    Returns
-    -------
-    ndarray of shape (n_clusters,), int64
-        The same for any number of threads.
     """
-    n_samples, n_features = rows.X.shape
-    dtype = rows.X.dtype
-    n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
-    n_blocks = -(-n_samples // BLOCK_ROWS)
-    n_wide, n_narrow = center_groups(n_trials + 1)
-    padded = WIDE * n_wide + NARROW * n_narrow
-    candidates = Candidates(
-        n_wide,
-        n_narrow,
-        aligned_empty(padded * n_features, dtype),
-        aligned_empty(padded, dtype),
-        np.zeros(n_clusters),
-    )
-    rounds = Rounds(
-        np.full(n_samples, np.inf, dtype),
-        np.zeros(n_samples, np.int32),
-        np.empty(n_blocks),
-        np.empty((n_blocks, n_trials)),
-        np.empty(n_clusters, np.int64),
-        np.empty((n_clusters, n_features), dtype),
-        np.empty(n_trials, np.int64),
-        np.zeros(n_blocks, np.int64),
-    )
-    rounds.chosen[0] = draw_first(rows, random_state)
-    # One call draws the same stream as scikit-learn's call for each center.
-    uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
-    if n_clusters == 1:
-        return rounds.chosen
-    zero = padded_vector(np.zeros(n_features), dtype)
-    work = 2.0 * rows.X.size * (n_trials + 1)
-    n_tasks = min(n_blocks, MAX_TASKS)
-    size, settled = lanes(dtype), 0
-    for latest, uniform in enumerate([uniforms[:0].ravel(), *uniforms]):
-        n_chosen = max(1, latest)
-        _next_round(uniform, settled, n_chosen, size, rows, candidates, rounds)
-        settled = max(1, len(uniform))
-        team.run(_pass, work, n_tasks, rows, zero, candidates, settled, n_chosen - 1, rounds)
-    _next_round(uniforms[:0].ravel(), settled, n_clusters, size, rows, candidates, rounds)
-    return rounds.chosen
+
+    def __init__(
+        self, rows: Rows, n_clusters: int, team: Team, n_local_trials: int | None = None
+    ) -> None:
+        n_samples, n_features = rows.X.shape
+        dtype = rows.X.dtype
+        n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
+        n_blocks = -(-n_samples // rows_per_block(n_features))
+        n_wide, n_narrow = center_groups(n_trials + 1)
+        padded = WIDE * n_wide + NARROW * n_narrow
+        self.rows, self.team, self.n_trials = rows, team, n_trials
+        self.zero = padded_vector(np.zeros(n_features), dtype)
+        self.candidates = Candidates(
+            n_wide,
+            n_narrow,
+            aligned_empty(padded * n_features, dtype),
+            aligned_empty(padded, dtype),
+            np.zeros(n_clusters),
+        )
+        self.rounds = Rounds(
+            np.empty(n_samples, dtype),
+            np.empty(n_samples, np.int32),
+            np.empty(n_blocks),
+            np.empty((n_blocks, n_trials)),
+            np.empty(n_clusters, np.int64),
+            np.empty((n_clusters, n_features), dtype),
+            np.empty(n_trials, np.int64),
+            np.empty(n_blocks, np.int64),
+        )
+
+    def choose(self, random_state: np.random.RandomState) -> Array:
+        """Indices of the rows chosen.
+
+        Parameters
+        ----------
+        random_state : numpy.random.RandomState
+            Drawn from exactly as scikit-learn does.
+
+        Returns
+        -------
+        ndarray of shape (n_clusters,), int64
+            The same for any number of threads.
+        """
+        rows, candidates, rounds, zero = self.rows, self.candidates, self.rounds, self.zero
+        n_clusters, n_trials = len(rounds.chosen), self.n_trials
+        rounds.closest.fill(np.inf)
+        rounds.nearest.fill(0)
+        rounds.patience.fill(0)
+        rounds.chosen[0] = draw_first(rows, random_state)
+        # One call draws the same stream as scikit-learn's call for each center.
+        uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
+        if n_clusters == 1:
+            return rounds.chosen.copy()
+        work = 2.0 * rows.X.size * (n_trials + 1)
+        n_tasks = min(len(rounds.patience), MAX_TASKS)
+        size, settled, none = lanes(zero.dtype), 0, np.empty(0)
+        for latest, uniform in enumerate([none, *uniforms]):
+            n_chosen = max(1, latest)
+            _next_round(uniform, settled, n_chosen, size, rows, candidates, rounds)
+            settled = max(1, len(uniform))
+            arguments = (rows, zero, candidates, settled, n_chosen - 1, rounds)
+            self.team.run(_pass, work, n_tasks, *arguments)
+        _next_round(none, settled, n_clusters, size, rows, candidates, rounds)
+        return rounds.chosen.copy()

@@ -370,6 +370,7 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
     rows_at_once = ROW_VECTORS * emit.lanes
     infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
     nowhere = ir.Constant(emit.integers, [0] * emit.lanes)
+    one = ir.Constant(emit.integers, [1] * emit.lanes)
 
     def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
         row = builder.mul(part, emit.int(rows_at_once))
@@ -380,7 +381,23 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
             ]
             for t in range(n_features)
         ]
-        state = [infinity] * ROW_VECTORS + [nowhere] * ROW_VECTORS
+
+        def one_center(
+            start: ir.Value, coordinates: list[ir.Value], state: list[ir.Value]
+        ) -> list[ir.Value]:
+            smallest, where = state[:ROW_VECTORS], state[ROW_VECTORS:-1]
+            for v in range(ROW_VECTORS):
+                score = start
+                for t, value in enumerate(coordinates):
+                    score = emit.multiply_add(vectors[t][v], value, score)
+                less = builder.fcmp_ordered("<", score, smallest[v])
+                smallest[v] = builder.select(less, score, smallest[v])
+                where[v] = builder.select(less, state[-1], where[v])
+            return [*smallest, *where, builder.add(state[-1], one)]
+
+        # The number of the center is counted in a vector: as a scalar it would be broadcast anew,
+        # under a mask, for every vector of rows.
+        state = [infinity] * ROW_VECTORS + [nowhere] * (ROW_VECTORS + 1)
         base, first_center = emit.int(0), emit.int(0)
         for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
 
@@ -393,22 +410,19 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
             ) -> list[ir.Value]:
                 panel = emit.at(centers, base, builder.mul(group, emit.int(width * n_features)))
                 center = builder.add(first_center, builder.mul(group, emit.int(width)))
-                number = builder.trunc(center, emit.integer) if emit.size == 4 else center
-                first = emit.splat(number)
-                smallest, where = state[:ROW_VECTORS], state[ROW_VECTORS:]
-                for j in range(width):
-                    start = emit.broadcast(emit.at(bias, center, emit.int(j)))
-                    candidate = builder.add(first, ir.Constant(emit.integers, [j] * emit.lanes))
-                    scores = [start] * ROW_VECTORS
-                    for t in range(n_features):
-                        value = emit.broadcast(emit.at(panel, emit.int(t * width + j)))
-                        for v in range(ROW_VECTORS):
-                            scores[v] = emit.multiply_add(vectors[t][v], value, scores[v])
-                    for v in range(ROW_VECTORS):
-                        less = builder.fcmp_ordered("<", scores[v], smallest[v])
-                        smallest[v] = builder.select(less, scores[v], smallest[v])
-                        where[v] = builder.select(less, candidate, where[v])
-                return [*smallest, *where]
+
+                def two_centers(pair: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+                    for which in range(2):
+                        j = builder.add(builder.mul(pair, emit.int(2)), emit.int(which))
+                        start = emit.broadcast(emit.at(bias, center, j))
+                        coordinates = [
+                            emit.broadcast(emit.at(panel, emit.int(t * width), j))
+                            for t in range(n_features)
+                        ]
+                        state = one_center(start, coordinates, state)
+                    return state
+
+                return emit.loop(emit.int(width // 2), state, two_centers)
 
             state = emit.loop(count, state, over_groups)
             base = builder.add(base, builder.mul(count, emit.int(width * n_features)))

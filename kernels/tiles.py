@@ -13,6 +13,7 @@ by features
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ ALIGNMENT = 64
 def aligned_empty(shape: tuple[int, ...] | int, dtype: Any) -> Array:
     """``np.empty`` whose data begin at a cache line, as the tiles' loads and stores demand."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)

@@ -13,7 +13,7 @@ from fastclust.kernels.distances import own_distances
 from fastclust.kernels.lloyd import ALGORITHMS
 from fastclust.kernels.moments import column_moments
 from fastclust.kernels.parallel import team
-from fastclust.kernels.seeding import greedy_kmeans_plusplus
+from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.tiles import make_rows, padded_vector, prefers_features
 from fastclust.kernels.update import PILES, RECORD, Update, slice_rows
 
@@ -22,6 +22,11 @@ def rounding(X: Any, d: int) -> float:
     """Bound for the error of a squared distance in expanded form."""
     centred = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
     return float(8 * (d + 4) * np.finfo(X.dtype).eps * (centred**2).sum(axis=1).max())
+
+
+def choose(rows: Any, k: int, seed: int, threads: Any) -> Any:
+    """Rows chosen by greedy k-means++."""
+    return GreedyKMeansPlusPlus(rows, k, threads).choose(np.random.RandomState(seed))
 
 
 def clusters(rows: Any, X: Any, k: int, threads: Any, name: str = "lloyd") -> tuple[Any, Any, Any]:
@@ -143,11 +148,9 @@ def test_seeding(shape: Any, dtype: Any, weighted: bool, duplicates: bool, offse
     n_trials = 2 + int(np.log(k))
     rows = make_rows(X, weights if weighted else None)
     with team() as threads:
-        found = greedy_kmeans_plusplus(rows, k, np.random.RandomState(3), threads)
+        found = choose(rows, k, 3, threads)
     weights = weights.astype(float) if weighted else np.ones(n)
-    expected = reference.greedy_kmeans_plusplus(
-        X, weights, k, np.random.RandomState(3), n_trials
-    )
+    expected = reference.greedy_kmeans_plusplus(X, weights, k, np.random.RandomState(3), n_trials)
     same = X[found] == X[expected] if duplicates else found == expected
     # In float32 a draw may fall between the roundings of two sums; then the rest differs, too.
     exact = dtype == np.float64 or n * k < 1000
@@ -160,14 +163,14 @@ def test_seeding_never_draws_rows_of_no_weight(dtype: Any) -> None:
     weights[::2] = 0
     with team() as threads:
         rows = make_rows(X, weights)
-        found = greedy_kmeans_plusplus(rows, 40, np.random.RandomState(0), threads)
+        found = choose(rows, 40, 0, threads)
     assert np.all(found % 2 == 1)
 
 
 def test_seeding_with_fewer_distinct_rows_than_centers(dtype: Any) -> None:
     X = np.repeat(np.array([[0.0, 1.0], [5.0, 5.0]]), 40, axis=0).astype(dtype)
     with team() as threads:
-        found = greedy_kmeans_plusplus(make_rows(X), 5, np.random.RandomState(0), threads)
+        found = choose(make_rows(X), 5, 0, threads)
     assert np.all((found >= 0) & (found < 80))
     assert len(np.unique(X[found[:2]], axis=0)) == 2
 
@@ -178,7 +181,7 @@ def test_pruned_rounds_choose_what_full_rounds_choose(dtype: Any) -> None:
     centers = rng.normal(scale=50, size=(60, 6))
     X = (centers[rng.integers(60, size=6000)] + rng.normal(size=(6000, 6))).astype(dtype)
     with team() as threads:
-        found = greedy_kmeans_plusplus(make_rows(X), 80, np.random.RandomState(1), threads)
+        found = choose(make_rows(X), 80, 1, threads)
     expected = reference.greedy_kmeans_plusplus(
         X, np.ones(len(X)), 80, np.random.RandomState(1), 2 + int(np.log(80))
     )

@@ -1,0 +1,127 @@
+"""Every row of ``benchmarks/targets.py`` runs, on tiny data, and reports what it promises.
+
+No time is asserted: what a figure should be is for the machine that measures it to say.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+# Last, so that the tests are of the installed fastclust.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import targets
+from benchmarks.targets import Effort, Figure, Outcome, Session, main
+from fastclust.workloads import Workload, gaussian_blobs
+
+TINY = Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0, 1), cold=1, warm=1)
+
+
+def blobs(name, dtype="float32", n_clusters=4):
+    # As many rows as are left of 300 that are divided by the effort.
+    make = partial(gaussian_blobs, 300 * TINY.divisor, 2, 4, dtype)
+    return Workload(name, 300 * TINY.divisor, 2, n_clusters, dtype, "a few blobs", make)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The rows on tiny data, without a pause."""
+    monkeypatch.setattr(targets, "workloads", lambda profile: (blobs("a"), blobs("b", "float64")))
+    monkeypatch.setattr(targets, "get", blobs)
+    monkeypatch.setattr(targets, "SEEDINGS", (("a", 4), ("b", 100)))
+    monkeypatch.setattr(targets, "PAUSE", 0)
+    # Two processes that do next to nothing: compiling takes longer than all other tests together.
+    monkeypatch.setattr(targets, "PROGRAMS", dict.fromkeys(targets.PROGRAMS, "pass"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_every_row_is_measured_and_written(tmp_path, capsys):
+    path = tmp_path / "results.json"
+    assert targets.measure(Session(TINY, list(targets.ROWS)), path) == 0
+    written = json.loads(path.read_text(encoding="utf-8"))
+    printed = capsys.readouterr()
+    assert set(written) == {
+        "format", "date", "versions", "machine", "effort", "figures", "notes", "details", "failed",
+    }  # fmt: skip
+    assert written["format"] == "fastclust-targets/1"
+    assert {"python", "numpy", "numba", "scikit-learn"} <= set(written["versions"])
+    assert {"cpu", "cores"} <= set(written["machine"])
+    assert written["failed"] == {}
+    assert {figure["row"] for figure in written["figures"]} == set(targets.ROWS)
+    for figure in written["figures"]:
+        assert set(figure) == {
+            "row", "what", "value", "unit", "target", "at_least", "lower_is_better", "verdict",
+        }  # fmt: skip
+        assert figure["verdict"] in ("met", "at least", "missed")
+        assert figure["what"] in printed.out
+    for name in targets.ROWS:
+        assert f"] {name}\n" in printed.err
+    cell = written["details"]["fit"]["cells"][0]
+    assert set(cell["runs"][0]["seconds"]) >= {"fastclust", "scikit-learn"}
+    assert cell["runs"][0]["agreement"]["fastclust"] == pytest.approx(1)
+    assert cell["inertia_relative_difference"]["fastclust"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fastclust", "scikit-learn"])
+def test_the_first_programs_run(name):
+    # In this process, where the kernels are compiled already.
+    exec(compile(targets.PROGRAMS[name], name, "exec"), {})
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_file_names_no_folder(tmp_path):
+    path = tmp_path / "results.json"
+    targets.measure(Session(TINY, ["small"]), path)
+    text = path.read_text(encoding="utf-8")
+    assert str(Path.home()) not in text
+    assert str(Path(targets.__file__).parent) not in text
+
+
+def test_a_row_that_fails_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
+    def broken(session):
+        raise FileNotFoundError("/some/folder")
+
+    def fine(session):
+        return Outcome([Figure("fine", "a number", 3.0, "×", 2, 1)])
+
+    monkeypatch.setattr(targets, "ROWS", {"broken": broken, "fine": fine})
+    path = tmp_path / "results.json"
+    assert targets.measure(Session(TINY, ["broken", "fine"]), path) == 1
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["failed"] == {"broken": "FileNotFoundError"}
+    assert [figure["verdict"] for figure in written["figures"]] == ["met"]
+    assert "broken: not measured (FileNotFoundError)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "lower", "verdict"),
+    [
+        (10, False, "met"),
+        (9, False, "at least"),
+        (7, False, "missed"),
+        (7, True, "met"),
+        (9, True, "missed"),
+    ],
+)
+def test_verdicts_are_honest(value, lower, verdict):
+    bounds = (8, 8.5) if lower else (10, 8)
+    assert Figure("row", "what", value, "s", *bounds, lower).verdict == verdict
+
+
+def test_a_figure_without_bounds_has_no_verdict():
+    assert Figure("row", "what", 1.0, "s").verdict == ""
+
+
+def test_list_names_every_row(capsys):
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(targets.ROWS)
+
+
+def test_an_unknown_row_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit):
+        main(["speed"])
+    assert "no row is named 'speed': they are assignment, iteration" in capsys.readouterr().err
