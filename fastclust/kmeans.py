@@ -59,9 +59,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Source of the draws; an int makes them reproducible.
     copy_x : bool, default=True
         Accepted for compatibility: `X` is neither copied nor changed either way.
-    algorithm : {'auto', 'lloyd', 'full'}, default='lloyd'
-        'full' is an old name of 'lloyd' [1]_.  'auto' is free to choose the fastest exact
-        algorithm.
+    algorithm : {'auto', 'lloyd', 'full', 'elkan'}, default='lloyd'
+        All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name;
+        'elkan' [3]_ keeps ``n_samples * n_clusters`` bounds to compute fewer, which pays only for
+        many features and clusters that are apart.  'auto' is free to choose.
 
     Attributes
     ----------
@@ -85,6 +86,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     .. [1] Lloyd, S.: Least squares quantization in PCM. IEEE Transactions on Information Theory
        28 (1982).
     .. [2] Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
+    .. [3] Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
 
     Examples
     --------
@@ -156,6 +158,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             X = validation.check_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
             weights = validation.check_weights(sample_weight, X)
+            if n_clusters == 1 and algorithm is not Lloyd:
+                warnings.warn(
+                    f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
+                    "Using 'lloyd' instead.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                algorithm = Lloyd
             init = self.init
             if validation.is_array_like(init):
                 init = validation.check_centers("init", init, X, n_clusters)

@@ -14,11 +14,10 @@ import scipy.sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .kernels.lloyd import ALGORITHMS
+from .kernels.algorithms import ALGORITHMS
 from .kernels.tiles import Array
 
 FLOATS = [np.float64, np.float32]
-NOT_YET = {"elkan": "Elkan's algorithm is not part of this version"}
 
 
 def _said(value: Any) -> str:
@@ -44,18 +43,13 @@ def check_tolerance(name: str, value: Any) -> float:
         raise TypeError(
             f"{name} must be a number, not {_said(value)} of type {type(value).__name__}."
         )
-    if not 0 <= value < np.inf:
+    if not 0 <= float(value) < np.inf:
         raise ValueError(f"{name} must be finite and not negative, but it is {value}.")
     return float(value)
 
 
 def check_algorithm(value: Any) -> Any:
     """The class behind the name of an algorithm."""
-    if isinstance(value, str) and value in NOT_YET:
-        raise ValueError(
-            f"algorithm={value!r} cannot be used: {NOT_YET[value]}; "
-            f"use one of {', '.join(map(repr, ALGORITHMS))}."
-        )
     if not isinstance(value, str) or value not in ALGORITHMS:
         known = ", ".join(map(repr, ALGORITHMS))
         raise ValueError(f"algorithm must be one of {known}, but it is {_said(value)}.")

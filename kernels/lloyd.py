@@ -209,6 +209,3 @@ class Lloyd:
             centers,
             new_centers,
         )
-
-
-ALGORITHMS: dict[str, Any] = {"auto": Lloyd, "full": Lloyd, "lloyd": Lloyd}

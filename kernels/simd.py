@@ -100,7 +100,7 @@ class _Emitter:
         self.suffix = f"v{self.lanes}f{64 if double else 32}"
         self.intp = ir.IntType(64)
 
-    def int(self, value: int) -> ir.Constant:
+    def const(self, value: int) -> ir.Constant:
         return ir.Constant(self.intp, value)
 
     def splat(self, scalar: ir.Value) -> ir.Value:
@@ -185,9 +185,9 @@ class _Emitter:
         builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
         builder.position_at_end(inside)
         result = body(index, list(carried))
-        following = builder.add(index, self.int(1))
+        following = builder.add(index, self.const(1))
         for phi, start, value in zip(
-            [index, *carried], [self.int(0), *state], [following, *result], strict=True
+            [index, *carried], [self.const(0), *state], [following, *result], strict=True
         ):
             phi.add_incoming(start, before)
             phi.add_incoming(value, builder.block)
@@ -237,9 +237,9 @@ def _emit_tile(
     """
     builder = emit.builder
     rows_at_once = ROW_VECTORS * emit.lanes
-    base, first_center = emit.int(0), emit.int(0)
+    base, first_center = emit.const(0), emit.const(0)
     for width, count in zip((WIDE, NARROW), groups, strict=True):
-        stride = builder.mul(emit.int(width), n_features)
+        stride = builder.mul(emit.const(width), n_features)
 
         def over_groups(
             group: ir.Value,
@@ -250,46 +250,46 @@ def _emit_tile(
             first_center: ir.Value = first_center,
         ) -> list[ir.Value]:
             panel = emit.at(centers, base, builder.mul(group, stride))
-            center = builder.add(first_center, builder.mul(group, emit.int(width)))
+            center = builder.add(first_center, builder.mul(group, emit.const(width)))
 
             def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-                row = builder.mul(part, emit.int(rows_at_once))
+                row = builder.mul(part, emit.const(rows_at_once))
                 own_rows = emit.at(packed, row)
 
                 def over_features(t: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
-                    source = emit.at(own_rows, builder.mul(t, emit.int(TILE_ROWS)))
+                    source = emit.at(own_rows, builder.mul(t, emit.const(TILE_ROWS)))
                     vectors = [
-                        emit.load(emit.at(source, emit.int(v * emit.lanes)))
+                        emit.load(emit.at(source, emit.const(v * emit.lanes)))
                         for v in range(ROW_VECTORS)
                     ]
-                    column = emit.at(panel, builder.mul(t, emit.int(width)))
+                    column = emit.at(panel, builder.mul(t, emit.const(width)))
                     result = []
                     for j in range(width):
-                        value = emit.broadcast(emit.at(column, emit.int(j)))
+                        value = emit.broadcast(emit.at(column, emit.const(j)))
                         for v in range(ROW_VECTORS):
                             result.append(step(vectors[v], value, flat[j * ROW_VECTORS + v]))
                     return result
 
                 initial = []
                 for j in range(width):
-                    initial += [start(builder.add(center, emit.int(j)))] * ROW_VECTORS
+                    initial += [start(builder.add(center, emit.const(j)))] * ROW_VECTORS
                 flat = emit.loop(n_features, initial, over_features)
                 sums = [flat[j * ROW_VECTORS : (j + 1) * ROW_VECTORS] for j in range(width)]
                 epilogue(row, center, sums)
                 return []
 
-            emit.loop(emit.int(TILE_ROWS // rows_at_once), [], over_rows)
+            emit.loop(emit.const(TILE_ROWS // rows_at_once), [], over_rows)
             return []
 
         emit.loop(count, [], over_groups)
         base = builder.add(base, builder.mul(count, stride))
-        first_center = builder.add(first_center, builder.mul(count, emit.int(width)))
+        first_center = builder.add(first_center, builder.mul(count, emit.const(width)))
 
 
 def _fill(emit: _Emitter, pointer: ir.Value, vector: ir.Value) -> None:
     """Set the 64 elements behind `pointer` to `vector`."""
     for row in range(0, TILE_ROWS, emit.lanes):
-        emit.store(vector, emit.at(pointer, emit.int(row)))
+        emit.store(vector, emit.at(pointer, emit.const(row)))
 
 
 def _keep_smallest(emit: _Emitter, best: ir.Value, index: ir.Value) -> Epilogue:
@@ -304,7 +304,7 @@ def _keep_smallest(emit: _Emitter, best: ir.Value, index: ir.Value) -> Epilogue:
         number = builder.trunc(center, emit.integer) if emit.size == 4 else center
         first = emit.splat(number)
         for v in range(ROW_VECTORS):
-            here = builder.add(row, emit.int(v * emit.lanes))
+            here = builder.add(row, emit.const(v * emit.lanes))
             players = [
                 (accumulators[v], ir.Constant(emit.integers, [j] * emit.lanes))
                 for j, accumulators in enumerate(sums)
@@ -339,7 +339,7 @@ def _keep_two_smallest(
         number = builder.trunc(center, emit.integer) if emit.size == 4 else center
         first = emit.splat(number)
         for v in range(ROW_VECTORS):
-            here = builder.add(row, emit.int(v * emit.lanes))
+            here = builder.add(row, emit.const(v * emit.lanes))
             smallest = emit.load(emit.at(best, here))
             where = emit.load(emit.at(index, here), kind=emit.integers)
             runner_up = emit.load(emit.at(second, here))
@@ -373,10 +373,10 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
     one = ir.Constant(emit.integers, [1] * emit.lanes)
 
     def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        row = builder.mul(part, emit.int(rows_at_once))
+        row = builder.mul(part, emit.const(rows_at_once))
         vectors = [
             [
-                emit.load(emit.at(packed, row, emit.int(t * TILE_ROWS + v * emit.lanes)))
+                emit.load(emit.at(packed, row, emit.const(t * TILE_ROWS + v * emit.lanes)))
                 for v in range(ROW_VECTORS)
             ]
             for t in range(n_features)
@@ -398,7 +398,7 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
         # The number of the center is counted in a vector: as a scalar it would be broadcast anew,
         # under a mask, for every vector of rows.
         state = [infinity] * ROW_VECTORS + [nowhere] * (ROW_VECTORS + 1)
-        base, first_center = emit.int(0), emit.int(0)
+        base, first_center = emit.const(0), emit.const(0)
         for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
 
             def over_groups(
@@ -408,32 +408,32 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
                 base: ir.Value = base,
                 first_center: ir.Value = first_center,
             ) -> list[ir.Value]:
-                panel = emit.at(centers, base, builder.mul(group, emit.int(width * n_features)))
-                center = builder.add(first_center, builder.mul(group, emit.int(width)))
+                panel = emit.at(centers, base, builder.mul(group, emit.const(width * n_features)))
+                center = builder.add(first_center, builder.mul(group, emit.const(width)))
 
                 def two_centers(pair: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
                     for which in range(2):
-                        j = builder.add(builder.mul(pair, emit.int(2)), emit.int(which))
+                        j = builder.add(builder.mul(pair, emit.const(2)), emit.const(which))
                         start = emit.broadcast(emit.at(bias, center, j))
                         coordinates = [
-                            emit.broadcast(emit.at(panel, emit.int(t * width), j))
+                            emit.broadcast(emit.at(panel, emit.const(t * width), j))
                             for t in range(n_features)
                         ]
                         state = one_center(start, coordinates, state)
                     return state
 
-                return emit.loop(emit.int(width // 2), state, two_centers)
+                return emit.loop(emit.const(width // 2), state, two_centers)
 
             state = emit.loop(count, state, over_groups)
-            base = builder.add(base, builder.mul(count, emit.int(width * n_features)))
-            first_center = builder.add(first_center, builder.mul(count, emit.int(width)))
+            base = builder.add(base, builder.mul(count, emit.const(width * n_features)))
+            first_center = builder.add(first_center, builder.mul(count, emit.const(width)))
         for v in range(ROW_VECTORS):
-            here = builder.add(row, emit.int(v * emit.lanes))
+            here = builder.add(row, emit.const(v * emit.lanes))
             emit.store(state[v], emit.at(best, here))
             emit.store(state[ROW_VECTORS + v], emit.at(index, here))
         return []
 
-    emit.loop(emit.int(TILE_ROWS // rows_at_once), [], over_rows)
+    emit.loop(emit.const(TILE_ROWS // rows_at_once), [], over_rows)
 
 
 def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | None) -> None:
@@ -465,7 +465,7 @@ def _emit_nearest(emit: _Emitter, pointers: list[ir.Value]) -> None:
     few = builder.switch(pointers[5], many)
     for n_features in range(1, LOW_FEATURES + 1):
         case = builder.append_basic_block(f"scores{n_features}")
-        few.add_case(emit.int(n_features), case)
+        few.add_case(emit.const(n_features), case)
         builder.position_at_end(case)
         _emit_nearest_low(emit, pointers, n_features)
         builder.branch(done)
@@ -561,9 +561,9 @@ def _distances_in_tile(
 
         def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
             for j, accumulators in enumerate(sums):
-                column = builder.mul(builder.add(center, emit.int(j)), emit.int(TILE_ROWS))
+                column = builder.mul(builder.add(center, emit.const(j)), emit.const(TILE_ROWS))
                 for v, total in enumerate(accumulators):
-                    emit.store(total, emit.at(distances, column, row, emit.int(v * emit.lanes)))
+                    emit.store(total, emit.at(distances, column, row, emit.const(v * emit.lanes)))
 
         zeros = ir.Constant(emit.vector, [0.0] * emit.lanes)
         _emit_tile(
@@ -615,10 +615,10 @@ def _emit_pack_squares(
     size = emit.lanes
 
     def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        first = builder.mul(group, emit.int(size))
-        starts = [row_start(builder.add(first, emit.int(i))) for i in range(size)]
+        first = builder.mul(group, emit.const(size))
+        starts = [row_start(builder.add(first, emit.const(i))) for i in range(size)]
         # The rows of the next group: the hardware's prefetcher does not follow so many streams.
-        later = [row_start(builder.add(first, emit.int(size + i))) for i in range(size)]
+        later = [row_start(builder.add(first, emit.const(size + i))) for i in range(size)]
 
         def square(feature: ir.Value) -> None:
             shift = emit.load(emit.at(mean, feature), aligned=False)
@@ -631,24 +631,24 @@ def _emit_pack_squares(
                 vectors = _interleave_stage(emit, vectors, block)
                 block //= 2
             for t, vector in enumerate(vectors):
-                column = builder.mul(builder.add(feature, emit.int(t)), emit.int(TILE_ROWS))
+                column = builder.mul(builder.add(feature, emit.const(t)), emit.const(TILE_ROWS))
                 emit.store(vector, emit.at(packed, column, first))
 
         def full(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-            feature = builder.mul(index, emit.int(size))
+            feature = builder.mul(index, emit.const(size))
             if size * emit.size == VECTOR_BYTES:
                 for start in later:
                     emit.prefetch(emit.at(start, feature))
             square(feature)
             return []
 
-        emit.loop(builder.sdiv(n_features, emit.int(size)), [], full)
-        ragged = builder.srem(n_features, emit.int(size))
-        with builder.if_then(builder.icmp_signed(">", ragged, emit.int(0))):
-            square(builder.sub(n_features, emit.int(size)))
+        emit.loop(builder.sdiv(n_features, emit.const(size)), [], full)
+        ragged = builder.srem(n_features, emit.const(size))
+        with builder.if_then(builder.icmp_signed(">", ragged, emit.const(0))):
+            square(builder.sub(n_features, emit.const(size)))
         return []
 
-    emit.loop(emit.int(TILE_ROWS // size), [], over_row_groups)
+    emit.loop(emit.const(TILE_ROWS // size), [], over_row_groups)
 
 
 def _emit_pack_blocks(
@@ -668,7 +668,9 @@ def _emit_pack_blocks(
             break
         fits = builder.append_basic_block(f"squares{emit.lanes}")
         narrower = builder.append_basic_block("narrower")
-        builder.cbranch(builder.icmp_signed(">=", n_features, emit.int(emit.lanes)), fits, narrower)
+        builder.cbranch(
+            builder.icmp_signed(">=", n_features, emit.const(emit.lanes)), fits, narrower
+        )
         builder.position_at_end(fits)
         _emit_pack_squares(emit, row_start, n_features, mean, packed)
         builder.branch(done)
@@ -685,10 +687,11 @@ def _emit_pack_few(
     size = emit.lanes
 
     def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        first = builder.mul(group, emit.int(size))
-        start = emit.at(source, builder.mul(first, emit.int(n_features)))
+        first = builder.mul(group, emit.const(size))
+        start = emit.at(source, builder.mul(first, emit.const(n_features)))
         vectors = [
-            emit.load(emit.at(start, emit.int(v * size)), aligned=False) for v in range(n_features)
+            emit.load(emit.at(start, emit.const(v * size)), aligned=False)
+            for v in range(n_features)
         ]
         for t in range(n_features):
             places = [divmod(lane * n_features + t, size) for lane in range(size)]
@@ -700,11 +703,11 @@ def _emit_pack_few(
                     for lane, (vector, place) in enumerate(places)
                 ]
                 column = emit.shuffle(column, vectors[v], picks)
-            centred = builder.fsub(column, emit.broadcast(emit.at(mean, emit.int(t))))
-            emit.store(centred, emit.at(packed, emit.int(t * TILE_ROWS), first))
+            centred = builder.fsub(column, emit.broadcast(emit.at(mean, emit.const(t))))
+            emit.store(centred, emit.at(packed, emit.const(t * TILE_ROWS), first))
         return []
 
-    emit.loop(emit.int(TILE_ROWS // size), [], over_row_groups)
+    emit.loop(emit.const(TILE_ROWS // size), [], over_row_groups)
 
 
 def _tile_start(
@@ -745,7 +748,7 @@ def _pack_rows(
         few = builder.switch(n_features, blocks)
         for count in range(1, 5):
             case = builder.append_basic_block(f"features{count}")
-            few.add_case(emit.int(count), case)
+            few.add_case(emit.const(count), case)
             builder.position_at_end(case)
             _emit_pack_few(emit, source, count, mean, packed)
             builder.branch(done)
@@ -815,32 +818,34 @@ def _emit_feature_sums(
         feature: ir.Value, load: Callable[[ir.Value], ir.Value], flat: list[ir.Value]
     ) -> list[ir.Value]:
         shift = emit.load(emit.at(mean, feature))
-        chunk = emit.at(panel, builder.mul(feature, emit.int(width)))
+        chunk = emit.at(panel, builder.mul(feature, emit.const(width)))
         vectors = []
         for r in range(FEATURE_ROWS):
-            row = emit.at(source, builder.mul(emit.int(r), n_features), feature)
+            row = emit.at(source, builder.mul(emit.const(r), n_features), feature)
             # The hardware's prefetcher loses the short streams of single rows.
-            ahead = emit.int(2 * FEATURE_ROWS)
+            ahead = emit.const(2 * FEATURE_ROWS)
             emit.prefetch(emit.at(row, builder.mul(ahead, n_features)))
             vectors.append(builder.fsub(load(row), shift))
         result = list(flat)
         for j in range(width):
-            center = emit.load(emit.at(chunk, emit.int(j * size)))
+            center = emit.load(emit.at(chunk, emit.const(j * size)))
             for r in range(FEATURE_ROWS):
                 k = j * FEATURE_ROWS + r
                 result[k] = emit.multiply_add(vectors[r], center, result[k])
         return result
 
     def full(index: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
-        feature = builder.mul(index, emit.int(size))
+        feature = builder.mul(index, emit.const(size))
         return step(feature, lambda p: emit.load(p, aligned=False), flat)
 
     zeros = ir.Constant(emit.vector, [0.0] * size)
-    n_full = builder.sdiv(n_features, emit.int(size))
+    n_full = builder.sdiv(n_features, emit.const(size))
     flat = emit.loop(n_full, [zeros] * (width * FEATURE_ROWS), full)
-    done = builder.mul(n_full, emit.int(size))
+    done = builder.mul(n_full, emit.const(size))
     rest = builder.sub(n_features, done)
-    ragged = builder.select(builder.icmp_signed(">", rest, emit.int(0)), emit.int(1), emit.int(0))
+    ragged = builder.select(
+        builder.icmp_signed(">", rest, emit.const(0)), emit.const(1), emit.const(0)
+    )
     flat = emit.loop(
         ragged, flat, lambda _, flat: step(done, lambda p: emit.masked_load(p, rest), flat)
     )
@@ -895,14 +900,14 @@ def _nearest_of_few(
         n_features = shape[1]
         start = _tile_start(builder, data, tail, first, shape)
         source = emit.at(start, builder.mul(slot, n_features))
-        size = emit.int(emit.lanes)
-        chunks = builder.sdiv(builder.add(n_features, emit.int(emit.lanes - 1)), size)
+        size = emit.const(emit.lanes)
+        chunks = builder.sdiv(builder.add(n_features, emit.const(emit.lanes - 1)), size)
         padded = builder.mul(chunks, size)
         state = [ir.Constant(emit.element, float("inf"))] * FEATURE_ROWS
-        state += [emit.int(0)] * FEATURE_ROWS
-        base, first_center = emit.int(0), emit.int(0)
+        state += [emit.const(0)] * FEATURE_ROWS
+        base, first_center = emit.const(0), emit.const(0)
         for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
-            stride = builder.mul(emit.int(width), padded)
+            stride = builder.mul(emit.const(width), padded)
 
             def over_groups(
                 group: ir.Value,
@@ -914,10 +919,10 @@ def _nearest_of_few(
             ) -> list[ir.Value]:
                 panel = emit.at(centers, base, builder.mul(group, stride))
                 sums = _emit_feature_sums(emit, source, panel, width, n_features, mean)
-                center = builder.add(first_center, builder.mul(group, emit.int(width)))
+                center = builder.add(first_center, builder.mul(group, emit.const(width)))
                 smallest, where = state[:FEATURE_ROWS], state[FEATURE_ROWS:]
                 for j in range(width):
-                    number = builder.add(center, emit.int(j))
+                    number = builder.add(center, emit.const(j))
                     start = builder.load(emit.at(bias, number))
                     for r in range(FEATURE_ROWS):
                         score = builder.fadd(sums[r][j], start)
@@ -928,9 +933,9 @@ def _nearest_of_few(
 
             state = emit.loop(count, state, over_groups)
             base = builder.add(base, builder.mul(count, stride))
-            first_center = builder.add(first_center, builder.mul(count, emit.int(width)))
+            first_center = builder.add(first_center, builder.mul(count, emit.const(width)))
         for r in range(FEATURE_ROWS):
-            here = builder.add(slot, emit.int(r))
+            here = builder.add(slot, emit.const(r))
             builder.store(state[r], emit.at(best, here))
             number = state[FEATURE_ROWS + r]
             if emit.size == 4:
@@ -981,7 +986,7 @@ def _add_row(
             return builder.fpext(value, kind) if source.size == 4 else value
 
         def vectors(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-            t = builder.mul(index, source.int(source.lanes))
+            t = builder.mul(index, source.const(source.lanes))
             value = source.load(source.at(x, t), aligned=False)
             shift = source.load(source.at(mean, t), aligned=False)
             centred = widened(builder.fsub(value, shift), target.vector)
@@ -991,9 +996,9 @@ def _add_row(
             builder.store(new, typed, align=8)
             return []
 
-        n_full = builder.sdiv(n_features, source.int(source.lanes))
+        n_full = builder.sdiv(n_features, source.const(source.lanes))
         source.loop(n_full, [], vectors)
-        done = builder.mul(n_full, source.int(source.lanes))
+        done = builder.mul(n_full, source.const(source.lanes))
 
         def scalars(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
             t = builder.add(done, index)
@@ -1025,7 +1030,7 @@ def _spin_multiply_adds(typing_context: Any, values: Any, count: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = _Emitter(builder, signature.args[0])
         values, count = _pointers(context, builder, signature, arguments)
-        places = [emit.at(values, emit.int(i * emit.lanes)) for i in range(ROOF_CHAINS)]
+        places = [emit.at(values, emit.const(i * emit.lanes)) for i in range(ROOF_CHAINS)]
         factor = emit.load(places[0], aligned=False)
         sums = [emit.load(place, aligned=False) for place in places]
         sums = emit.loop(

@@ -57,9 +57,12 @@ def prefers_features(n_features: int, n_clusters: int) -> bool:
     return n_features >= 96 and n_clusters <= 24
 
 
-def make_panels(n_clusters: int, n_features: int, dtype: Any) -> Panels:
-    """Room for the packed centers; :func:`fill_panels` fills it."""
-    by_features = prefers_features(n_features, n_clusters)
+def make_panels(
+    n_clusters: int, n_features: int, dtype: Any, *, by_features: bool | None = None
+) -> Panels:
+    """Room for the packed centers, for the faster tile by default; :func:`fill_panels` fills it."""
+    if by_features is None:
+        by_features = prefers_features(n_features, n_clusters)
     n_wide, n_narrow = center_groups(n_clusters)
     padded = WIDE * n_wide + NARROW * n_narrow
     depth = round_up(n_features, lanes(dtype)) if by_features else n_features

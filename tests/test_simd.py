@@ -154,7 +154,7 @@ def test_nearest_center(d: int, k: int, tile: str, dtype: Any) -> None:
     expected = scores(X - mean, centers)
     error = rounding(X - mean, centers)
     found = integers(index)
-    assert np.all((0 <= found) & (found < k))
+    assert np.all((found >= 0) & (found < k))
     np.testing.assert_allclose(best, expected.min(axis=1), atol=error)
     assert np.all(expected[np.arange(TILE_ROWS), found] <= expected.min(axis=1) + 2 * error)
 
