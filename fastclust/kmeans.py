@@ -16,7 +16,6 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import check_random_state
 
 from . import validation
 from .kernels.distances import own_distances
@@ -154,7 +153,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             max_iter = validation.check_int("max_iter", self.max_iter, 1)
             tol = validation.check_tolerance("tol", self.tol)
             validation.check_int("n_clusters", self.n_clusters, 1)
-            random_state = check_random_state(self.random_state)
+            random_state = validation.check_seed(self.random_state)
             X = validation.check_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
             weights = validation.check_weights(sample_weight, X)
@@ -167,6 +166,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 )
                 algorithm = Lloyd
             init = self.init
+            if isinstance(init, str) and init == "random":
+                validation.check_drawable(weights, n_clusters)
             if validation.is_array_like(init):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = _single_start(n_init)
@@ -509,7 +510,7 @@ def kmeans_plusplus(
         validation.check_norms(x_squared_norms, X)
     if n_local_trials is not None:
         n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
-    random_state = check_random_state(random_state)
+    random_state = validation.check_seed(random_state)
     with team() as threads:
         rows = make_rows(X, weights)
         seeding = GreedyKMeansPlusPlus(rows, n_clusters, threads, n_local_trials)

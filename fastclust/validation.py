@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
@@ -117,24 +117,47 @@ def check_n_clusters(n_clusters: Any, n_samples: int) -> int:
     return n_clusters
 
 
+def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> Array:
+    """An array of finite real numbers, C-contiguous and of `dtype`; letters in `shape` are free."""
+    if scipy.sparse.issparse(value):
+        raise TypeError(f"{name} must be a dense array, but it is a sparse {type(value).__name__}.")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            if array.dtype.kind == "c":
+                raise ValueError("complex numbers")
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be an array of real numbers, but it is {_said(value)} ({error})."
+        ) from error
+    wanted = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+    fits = len(array.shape) == len(shape) and all(
+        isinstance(size, str) or size == found
+        for size, found in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name}.shape == {array.shape}, expected {wanted}.")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype)
+    if not np.isfinite(array).all():
+        what = "NaN" if np.isnan(array).any() else "infinity"
+        raise ValueError(
+            f"Input {name} contains {what} as {np.dtype(dtype).name}: it must be finite."
+        )
+    return array
+
+
 def check_weights(sample_weight: Any, X: Array) -> Array | None:
     """Weights of the dtype of `X`, or None where all are one."""
     if sample_weight is None:
         return None
-    n_samples = len(X)
     if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(n_samples, sample_weight)
-    weights = check_array(
-        sample_weight, dtype=X.dtype, ensure_2d=False, order="C", input_name="sample_weight"
-    )
-    if weights.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}: "
-            "there must be one weight for each row of X."
-        )
+        sample_weight = np.full(len(X), sample_weight)
+    weights = _reals("sample_weight", sample_weight, (len(X),), X.dtype)
     if (weights < 0).any():
         raise ValueError(
-            f"Negative values in data passed to `sample_weight`: weights must not be negative, "
+            "Negative values in data passed to `sample_weight`: weights must not be negative, "
             f"but the smallest is {weights.min()}."
         )
     if not weights.any():
@@ -142,9 +165,18 @@ def check_weights(sample_weight: Any, X: Array) -> Array | None:
     return weights
 
 
+def check_drawable(weights: Array | None, n_clusters: int) -> None:
+    """Enough rows that can be drawn as different first centers."""
+    if weights is not None and np.count_nonzero(weights) < n_clusters:
+        raise ValueError(
+            f"sample_weight must have at least n_clusters={n_clusters} weights above zero for "
+            f"init='random', but it has {np.count_nonzero(weights)}."
+        )
+
+
 def check_norms(x_squared_norms: Any, X: Array) -> None:
     """Squared norms, one for each row."""
-    norms = check_array(x_squared_norms, ensure_2d=False, input_name="x_squared_norms")
+    norms = _reals("x_squared_norms", x_squared_norms, ("n_samples",), X.dtype)
     if len(norms) != len(X):
         raise ValueError(
             f"The length of x_squared_norms {len(norms)} should be equal to "
@@ -154,18 +186,28 @@ def check_norms(x_squared_norms: Any, X: Array) -> None:
 
 def check_centers(name: str, centers: Any, X: Array, n_clusters: int) -> Array:
     """Initial centers as a new array of shape (n_clusters, n_features) and the dtype of `X`."""
-    centers = check_array(centers, dtype=X.dtype, order="C", copy=True, input_name=name)
-    if centers.shape[0] != n_clusters:
+    found = _reals(name, centers, ("n_clusters", "n_features"), X.dtype)
+    for size, wanted, what in (
+        (found.shape[0], n_clusters, "number of clusters"),
+        (found.shape[1], X.shape[1], "number of features of the data"),
+    ):
+        if size != wanted:
+            raise ValueError(
+                f"The shape of the initial centers {found.shape} does not match the "
+                f"{what} {wanted}."
+            )
+    return found.copy() if np.may_share_memory(found, np.asarray(centers)) else found
+
+
+def check_seed(random_state: Any) -> np.random.RandomState:
+    """What scikit-learn makes of `random_state`."""
+    try:
+        return check_random_state(random_state)
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The shape of the initial centers {centers.shape} does not match "
-            f"the number of clusters {n_clusters}."
-        )
-    if centers.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"The shape of the initial centers {centers.shape} does not match "
-            f"the number of features of the data {X.shape[1]}."
-        )
-    return centers
+            "random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState instance, "
+            f"but it is {_said(random_state)}."
+        ) from error
 
 
 def is_array_like(init: Any) -> bool:
