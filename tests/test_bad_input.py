@@ -1,0 +1,422 @@
+"""Input that must be refused: with the right error, a message that helps, and nothing changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from fastclust import KMeans, k_means, kmeans_plusplus
+
+X = np.random.RandomState(0).rand(40, 3)
+N_CLUSTERS = 4
+GOOD: dict[str, Any] = {"n_clusters": N_CLUSTERS, "random_state": 0}
+
+
+def with_value(value: float) -> Any:
+    """The data with one value replaced."""
+    data = X.copy()
+    data[17, 1] = value
+    return data
+
+
+def returns(centers: Any) -> Callable[..., Any]:
+    """A callable `init` that returns `centers`."""
+    return lambda data, n_clusters, random_state: centers
+
+
+# Name: data, error, message.  Messages about values and shapes of X are scikit-learn's own.
+BAD_DATA: dict[str, tuple[Any, type[Exception], str]] = {
+    "nan": (with_value(np.nan), ValueError, "Input X contains NaN"),
+    "nan, float32": (with_value(np.nan).astype("float32"), ValueError, "Input X contains NaN"),
+    "inf": (with_value(np.inf), ValueError, "Input X contains infinity"),
+    "minus inf": (with_value(-np.inf), ValueError, "Input X contains infinity"),
+    "empty": (X[:0], ValueError, r"0 sample\(s\) \(shape=\(0, 3\)\)"),
+    "no columns": (X[:, :0], ValueError, r"0 feature\(s\) \(shape=\(40, 0\)\)"),
+    "1-D": (X[:, 0], ValueError, "Expected 2D array, got 1D array"),
+    "3-D": (X[None], ValueError, "dim 3"),
+    "a number": (3.0, ValueError, "Expected 2D array, got scalar array"),
+    "none": (None, ValueError, "Expected 2D array, got scalar array"),
+    "complex": (X + 1j, ValueError, "Complex data not supported"),
+    "strings": ([["one", "two", "three"]] * 40, ValueError, "string to float: 'one'"),
+    "strings as objects": (
+        np.array([["one", "two", "three"]] * 40, dtype=object),
+        ValueError,
+        "string to float: 'one'",
+    ),
+    "objects": (np.full((40, 3), object()), TypeError, "a real number, not 'object'"),
+    "ragged": ([[1, 2, 3], [4, 5]], ValueError, "inhomogeneous"),
+    "sparse array": (
+        scipy.sparse.csr_array(X),
+        TypeError,
+        "X must be a dense array, but it is a sparse csr_array",
+    ),
+    "sparse matrix": (
+        scipy.sparse.coo_matrix(X),
+        TypeError,
+        "X must be a dense array, but it is a sparse coo_matrix",
+    ),
+}
+
+NOT_AN_INTEGER: dict[str, tuple[Any, str]] = {
+    "a float": (3.0, "not 3.0 of type float"),
+    "a fraction": (1.5, "not 1.5 of type float"),
+    "a numpy float": (np.float32(2), r"not .*2\.0.* of type float32"),
+    "true": (True, "not True of type bool"),
+    "a numpy bool": (np.True_, r"not .*True.* of type bool"),
+    "a string": ("3", "not '3' of type str"),
+    "a list": ([3], r"not \[3\] of type list"),
+}
+
+
+def integer_cases(name: str) -> dict[str, tuple[Any, type[Exception], str]]:
+    """What an integer parameter that is at least one must refuse."""
+    cases: dict[str, tuple[Any, type[Exception], str]] = {
+        f"{name} is {what}": (value, TypeError, f"{name} must be an integer, {was}")
+        for what, (value, was) in NOT_AN_INTEGER.items()
+        if not (name == "n_init" and what == "a string")
+    }
+    cases |= {
+        f"{name} is {value}": (value, ValueError, f"{name} must be at least 1, but it is {value}")
+        for value in (0, -3)
+    }
+    return cases
+
+
+def of(name: str, cases: dict[str, tuple[Any, type[Exception], str]]) -> dict[str, Any]:
+    """The cases with the name of their parameter in front."""
+    return {case: (name, *rest) for case, rest in cases.items()}
+
+
+SHAPE = r"The shape of the initial centers \({shape}\) does not match the number of {what}"
+TOO_FEW = SHAPE.format(shape="3, 3", what="clusters 4")
+TOO_NARROW = SHAPE.format(shape="4, 2", what="features of the data 3")
+INIT = "init must be 'k-means\\+\\+', 'random', a callable or an array of shape"
+START = X[:N_CLUSTERS]
+
+BAD_INIT: dict[str, tuple[Any, type[Exception], str]] = {
+    "unknown init": ("kmeans++", ValueError, f"{INIT}.*it is 'kmeans\\+\\+'"),
+    "empty string as init": ("", ValueError, f"{INIT}.*it is ''"),
+    "init is none": (None, TypeError, f"{INIT}.*not None"),
+    "init is a number": (5, TypeError, f"{INIT}.*not 5"),
+    "init with too few rows": (START[:3], ValueError, TOO_FEW),
+    "init with too few columns": (START[:, :2], ValueError, TOO_NARROW),
+    "init list with too few rows": (START[:3].tolist(), ValueError, TOO_FEW),
+    "init is 1-D": (START[0], ValueError, r"\binit\b"),
+    "init is 3-D": (START[None], ValueError, r"\binit\b"),
+    "init contains nan": (START * np.nan, ValueError, "Input init contains NaN"),
+    "init contains inf": (START + np.inf, ValueError, "Input init contains infinity"),
+    "init is complex": (START + 1j, ValueError, r"\binit\b"),
+    "init of strings": ([["a"] * 3] * 4, ValueError, r"\binit\b"),
+    "sparse init": (scipy.sparse.csr_array(START), TypeError, r"\binit\b"),
+    "callable returns too few rows": (returns(START[:3]), ValueError, TOO_FEW),
+    "callable returns too few columns": (returns(START[:, :2]), ValueError, TOO_NARROW),
+    "callable returns 1-D": (returns(START[0]), ValueError, r"\binit\b"),
+    "callable returns none": (returns(None), ValueError, r"\binit\b"),
+    "callable returns nan": (returns(START * np.nan), ValueError, "Input init contains NaN"),
+}
+
+KNOWN = "algorithm must be one of 'auto', .*'lloyd'"
+BAD_ALGORITHM: dict[str, tuple[Any, type[Exception], str]] = {
+    "unknown algorithm": ("fast", ValueError, f"{KNOWN}, but it is 'fast'"),
+    "algorithm in capitals": ("Lloyd", ValueError, f"{KNOWN}, but it is 'Lloyd'"),
+    "algorithm is none": (None, ValueError, f"{KNOWN}, but it is None"),
+    "algorithm is a list": (["lloyd"], ValueError, rf"{KNOWN}, but it is \['lloyd'\]"),
+}
+
+TOL = "tol must be finite and not negative, but it is"
+BAD_TOL: dict[str, tuple[Any, type[Exception], str]] = {
+    "tol is negative": (-1e-4, ValueError, f"{TOL} -0.0001"),
+    "tol is nan": (np.nan, ValueError, f"{TOL} nan"),
+    "tol is infinite": (np.inf, ValueError, f"{TOL} inf"),
+    "tol is a string": ("0", TypeError, "tol must be a number, not '0' of type str"),
+    "tol is none": (None, TypeError, "tol must be a number, not None"),
+    "tol is true": (True, TypeError, "tol must be a number, not True of type bool"),
+    "tol is complex": (1j, TypeError, "tol must be a number, not 1j of type complex"),
+}
+
+BAD_RANDOM_STATE: dict[str, tuple[Any, type[Exception], str]] = {
+    "random_state is a string": ("seed", ValueError, "random_state.*'seed'"),
+    "random_state is negative": (-1, ValueError, "random_state.*-1"),
+    "random_state is too large": (2**32, ValueError, f"random_state.*{2**32}"),
+    "random_state is a fraction": (1.5, ValueError, "random_state.*1.5"),
+    "random_state is a generator": (
+        np.random.default_rng(0),
+        ValueError,
+        "random_state.*Generator",
+    ),
+}
+
+TOO_MANY = {
+    "more clusters than rows": (41, ValueError, "n_samples=40 should be >= n_clusters=41"),
+}
+BAD_N_CLUSTERS = of("n_clusters", integer_cases("n_clusters") | TOO_MANY)
+
+BAD_PARAMETERS: dict[str, tuple[str, Any, type[Exception], str]] = (
+    BAD_N_CLUSTERS
+    | of("init", BAD_INIT)
+    | of("algorithm", BAD_ALGORITHM)
+    | of("max_iter", integer_cases("max_iter"))
+    | of("tol", BAD_TOL)
+    | of("n_init", integer_cases("n_init"))
+    | of("n_init", {"n_init is a word": ("many", ValueError, "n_init must be 'auto'.*'many'")})
+    | of("random_state", BAD_RANDOM_STATE)
+)
+
+ONES = np.ones(40)
+LENGTH = r"sample_weight.shape == \({shape}\), expected \(40,\)"
+BAD_WEIGHTS: dict[str, tuple[Any, type[Exception], str]] = {
+    "negative": (-ONES, ValueError, "`sample_weight`.*not be negative.*-1.0"),
+    "one negative": (ONES - 3 * (ONES.cumsum() == 5), ValueError, "`sample_weight`.*-2.0"),
+    "a negative number": (-2, ValueError, "`sample_weight`.*-2.0"),
+    "all zero": (0 * ONES, ValueError, "sample_weight must have a weight above zero"),
+    "zero": (0, ValueError, "sample_weight must have a weight above zero"),
+    "too short": (ONES[1:], ValueError, LENGTH.format(shape="39,")),
+    "too long": (np.ones(41), ValueError, LENGTH.format(shape="41,")),
+    "empty": ([], ValueError, "sample_weight"),
+    "nan": (ONES * np.nan, ValueError, "Input sample_weight contains NaN"),
+    "inf": (ONES * np.inf, ValueError, "Input sample_weight contains infinity"),
+    "2-D": (ONES[:, None], ValueError, LENGTH.format(shape="40, 1")),
+    "3-D": (ONES[:, None, None], ValueError, "sample_weight"),
+    "complex": (ONES + 1j, ValueError, "sample_weight"),
+    "strings": (["heavy"] * 40, ValueError, "sample_weight"),
+    "sparse": (scipy.sparse.csr_array(ONES[:, None]), TypeError, "sample_weight"),
+}
+
+
+def cases(table: dict[str, tuple[Any, ...]]) -> Any:
+    """Parametrise a test with the rows of a table."""
+    return [pytest.param(*row, id=name) for name, row in table.items()]
+
+
+def assert_unchanged(estimator: KMeans, before: dict[str, Any]) -> None:
+    """The same attributes, and each the very same object."""
+    after = vars(estimator)
+    assert set(after) == set(before)
+    assert all(after[name] is value for name, value in before.items())
+
+
+def assert_refused(
+    estimator: KMeans,
+    method: str,
+    error: type[Exception],
+    message: str,
+    *arguments: Any,
+    **keywords: Any,
+) -> None:
+    """The method raises just this error for the arguments and leaves the estimator as it is."""
+    before = dict(vars(estimator))
+    with pytest.raises(error, match=re.compile(message, re.DOTALL)):
+        getattr(estimator, method)(*arguments, **keywords)
+    assert_unchanged(estimator, before)
+
+
+class Fitted:
+    """A fitted estimator that remembers what it was, to show that it still is."""
+
+    def __init__(self) -> None:
+        self.estimator = KMeans(**GOOD).fit(X)
+        self.parameters = self.estimator.get_params()
+        self.results = self._results()
+
+    def _results(self) -> list[Any]:
+        model = self.estimator
+        arrays = [model.cluster_centers_, model.labels_, model.predict(X), model.transform(X)]
+        numbers = [model.inertia_, model.n_iter_, model.score(X)]
+        return numbers + [array.tobytes() for array in arrays]
+
+    def assert_usable(self) -> None:
+        self.estimator.set_params(**self.parameters)
+        assert self._results() == self.results
+
+
+@pytest.fixture
+def fitted() -> Fitted:
+    """A fit of good data with good parameters."""
+    return Fitted()
+
+
+# --- Parameters ---
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), cases(BAD_PARAMETERS))
+def test_bad_parameter(
+    name: str, value: Any, error: type[Exception], message: str, fitted: Fitted
+) -> None:
+    fresh = KMeans(**(GOOD | {name: value}))
+    assert_refused(fresh, "fit", error, message, X)
+    assert_refused(fresh, "fit_predict", error, message, X)
+
+    again = fitted.estimator.set_params(**{name: value})
+    assert_refused(again, "fit", error, message.replace("40", "20"), X[::2])
+    fitted.assert_usable()
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), cases(BAD_PARAMETERS))
+def test_bad_parameter_of_k_means(
+    name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.compile(message, re.DOTALL)):
+        k_means(X, **(GOOD | {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    cases(
+        BAD_N_CLUSTERS
+        | of("random_state", BAD_RANDOM_STATE)
+        | of("n_local_trials", integer_cases("n_local_trials"))
+        | of("sample_weight", BAD_WEIGHTS)
+        | of(
+            "x_squared_norms",
+            {
+                "too few norms": (ONES[1:], ValueError, "x_squared_norms 39 .* n_samples 40"),
+                "norms with nan": (ONES * np.nan, ValueError, "Input x_squared_norms contains NaN"),
+                "norms of strings": (["a"] * 40, ValueError, "x_squared_norms"),
+                "2-D norms": (ONES[:, None] * [1, 2], ValueError, "x_squared_norms"),
+            },
+        )
+    ),
+)
+def test_bad_argument_of_kmeans_plusplus(
+    name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.compile(message, re.DOTALL)):
+        kmeans_plusplus(X, **(GOOD | {name: value}))
+
+
+def test_numpy_integers_are_integers() -> None:
+    # What the checks above refuse is not refused too eagerly.
+    counts: dict[str, Any] = {
+        "n_clusters": np.int64(4),
+        "n_init": np.int32(1),
+        "max_iter": np.uint8(9),
+    }
+    model = KMeans(**counts, tol=0, random_state=0)
+    assert model.fit(X).cluster_centers_.shape == (4, 3)
+
+
+# --- Data ---
+
+
+@pytest.mark.parametrize(("data", "error", "message"), cases(BAD_DATA))
+def test_bad_data_in_fit(data: Any, error: type[Exception], message: str, fitted: Fitted) -> None:
+    fresh = KMeans(**GOOD)
+    for method in ("fit", "fit_predict", "fit_transform"):
+        assert_refused(fresh, method, error, message, data)
+        assert_refused(fitted.estimator, method, error, message, data)
+    fitted.assert_usable()
+
+
+@pytest.mark.parametrize(("data", "error", "message"), cases(BAD_DATA))
+def test_bad_data_in_functions(data: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        k_means(data, **GOOD)
+    with pytest.raises(error, match=message):
+        kmeans_plusplus(data, **GOOD)
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+@pytest.mark.parametrize(("data", "error", "message"), cases(BAD_DATA))
+def test_bad_data_after_fit(
+    method: str, data: Any, error: type[Exception], message: str, fitted: Fitted
+) -> None:
+    assert_refused(fitted.estimator, method, error, message, data)
+    fitted.assert_usable()
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+@pytest.mark.parametrize("data", [X[:, :2], np.hstack([X, X])], ids=["narrower", "wider"])
+def test_other_number_of_features_after_fit(method: str, data: Any, fitted: Fitted) -> None:
+    message = f"X has {data.shape[1]} features, but KMeans is expecting 3 features"
+    assert_refused(fitted.estimator, method, ValueError, message, data)
+    fitted.assert_usable()
+
+
+def test_fit_of_other_data_replaces_the_number_of_features(fitted: Fitted) -> None:
+    # A failed fit has kept it in the tests above; one that succeeds must not.
+    fitted.estimator.fit(X[:, :2])
+    assert fitted.estimator.n_features_in_ == 2
+    assert fitted.estimator.predict(X[:, :2]).shape == (40,)
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+def test_method_before_fit(method: str) -> None:
+    fresh = KMeans(**GOOD)
+    before = dict(vars(fresh))
+    with pytest.raises(NotFittedError, match="This KMeans instance is not fitted yet"):
+        getattr(fresh, method)(X)
+    assert_unchanged(fresh, before)
+
+
+def test_failed_fit_is_not_a_fit() -> None:
+    fresh = KMeans(**GOOD)
+    with pytest.raises(ValueError, match="NaN"):
+        fresh.fit(with_value(np.nan))
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+
+
+# --- Weights ---
+
+
+@pytest.mark.parametrize(("weights", "error", "message"), cases(BAD_WEIGHTS))
+def test_bad_weights(weights: Any, error: type[Exception], message: str, fitted: Fitted) -> None:
+    fresh = KMeans(**GOOD)
+    for estimator in (fresh, fitted.estimator):
+        for method in ("fit", "fit_predict", "fit_transform"):
+            assert_refused(estimator, method, error, message, X, sample_weight=weights)
+    assert_refused(fitted.estimator, "score", error, message, X, sample_weight=weights)
+    fitted.assert_usable()
+    with pytest.raises(error, match=re.compile(message, re.DOTALL)):
+        k_means(X, **GOOD, sample_weight=weights)
+
+
+def test_random_starts_need_as_many_rows_of_weight_as_clusters() -> None:
+    weights = np.zeros(40)
+    weights[:3] = 1
+    fresh = KMeans(**GOOD, init="random")
+    assert_refused(fresh, "fit", ValueError, "sample_weight", X, sample_weight=weights)
+
+
+# --- Data that are odd, not bad ---
+
+FEW = np.repeat([[1.0, 2.0], [5.0, 9.0]], 10, axis=0)
+
+
+@pytest.mark.parametrize(
+    "init",
+    ["k-means++", "random", FEW[::6], lambda data, n_clusters, random_state: data[::6]],
+    ids=["k-means++", "random", "array", "callable"],
+)
+def test_fewer_distinct_rows_than_clusters(init: Any) -> None:
+    model = KMeans(4, init=init, n_init=1, random_state=0)
+    message = r"Number of distinct clusters \(2\) found smaller than n_clusters \(4\)"
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
+        model.fit(FEW)
+    assert len(caught) == 1
+    assert model.inertia_ == 0
+    assert model.cluster_centers_.shape == (4, 2)
+    np.testing.assert_array_equal(model.cluster_centers_[model.labels_], FEW)
+    assert len(np.unique(model.labels_)) == 2
+
+
+def test_fewer_distinct_rows_than_clusters_in_functions() -> None:
+    with pytest.warns(ConvergenceWarning, match=r"n_clusters \(4\)"):
+        centers, labels, inertia = k_means(FEW, 4, random_state=0)
+    assert inertia == 0
+    np.testing.assert_array_equal(centers[labels], FEW)
+
+    centers, indices = kmeans_plusplus(FEW, 4, random_state=0)
+    np.testing.assert_array_equal(centers, FEW[indices])
+    assert len(np.unique(centers, axis=0)) == 2
+
+
+def test_array_init_with_several_starts_warns() -> None:
+    with pytest.warns(RuntimeWarning, match="only one init in KMeans instead of n_init=5"):
+        KMeans(N_CLUSTERS, init=START, n_init=5).fit(X)

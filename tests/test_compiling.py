@@ -1,0 +1,437 @@
+"""The cache of compiled kernels: never stale, never in the way, safe to fill from anywhere.
+
+Most tests compile a kernel of one line from a module of their own; its cache works like any other.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import config
+
+import fastclust
+from fastclust import KMeans
+from fastclust.kernels import compiling
+
+pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
+
+KERNELS = Path(compiling.__file__).parent
+PACKAGE = Path(fastclust.__file__).parent
+
+TINY = '''
+"""A kernel that compiles in no time."""
+from fastclust.kernels.compiling import kernel
+
+@kernel
+def doubled(values):
+    total = 0.0
+    for value in values:
+        total += 2 * value
+    return total
+'''
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache directory of this test, empty; warnings about it have not been given yet."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(config, "CACHE_DIR", str(folder))
+    compiling._warn_once.cache_clear()
+    return folder
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[], ModuleType]:
+    """Import the tiny module afresh, as a new process would: with nothing compiled."""
+    path = tmp_path / "tiny.py"
+    path.write_text(TINY)
+    names = (f"tiny{number}" for number in itertools.count())
+
+    def import_it() -> ModuleType:
+        spec = importlib.util.spec_from_file_location(next(names), path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return import_it
+
+
+def use(module: ModuleType) -> tuple[float, list[str]]:
+    """Call the kernel once: what it returns, and the warnings that it gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = module.doubled(np.arange(4.0))
+    assert all(warning.category is RuntimeWarning for warning in caught)
+    return result, [str(warning.message) for warning in caught]
+
+
+def was_cached(module: ModuleType) -> bool:
+    """Whether the one call of :func:`use` found its machine code in the cache."""
+    stats = module.doubled.stats
+    hits, misses = sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
+    assert hits + misses <= 1
+    return bool(hits)
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.nbc"))
+
+
+# --- A cache that works ---
+
+
+def test_second_process_does_not_compile(cache: Path, load: Callable[[], ModuleType]) -> None:
+    first, second = load(), load()
+    assert use(first) == (12.0, [])
+    assert not was_cached(first)
+    assert len(entries(cache)) == 1
+    assert use(second) == (12.0, [])
+    assert was_cached(second)
+
+
+def test_no_other_files_are_left(cache: Path, load: Callable[[], ModuleType]) -> None:
+    use(load())
+    assert [path for path in cache.rglob("*") if path.is_file()] == entries(cache)
+
+
+# --- A cache that is damaged ---
+
+
+def payload_replaced(content: bytes) -> bytes:
+    stamp, key, _ = pickle.loads(content)
+    return pickle.dumps((stamp, key, ("not", "machine code")))
+
+
+def stamp_replaced(content: bytes) -> bytes:
+    stamp, key, data = pickle.loads(content)
+    return pickle.dumps((stamp[::-1], key, data))
+
+
+def key_replaced(content: bytes) -> bytes:
+    stamp, key, data = pickle.loads(content)
+    return pickle.dumps((stamp, key[::-1], data))
+
+
+UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut short": lambda content: content[: len(content) // 2],
+    "last byte missing": lambda content: content[:-1],
+    "garbage": lambda content: b"\xff\x00garbage" * 100,
+    "another pickle": lambda content: pickle.dumps(42),
+    "another payload": payload_replaced,
+}
+FOREIGN: dict[str, Callable[[bytes], bytes]] = {
+    "another stamp": stamp_replaced,
+    "another key": key_replaced,
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE | FOREIGN)
+def test_damaged_entry_is_compiled_again_and_replaced(
+    damage: str, cache: Path, load: Callable[[], ModuleType]
+) -> None:
+    use(load())
+    (entry,) = entries(cache)
+    entry.write_bytes((UNREADABLE | FOREIGN)[damage](entry.read_bytes()))
+
+    meets_damage = load()
+    result, messages = use(meets_damage)
+    assert result == 12.0
+    assert not was_cached(meets_damage)
+    # Entries that are whole but of something else are not an error.
+    assert len(messages) == (damage in UNREADABLE)
+    assert all("could not read its cache" in message for message in messages)
+
+    afterwards = load()
+    assert use(afterwards) == (12.0, [])
+    assert was_cached(afterwards)
+
+
+# --- A cache that cannot be written ---
+
+
+@pytest.fixture
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No place for a cache, not even for root: files stand where directories would have to."""
+    obstacle = tmp_path / "file"
+    obstacle.touch()
+    (tmp_path / "__pycache__").touch()
+    monkeypatch.setattr(config, "CACHE_DIR", str(obstacle / "cache"))
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(obstacle / "home"))
+    compiling._warn_once.cache_clear()
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_kernel_without_any_cache(load: Callable[[], ModuleType]) -> None:
+    with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR") as caught:
+        module = load()
+    assert len(caught) == 1
+    assert use(module) == (12.0, [])
+    assert use(load()) == (12.0, [])  # and no second warning for the next kernel
+
+
+def test_cache_that_vanishes_is_made_again(cache: Path, load: Callable[[], ModuleType]) -> None:
+    module, after_it = load(), load()
+    shutil.rmtree(cache)
+    assert use(module) == (12.0, [])
+    assert use(after_it) == (12.0, [])
+    assert was_cached(after_it)
+
+
+def test_cache_that_becomes_unusable(cache: Path, load: Callable[[], ModuleType]) -> None:
+    module, another = load(), load()
+    shutil.rmtree(cache)
+    cache.touch()
+    result, messages = use(module)
+    assert result == 12.0
+    # Neither reading nor writing is possible; each is said once and not again.
+    assert len(messages) == 2
+    assert "could not read its cache" in messages[0]
+    assert "could not write its cache" in messages[1]
+    assert use(another) == (12.0, [])
+
+
+def test_full_disk(
+    cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    module = load()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        result, messages = use(module)
+    assert result == 12.0
+    assert len(messages) == 1
+    assert [path for path in cache.rglob("*") if path.is_file()] == []  # no litter
+    again = load()
+    assert use(again) == (12.0, [])
+    assert not was_cached(again)
+
+
+def run_script(script: str, *arguments: str, **environment: str) -> str:
+    """Run `script` in a new process and return what it prints; its errors are shown."""
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        # Without the current folder on the path: a checkout there would come before a copy.
+        env={**os.environ, "PYTHONSAFEPATH": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def copy_package(folder: Path) -> Path:
+    """Copy the package without its caches; the folder of its kernels."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, folder / "fastclust", ignore=ignore)
+    kernels = folder / "fastclust" / "kernels"
+    # In a source checkout the kernels lie beside the package.
+    shutil.copytree(KERNELS, kernels, ignore=ignore, dirs_exist_ok=True)
+    return kernels
+
+
+FIT_WITHOUT_CACHE = """
+import json, sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import numpy as np
+    import fastclust
+    X = np.random.RandomState(0).standard_normal((500, 5))
+    model = fastclust.KMeans(4, init=X[:4]).fit(X)
+print(json.dumps({
+    "file": fastclust.__file__,
+    "warnings": [[w.category.__name__, str(w.message)] for w in caught],
+    "labels": model.labels_.tolist(),
+    "centers": model.cluster_centers_.tobytes().hex(),
+}))
+"""
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_fit_without_any_cache_gives_one_warning(tmp_path: Path) -> None:
+    kernels = copy_package(tmp_path)
+    (kernels / "__pycache__").touch()
+    output = run_script(
+        FIT_WITHOUT_CACHE, PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR=str(config.CACHE_DIR)
+    )
+    result = json.loads(output)
+    assert Path(result["file"]).is_relative_to(tmp_path)
+    ours = [(name, text) for name, text in result["warnings"] if "fastclust" in text]
+    assert [name for name, _ in ours] == ["RuntimeWarning"]
+    assert "Set NUMBA_CACHE_DIR to a writable directory" in ours[0][1]
+
+    X = np.random.RandomState(0).standard_normal((500, 5))
+    model = KMeans(4, init=X[:4]).fit(X)
+    assert result["labels"] == model.labels_.tolist()
+    assert result["centers"] == model.cluster_centers_.tobytes().hex()
+
+
+# --- A cache that is stale ---
+
+
+def stamp_of(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    with monkeypatch.context() as patch:
+        patch.setattr(compiling, "__file__", str(kernels / "compiling.py"))
+        return compiling.source_stamp.__wrapped__()
+
+
+def test_stamp_changes_with_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = copy_package(tmp_path)
+    assert stamp_of(kernels, monkeypatch) == stamp_of(KERNELS, monkeypatch)
+    stamps = [stamp_of(kernels, monkeypatch)]
+    files = sorted(kernels.glob("*.py"))
+    for path in files:
+        path.write_bytes(path.read_bytes() + b"#")
+        stamps.append(stamp_of(kernels, monkeypatch))
+    (kernels / "another.py").touch()
+    stamps.append(stamp_of(kernels, monkeypatch))
+    (kernels / "another.py").rename(kernels / "renamed.py")
+    stamps.append(stamp_of(kernels, monkeypatch))
+    assert len(set(stamps)) == len(stamps) == len(files) + 3
+
+
+# The kernel's own file stays as it is: what changes is a number that it takes from another file.
+READS_ANOTHER_FILE = """
+from fastclust.kernels.compiling import kernel
+from fastclust.kernels.simd import NUMBER
+
+@kernel
+def doubled(values):
+    return NUMBER * len(values)
+"""
+
+USE_IT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import reader
+from fastclust.kernels.compiling import source_stamp
+result = reader.doubled(np.zeros(10))
+stats = reader.doubled.stats
+print(json.dumps([source_stamp(), result, sum(stats.cache_hits.values())]))
+"""
+
+
+def test_one_byte_elsewhere_makes_an_entry_stale(tmp_path: Path) -> None:
+    simd = copy_package(tmp_path) / "simd.py"
+    (tmp_path / "fastclust" / "__init__.py").write_text("")  # the kernels alone: no scikit-learn
+    (tmp_path / "reader.py").write_text(READS_ANOTHER_FILE)
+    source, folder = simd.read_text(), tmp_path / "cache"
+
+    def outcome(appended: str) -> tuple[str, int, int]:
+        simd.write_text(source + appended)
+        output = run_script(
+            USE_IT, str(tmp_path), PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR=str(folder)
+        )
+        stamp, result, hits = json.loads(output)
+        return stamp, result, hits
+
+    first, *rest = outcome("\nNUMBER = 1  # a\n")
+    assert rest == [10, 0]
+    assert outcome("\nNUMBER = 1  # a\n") == (first, 10, 1)
+    (entry,) = entries(folder)
+
+    second, *rest = outcome("\nNUMBER = 1  # b\n")
+    assert second != first
+    assert rest == [10, 0]
+    assert entry not in entries(folder)  # what nobody can use any more is removed
+
+    third, *rest = outcome("\nNUMBER = 2  # b\n")
+    assert third not in {first, second}
+    assert rest == [20, 0]
+    assert len(entries(folder)) == 1
+
+
+# --- A cache that several processes fill ---
+
+FILL = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import several
+values = [np.linspace(0, 1, 1000).astype(dtype) for dtype in ("float64", "float32", "int64")]
+open(os.path.join(sys.argv[1], f"ready{sys.argv[2]}"), "w").close()
+while not os.path.exists(os.path.join(sys.argv[1], "go")):
+    time.sleep(0.001)
+print([kernel(array).hex() for array in values for kernel in several.KERNELS])
+"""
+
+SEVERAL = (
+    "from fastclust.kernels.compiling import kernel\n"
+    + "".join(
+        f"""
+@kernel
+def sum{power}(values):
+    total = 0.0
+    for value in values:
+        total += (value + 0.1) ** {power}
+    return total
+"""
+        for power in (1, 2, 3)
+    )
+    + "\nKERNELS = (sum1, sum2, sum3)\n"
+)
+
+
+def test_four_processes_fill_one_cache(tmp_path: Path) -> None:
+    copy_package(tmp_path)
+    (tmp_path / "fastclust" / "__init__.py").write_text("")
+    (tmp_path / "several.py").write_text(SEVERAL)
+    folder = tmp_path / "cache"
+    environment = {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": str(tmp_path),
+        "NUMBA_CACHE_DIR": str(folder),
+        "PYTHONWARNINGS": "error::RuntimeWarning",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FILL, str(tmp_path), str(number)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    try:
+        while len(list(tmp_path.glob("ready*"))) < 4:
+            if any(process.poll() is not None for process in processes):
+                break  # it has failed, and says why below
+            time.sleep(0.01)
+        (tmp_path / "go").touch()
+        results = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, errors) in zip(processes, results, strict=True):
+        assert process.returncode == 0, errors
+    assert len({output for output, _ in results}) == 1
+    assert len(entries(folder)) == 9
+    assert [path for path in folder.rglob("*") if path.is_file()] == [
+        path for path in folder.rglob("*") if path.suffix == ".nbc"
+    ]
+    late = run_script(FILL, str(tmp_path), "4", **environment)
+    assert late == results[0][0]

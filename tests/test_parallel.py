@@ -1,0 +1,456 @@
+"""The thread driver: teams, errors, thread limits, and the same bits for any number of threads."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from numba import config
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from fastclust import KMeans
+from fastclust.kernels import parallel
+from fastclust.kernels.compiling import OPTIONS
+from fastclust.kernels.parallel import (
+    DRAINED,
+    INSIDE,
+    NEXT,
+    SMALL_WORK,
+    Team,
+    effective_n_threads,
+    team,
+)
+
+pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="the interpreter runs on one thread")
+
+MUCH_WORK = 2 * SMALL_WORK
+PATIENCE = 60  # seconds after which a thread that was waited for counts as lost
+
+
+@pytest.fixture
+def own_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty stock of helpers for this test, so that they can be counted."""
+    monkeypatch.setattr(parallel, "_idle", [])
+    monkeypatch.setattr(parallel, "_n_helpers", 0)
+
+
+@pytest.fixture
+def numba_limit() -> Iterator[Callable[[int], None]]:
+    """``numba.set_num_threads``, undone after the test."""
+    before = numba.get_num_threads()
+    yield numba.set_num_threads
+    numba.set_num_threads(before)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.001)
+
+
+def all_asleep(threads: Team) -> None:
+    """Wait until every helper sleeps: one that is about to may miss a job, which is allowed."""
+    wait_until(lambda: all(member.asleep for member in threads.helpers))
+
+
+def run_by_all(threads: Team) -> set[threading.Thread]:
+    """Run a job that ends only when every thread of the team takes part; which threads did."""
+    meeting = threading.Barrier(threads.n_threads)
+    seen = set()
+
+    def meet(counter: Any, gate: Any, n_tasks: int) -> None:
+        meeting.wait(PATIENCE)
+        seen.add(threading.current_thread())
+
+    all_asleep(threads)
+    threads.run(meet, MUCH_WORK, 10)
+    wait_until(lambda: len(seen) == threads.n_threads)
+    return seen
+
+
+# --- Teams ---
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_team_has_helpers_and_gives_them_back() -> None:
+    with team(3) as threads:
+        assert threads.n_threads == 3
+        assert len(set(threads.helpers)) == 2
+        assert all(member.team is threads for member in threads.helpers)
+        assert parallel._idle == []
+    assert set(parallel._idle) == set(threads.helpers)
+    assert all(member.team is None for member in threads.helpers)
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_helpers_are_used_again() -> None:
+    with team(3) as first:
+        pass
+    with team(3) as second:
+        assert set(second.helpers) == set(first.helpers)
+    assert parallel._n_helpers == 2
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_team_of_one_starts_no_thread() -> None:
+    with team(1) as threads:
+        assert threads.n_threads == 1
+    assert parallel._n_helpers == 0
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_smaller_team_leaves_the_other_helpers_idle() -> None:
+    with team(4), team(1):
+        pass
+    with team(2) as threads:
+        assert threads.n_threads == 2
+        assert len(parallel._idle) == 2
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_helpers_come_back_after_an_error() -> None:
+    with pytest.raises(KeyboardInterrupt), team(3) as threads:
+        raise KeyboardInterrupt
+    assert set(parallel._idle) == set(threads.helpers)
+    assert all(member.team is None for member in threads.helpers)
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_nested_team_does_without_the_helpers_of_the_outer_one() -> None:
+    with team(3) as outer, team(3) as inner:
+        assert (outer.n_threads, inner.n_threads) == (3, 1)
+    assert parallel._n_helpers == len(parallel._idle) == 2
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_nested_team_may_be_larger() -> None:
+    with team(2) as outer, team(4) as inner:
+        assert (outer.n_threads, inner.n_threads) == (2, 3)
+        assert not set(outer.helpers) & set(inner.helpers)
+    assert parallel._n_helpers == len(parallel._idle) == 3
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_eight_threads_share_the_helpers_of_one() -> None:
+    everybody, teams = threading.Barrier(8), []
+
+    def hold_a_team() -> None:
+        everybody.wait(PATIENCE)
+        with team(3) as threads:
+            teams.append(threads)
+            everybody.wait(PATIENCE)  # nobody lets go before everybody has one
+
+    callers = [threading.Thread(target=hold_a_team) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(PATIENCE)
+    held = [member for threads in teams for member in threads.helpers]
+    assert len(teams) == 8
+    assert len(held) == len(set(held)) == parallel._n_helpers == 2
+    assert set(parallel._idle) == set(held)
+
+
+def test_fit_inside_a_fit_gives_the_same_bits() -> None:
+    X = np.random.RandomState(0).rand(5000, 16)
+    inner = KMeans(12, random_state=0, max_iter=5)
+    expected = inner.fit(X).cluster_centers_.copy()
+    seen = []
+
+    def init(centred: Any, n_clusters: int, random_state: Any) -> Any:
+        seen.append(inner.fit(X).cluster_centers_)
+        return seen[0] - X.mean(axis=0)
+
+    outer = KMeans(12, init=init, n_init=1, max_iter=5).fit(X)
+    again = KMeans(12, init=expected, max_iter=5).fit(X)
+    np.testing.assert_array_equal(seen, [expected])
+    np.testing.assert_array_equal(outer.labels_, again.labels_)
+
+
+# --- Jobs ---
+
+
+@pytest.mark.usefixtures("own_helpers")
+def test_all_threads_of_a_team_run_the_kernel() -> None:
+    with team(3) as threads:
+        for _ in range(3):  # helpers wake up again for the next job
+            assert run_by_all(threads) == {threading.current_thread(), *threads.helpers}
+
+
+@pytest.mark.parametrize(
+    ("work", "n_tasks"), [(SMALL_WORK - 1, 10), (MUCH_WORK, 1)], ids=["little work", "one task"]
+)
+def test_caller_does_small_jobs_alone(work: float, n_tasks: int) -> None:
+    seen = []
+    with team(3) as threads:
+        all_asleep(threads)
+        threads.run(lambda *_: seen.append(threading.current_thread()), work, n_tasks)
+        assert all(member.asleep for member in threads.helpers)
+    assert seen == [threading.current_thread()]
+
+
+def test_no_more_helpers_wake_up_than_there_are_tasks() -> None:
+    meeting, seen = threading.Barrier(2), set()
+
+    def meet(counter: Any, gate: Any, n_tasks: int) -> None:
+        meeting.wait(PATIENCE)
+        seen.add(threading.current_thread())
+
+    with team(4) as threads:
+        all_asleep(threads)
+        threads.run(meet, MUCH_WORK, 2)
+        wait_until(lambda: len(seen) == 2)
+        all_asleep(threads)
+    assert seen == {threading.current_thread(), threads.helpers[0]}
+
+
+@numba.njit(**OPTIONS)
+def refusing(counter, gate, n_tasks, values):  # type: ignore[no-untyped-def]
+    """A kernel that raises wherever it runs."""
+    values[0] = n_tasks
+    raise ValueError("the kernel refuses")
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_error_of_a_kernel_reaches_the_caller(n_threads: int) -> None:
+    values = np.zeros(1)
+    with team(n_threads) as threads:
+        with pytest.raises(ValueError, match="the kernel refuses"):
+            threads.run(refusing, MUCH_WORK, 10, values)
+        assert threads.job is None
+        assert values[0] == 10
+        all_asleep(threads)
+        assert len(run_by_all(threads)) == n_threads
+
+
+def test_error_of_a_helper_reaches_the_caller() -> None:
+    caller, inside, counters = threading.current_thread(), threading.Event(), []
+
+    def fail_in_helper(counter: Any, gate: Any, n_tasks: int) -> None:
+        if threading.current_thread() is caller:
+            assert inside.wait(PATIENCE)
+            counters.append(counter)
+        else:
+            counter[INSIDE] += 1  # as kernels do; it is never taken back
+            inside.set()
+            raise ArithmeticError("only the helper fails")
+
+    with team(2) as threads:
+        all_asleep(threads)
+        with pytest.raises(ArithmeticError, match="only the helper fails"):
+            threads.run(fail_in_helper, MUCH_WORK, 10)
+        assert counters[0][NEXT] >= DRAINED  # the tasks were withdrawn from everybody
+        assert len(run_by_all(threads)) == 2
+
+
+def test_helpers_stop_at_their_next_task_when_the_caller_is_interrupted() -> None:
+    caller, inside, left = threading.current_thread(), threading.Event(), threading.Event()
+
+    def endless(counter: Any, gate: Any, n_tasks: int) -> None:
+        if threading.current_thread() is caller:
+            assert inside.wait(PATIENCE)
+            raise KeyboardInterrupt
+        inside.set()
+        while counter[NEXT] < n_tasks:
+            time.sleep(0.001)
+        left.set()
+
+    with team(2) as threads:
+        all_asleep(threads)
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(endless, MUCH_WORK, 1 << 40)
+        assert left.wait(PATIENCE)
+        assert len(run_by_all(threads)) == 2
+
+
+def test_caller_waits_for_helpers_that_are_inside() -> None:
+    caller, inside, finished = threading.current_thread(), threading.Event(), []
+
+    def slow_helper(counter: Any, gate: Any, n_tasks: int) -> None:
+        if threading.current_thread() is caller:
+            assert inside.wait(PATIENCE)
+            return
+        counter[INSIDE] += 1
+        inside.set()
+        time.sleep(0.05)
+        finished.append(True)
+        counter[INSIDE] -= 1
+
+    with team(2) as threads:
+        all_asleep(threads)
+        threads.run(slow_helper, MUCH_WORK, 10)
+        assert finished == [True]
+
+
+# --- Number of threads ---
+
+
+def run_script(script: str, **environment: str) -> str:
+    """Run `script` in a new process and return what it prints; its errors are shown."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"NUMBA_NUM_THREADS", "OMP_NUM_THREADS"}
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+several = pytest.mark.skipif(config.NUMBA_NUM_THREADS < 2, reason="one thread at most")
+openmp = pytest.mark.skipif(
+    not ThreadpoolController().select(user_api="openmp").lib_controllers,
+    reason="no OpenMP library is loaded",
+)
+
+
+@several
+def test_numba_set_num_threads_is_obeyed(numba_limit: Callable[[int], None]) -> None:
+    with threadpool_limits(config.NUMBA_NUM_THREADS, user_api="openmp"):
+        for n_threads in (2, 1, 2):
+            numba_limit(n_threads)
+            assert effective_n_threads() == n_threads
+            with team() as threads:
+                assert threads.n_threads <= n_threads
+
+
+@several
+@openmp
+def test_threadpoolctl_is_obeyed(numba_limit: Callable[[int], None]) -> None:
+    numba_limit(2)
+    with threadpool_limits(2, user_api="openmp"):
+        assert effective_n_threads() == 2
+        with threadpool_limits(1, user_api="openmp"):
+            assert effective_n_threads() == 1
+        assert effective_n_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"NUMBA_NUM_THREADS": "1"}, 1),
+        pytest.param({"NUMBA_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3, marks=openmp),
+        pytest.param({"NUMBA_NUM_THREADS": "5", "OMP_NUM_THREADS": "3"}, 3, marks=openmp),
+    ],
+    ids=["numba alone", "numba is smaller", "openmp is smaller"],
+)
+def test_environment_is_obeyed(environment: dict[str, str], expected: int) -> None:
+    script = """
+from numba.np.ufunc import parallel as numba_threads
+from fastclust.kernels.parallel import effective_n_threads
+print(effective_n_threads(), numba_threads._is_initialized)
+"""
+    # Numba's own threads are not started for the answer.
+    assert run_script(script, **environment).split() == [str(expected), "False"]
+
+
+# --- The same bits ---
+
+# Name: n_samples, n_features, n_clusters, dtype, weighted, further parameters.
+CASES: dict[str, tuple[int, int, int, str, bool, dict[str, Any]]] = {
+    "small": (500, 3, 4, "float64", False, {}),
+    "small, float32, weighted": (333, 7, 5, "float32", True, {}),
+    "one column": (20_000, 1, 30, "float64", False, {}),
+    "random starts": (4000, 20, 10, "float64", True, {"init": "random", "n_init": 3}),
+    "large centers": (3000, 100, 300, "float64", False, {}),
+    "large centers, float32, weighted": (3000, 100, 300, "float32", True, {}),
+    "many rows": (30_000, 8, 20, "float64", True, {}),
+    "many rows, float32": (30_001, 8, 20, "float32", False, {}),
+    "by features": (30_000, 100, 5, "float32", False, {"max_iter": 4}),
+    "by features, weighted": (30_000, 97, 6, "float64", True, {"max_iter": 4}),
+    "empty clusters": (20_000, 4, 12, "float64", False, {"init": "far away"}),
+}
+
+
+def result_of(case: str) -> str:
+    """Everything that a fit on the data of `case` gives, to the last bit."""
+    n_samples, n_features, n_clusters, dtype, weighted, parameters = CASES[case]
+    random = np.random.RandomState(n_samples + n_features)
+    X = random.standard_normal((n_samples, n_features)).astype(dtype) * 3 + 10
+    weights = random.uniform(0, 2, n_samples) if weighted else None
+    parameters = {"max_iter": 12, "random_state": 0, **parameters}
+    if parameters.get("init") == "far away":
+        parameters["init"] = X[:n_clusters] + np.arange(n_clusters)[:, None] * 1000
+    model = KMeans(n_clusters, **parameters).fit(X, sample_weight=weights)
+    digest = hashlib.sha256(model.cluster_centers_.tobytes() + model.labels_.tobytes())
+    digest.update(model.predict(X).tobytes())
+    score = model.score(X, sample_weight=weights)
+    return f"{digest.hexdigest()} {model.inertia_!r} {model.n_iter_} {score!r}"
+
+
+SEVEN_THREADS = """
+import json, sys
+sys.path.insert(0, {folder!r})
+import numba
+from fastclust.kernels import parallel
+from test_parallel import CASES, result_of
+
+helped = 0
+takes = parallel._Job.takes
+def counted(job, taker):
+    global helped
+    taken = takes(job, taker)
+    helped += taken
+    return taken
+parallel._Job.takes = counted
+
+results = {{}}
+for n_threads in (1, 2, 7):
+    numba.set_num_threads(n_threads)
+    assert parallel.effective_n_threads() == n_threads
+    helped = 0
+    results[n_threads] = {{case: result_of(case) for case in CASES}}
+    results[n_threads]["helped"] = helped
+print(json.dumps(results))
+"""
+
+
+@functools.cache
+def results_of_a_process_with_seven_threads() -> dict[str, dict[str, Any]]:
+    """Results of all cases by number of threads, from a process that may have more than cores."""
+    script = SEVEN_THREADS.format(folder=os.path.dirname(__file__))
+    return json.loads(run_script(script, NUMBA_NUM_THREADS="7", OMP_NUM_THREADS="7"))
+
+
+@openmp
+def test_helpers_took_part() -> None:
+    helped = {n: r["helped"] for n, r in results_of_a_process_with_seven_threads().items()}
+    assert helped["1"] == 0
+    assert helped["2"] > 0
+    assert helped["7"] > 0
+
+
+@openmp
+@pytest.mark.parametrize("case", CASES)
+def test_result_is_the_same_bits_for_more_threads_than_cores(case: str) -> None:
+    results = results_of_a_process_with_seven_threads()
+    assert results["7"][case] == results["2"][case] == results["1"][case]
+
+
+@several
+@pytest.mark.parametrize("case", CASES)
+def test_result_is_the_same_bits_for_two_threads(
+    case: str, numba_limit: Callable[[int], None]
+) -> None:
+    numba_limit(1)
+    expected = result_of(case)
+    numba_limit(2)
+    assert result_of(case) == expected

@@ -1,0 +1,373 @@
+"""Fits among threads, forks, pools, signals and exits, beside each of Numba's threading layers.
+
+Every scenario runs in a process of its own, in which Numba has started the layer named: what is
+tested is that fits neither need it nor are harmed by it.  A process that hangs prints the stacks
+of its threads and fails.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
+
+HANGS = 60  # seconds after which a process dumps its stacks and gives up
+COMPILES = 240  # the same while kernels may have to be compiled
+LAYERS = ("workqueue", "omp", "tbb")
+
+LAUNCH = """
+import numba
+numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+print(numba.threading_layer(), flush=True)
+"""
+
+# What every script begins with.  Three problems take the three ways through a fit: whole
+# iterations in one call, one pile of sums per slice, and sums by owners.
+PRELUDE = (
+    f"""
+import faulthandler, os, sys, threading, time
+
+def give_up_after(seconds):
+    faulthandler.dump_traceback_later(seconds, exit=True)
+
+give_up_after({COMPILES})
+"""
+    + LAUNCH
+    + """
+import numpy as np
+from fastclust import KMeans
+
+def problem(n_samples, n_features, n_clusters, dtype):
+    X = np.random.RandomState(0).standard_normal((n_samples, n_features)).astype(dtype)
+    return X, n_clusters
+
+PROBLEMS = [
+    problem(400, 3, 4, "float64"),
+    problem(20_000, 8, 10, "float32"),
+    problem(3000, 90, 200, "float64"),
+]
+
+def bits(which=1):
+    X, n_clusters = PROBLEMS[which % 3]
+    return fitted_bits(X, n_clusters)
+
+def fitted_bits(X, n_clusters):
+    model = KMeans(n_clusters, random_state=0, max_iter=6).fit(X)
+    return model.cluster_centers_.tobytes() + model.labels_.tobytes(), model.inertia_
+
+alone = [bits(which) for which in range(3)]
+"""
+    + f"give_up_after({HANGS})\n"
+)
+
+
+def environment(layer: str) -> dict[str, str]:
+    """Environment of a process that uses `layer`, with more threads than one."""
+    result = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    for name in ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME"):
+        if name in os.environ:
+            result[name] = os.environ[name]
+    result["NUMBA_THREADING_LAYER"] = layer
+    result["NUMBA_NUM_THREADS"] = result["OMP_NUM_THREADS"] = "3"
+    # The wheel of TBB keeps its library where the loader does not look by itself.
+    folders = [str(Path(sys.prefix, "lib")), os.environ.get("LD_LIBRARY_PATH", "")]
+    result["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))
+    return result
+
+
+def start(script: str, layer: str) -> subprocess.Popen[str]:
+    """Begin to run `script`, in a session of its own so that its children end with it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment(layer),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """What a process still prints; fails with its errors unless it ends, and with status 0."""
+    try:
+        output, errors = process.communicate(timeout=COMPILES + 2 * HANGS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        pytest.fail(f"The process hangs.\n{output}\n{errors}")
+    assert process.returncode == 0, f"Exit status {process.returncode}.\n{output}\n{errors}"
+    return output
+
+
+def run(script: str, layer: str) -> list[str]:
+    """Run `script` after the prelude; the words that it prints after the name of the layer."""
+    name, *words = finish(start(PRELUDE + script, layer)).split()
+    assert name == layer
+    return words
+
+
+@functools.cache
+def problem_with(layer: str) -> str:
+    """Why Numba cannot start `layer` here; nothing if it can."""
+    process = subprocess.run(
+        [sys.executable, "-c", LAUNCH], env=environment(layer), capture_output=True, text=True
+    )
+    return process.stderr.strip()[-300:] if process.returncode else ""
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request: pytest.FixtureRequest) -> str:
+    """Each threading layer that Numba can start on this machine."""
+    problem = problem_with(request.param)
+    if problem:
+        pytest.skip(f"Numba cannot start {request.param}: {problem}")
+    return str(request.param)
+
+
+THREADS = """
+@numba.njit(parallel=True)
+def parallel_sum(values):
+    total = 0.0
+    for i in numba.prange(len(values)):
+        total += values[i]
+    return total
+
+ones = np.ones(100_000)
+everybody = threading.Barrier(9 if LOOPS else 8)
+stop = threading.Event()
+failures, fits, loops = [], [0] * 8, 0
+
+def fit_all_the_time(number):
+    everybody.wait()
+    while not stop.is_set():
+        which = fits[number] + number
+        if bits(which) != alone[which % 3]:
+            failures.append(f"thread {number} has other bits for problem {which % 3}")
+        fits[number] += 1
+
+def loop_all_the_time():
+    global loops
+    everybody.wait()
+    while not stop.is_set():
+        if parallel_sum(ones) != 100_000:
+            failures.append("Numba's own loop is wrong")
+        loops += 1
+
+def guarded(function, *arguments):
+    try:
+        function(*arguments)
+    except BaseException as error:
+        failures.append(repr(error))
+        everybody.abort()
+
+if LOOPS:
+    parallel_sum(ones)
+threads = [threading.Thread(target=guarded, args=(fit_all_the_time, i)) for i in range(8)]
+if LOOPS:
+    threads.append(threading.Thread(target=guarded, args=(loop_all_the_time,)))
+for thread in threads:
+    thread.start()
+time.sleep(1.5)
+stop.set()
+for thread in threads:
+    thread.join()
+if failures:
+    sys.exit("; ".join(failures[:5]))
+print(min(fits), loops)
+"""
+
+
+def test_eight_threads_fit_at_once_beside_numba(layer: str) -> None:
+    # Numba's workqueue ends the process where two threads use it at once; fits do not use it.
+    loops_too = layer != "workqueue"
+    fewest_fits, loops = run(f"LOOPS = {loops_too}\n" + THREADS, layer)
+    assert int(fewest_fits) > 0
+    assert (int(loops) > 0) == loops_too
+
+
+FORK = (
+    f"HANGS = {HANGS}\n"
+    + """
+# The thread that would dump stacks is not there in a child, which would wait for it for ever.
+faulthandler.cancel_dump_traceback_later()
+
+def check_in_child(which):
+    child = os.fork()
+    if child == 0:
+        give_up_after(HANGS)
+        status = 1
+        try:
+            # Twice: the first fit starts the child's own helpers, the second uses them again.
+            same = bits(which) == bits(which) == alone[which]
+            helped = "fastclust" in [thread.name for thread in threading.enumerate()]
+            status = 0 if same and helped else 3
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, f"a child that fits problem {which} ends with {status}"
+    assert bits(which) == alone[which], "the parent has other bits after a fork"
+"""
+)
+
+FORK_WHEN_IDLE = """
+for which in range(3):
+    check_in_child(which)
+
+import multiprocessing
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(bits, range(3)) == alone
+print("done")
+"""
+
+FORK_WHEN_BUSY = """
+busy, stop, failures = threading.Event(), threading.Event(), []
+
+def fit_all_the_time():
+    while not stop.is_set():
+        if bits(1) != alone[1]:
+            failures.append("the other thread has other bits")
+        busy.set()
+
+thread = threading.Thread(target=fit_all_the_time)
+thread.start()
+busy.wait()
+try:
+    for which in range(3):
+        check_in_child(which)
+finally:
+    stop.set()
+    thread.join()
+assert not failures, failures
+print("done")
+"""
+
+
+@pytest.mark.parametrize("script", [FORK_WHEN_IDLE, FORK_WHEN_BUSY], ids=["idle", "busy"])
+def test_child_fits_after_fork(layer: str, script: str) -> None:
+    assert run(FORK + script, layer) == ["done"]
+
+
+POOLS = """
+from joblib import Parallel, delayed
+
+def check_joblib(backend):
+    # The larger problems come to the workers of loky as read-only memory maps.
+    jobs = (delayed(fitted_bits)(*PROBLEMS[i % 3]) for i in range(6))
+    results = Parallel(n_jobs=2, backend=backend, max_nbytes="500K")(jobs)
+    assert results == alone * 2, f"other bits from joblib's {backend}"
+
+def check_dask():
+    import dask
+    tasks = [dask.delayed(fitted_bits)(*PROBLEMS[i % 3]) for i in range(6)]
+    results = dask.compute(*tasks, scheduler="threads", num_workers=4)
+    assert list(results) == alone * 2, "other bits from dask"
+"""
+
+
+def test_joblib_threads_fit(layer: str) -> None:
+    assert run(POOLS + "check_joblib('threading')\nprint('done')", layer) == ["done"]
+
+
+def test_joblib_processes_fit() -> None:
+    # For one layer: its workers are new processes, which start none.
+    assert run(POOLS + "check_joblib('loky')\nprint('done')", "workqueue") == ["done"]
+
+
+def test_dask_threads_fit(layer: str) -> None:
+    pytest.importorskip("dask")
+    assert run(POOLS + "check_dask()\nprint('done')", layer) == ["done"]
+
+
+INTERRUPT = """
+import signal
+# A process that was started in the background ignores Ctrl-C unless told otherwise.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+model = ENDLESS
+before = dict(vars(model))
+try:
+    print("go", flush=True)
+    model.fit(LARGE)
+except KeyboardInterrupt:
+    pass
+else:
+    sys.exit("the fit came to its end")
+assert vars(model) == before, f"left behind: {set(vars(model)) - set(before)}"
+assert [bits(which) for which in range(3)] == alone, "other bits after an interrupt"
+print("done")
+"""
+
+# What is interrupted, and the shape of its rows: hours of work, or (the seeding) many minutes.
+ENDLESS_FITS = {
+    "threads": ("KMeans(60, init='random', n_init=10**9, tol=0)", (60_000, 16)),
+    "one call per start": ("KMeans(5, init='random', n_init=10**9, tol=0)", (300, 2)),
+    "seeding": ("KMeans(50_000)", (400_000, 4)),
+}
+
+
+def test_interrupt_ends_a_fit(layer: str) -> None:
+    interrupt_fit("threads", layer)
+
+
+@pytest.mark.parametrize("what", ["one call per start", "seeding"])
+def test_interrupt_ends_other_parts_of_a_fit(what: str) -> None:
+    interrupt_fit(what, "workqueue")
+
+
+def interrupt_fit(what: str, layer: str) -> None:
+    """Send Ctrl-C to a process in the middle of a fit, and see that it goes on well."""
+    endless, shape = ENDLESS_FITS[what]
+    data = f"ENDLESS = {endless}\nLARGE = np.random.RandomState(1).standard_normal({shape})\n"
+    process = start(PRELUDE + data + INTERRUPT, layer)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "go\n":
+            time.sleep(0.5)  # until it is well inside the fit; any moment is a fair one
+            process.send_signal(signal.SIGINT)
+            break
+    assert finish(process).endswith("done\n")
+
+
+EXIT = """
+import atexit
+
+def last_fit():
+    print("atexit" if bits(1) == alone[1] else "wrong", flush=True)
+
+def fit_for_ever():
+    while True:
+        bits(1)
+
+def outlive_the_main_thread():
+    threading.main_thread().join()
+    print("outlived" if bits(1) == alone[1] else "wrong", flush=True)
+
+atexit.register(last_fit)
+threading.Thread(target=fit_for_ever, daemon=True).start()
+threading.Thread(target=outlive_the_main_thread).start()
+time.sleep(0.2)
+"""
+
+
+def test_process_ends_while_fits_run(layer: str) -> None:
+    assert run(EXIT, layer) == ["outlived", "atexit"]
+
+
+def test_process_ends_after_its_only_fit_at_exit() -> None:
+    # No helper exists yet, and from Python 3.12 on none can be started any more.
+    script = """
+import atexit
+import numpy as np
+from fastclust import KMeans
+X = np.random.RandomState(0).standard_normal((20_000, 8))
+atexit.register(lambda: print(KMeans(10, random_state=0).fit(X).labels_.shape, flush=True))
+"""
+    assert finish(start(script, "workqueue")) == "(20000,)\n"
