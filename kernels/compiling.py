@@ -47,6 +47,9 @@ def source_stamp() -> str:
     return digest.hexdigest()
 
 
+source_stamp()  # now: by the first call, an upgrade may have replaced the files imported here
+
+
 class _KeyedFiles:
     """Cache files named after stamp and key; no index file, so no two writers ever disagree."""
 

@@ -24,6 +24,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,7 +93,7 @@ class _Helper(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="fastclust", daemon=True)
         self.wake = threading.Semaphore(0)
-        self.team: Team | None = None
+        self.team: weakref.ref[Team] | None = None
         self.asleep = False
         self.start()
 
@@ -100,16 +101,20 @@ class _Helper(threading.Thread):
         while True:
             self.asleep = True
             self.wake.acquire()
-            team = self.team
-            if team is not None:
-                self._serve(team)
+            self._serve()
 
-    def _serve(self, team: Team) -> None:
-        while team is self.team:
-            job = team.job
-            if job is None or not job.takes(self):
+    def _serve(self) -> None:
+        while True:
+            reference = self.team
+            team = reference() if reference is not None else None
+            job = team.job if team is not None else None
+            if team is None or job is None or not job.takes(self):
                 return
-            job.run(team.helpers_gate)
+            gate = team.helpers_gate
+            # Not held during the job: a team that nobody else holds any more is given up.
+            del team
+            job.run(gate)
+            del job
 
 
 class _Job:
@@ -141,13 +146,17 @@ class _Job:
 class Team:
     """The caller and the helpers that it could get; see :func:`team`."""
 
-    def __init__(self, helpers: list[_Helper]) -> None:
-        self.helpers = helpers
+    def __init__(self, wanted: int) -> None:
+        self.helpers: list[_Helper] = []
         self.helpers_gate = np.zeros(HELPERS_GATE, np.int64)
         self.gate = self.helpers_gate[:CALLERS_GATE]
         self.job: _Job | None = None
-        for member in helpers:
-            member.team = self
+        # Helpers come back even if Ctrl-C strikes before a `with` block begins or as it ends.
+        self.close = weakref.finalize(self, _give_back, self.helpers, _idle)
+        self.close.atexit = False
+        _take_helpers(wanted, self.helpers)
+        for member in self.helpers:
+            member.team = weakref.ref(self)
 
     @property
     def n_threads(self) -> int:
@@ -206,7 +215,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_helpers)
 
 
-def _take_helpers(wanted: int) -> list[_Helper]:
+def _take_helpers(wanted: int, taken: list[_Helper]) -> None:
+    """Move up to `wanted` idle helpers to `taken`, started now where there are too few."""
     global _n_helpers
     with _lock:
         while len(_idle) < wanted and _n_helpers < wanted:
@@ -215,9 +225,17 @@ def _take_helpers(wanted: int) -> list[_Helper]:
             except RuntimeError:  # the system gives no more threads: do with what there is
                 break
             _n_helpers += 1
-        taken = _idle[:wanted]
-        del _idle[:wanted]
-        return taken
+        # No call in between, after which an interrupt could come.
+        taken[:], _idle[:] = _idle[:wanted], _idle[wanted:]
+
+
+def _give_back(helpers: list[_Helper], home: list[_Helper]) -> None:
+    """Make the helpers of a team idle again, unless this is a child forked meanwhile."""
+    for member in helpers:
+        member.team = None
+    with _lock:
+        if home is _idle:
+            _idle.extend(helpers)
 
 
 @contextlib.contextmanager
@@ -235,16 +253,11 @@ def team(n_threads: int | None = None) -> Iterator[Team]:
         With between 1 and `n_threads` threads.
     """
     wanted = effective_n_threads() if n_threads is None else n_threads
-    helpers = _take_helpers(wanted - 1) if wanted > 1 else []
-    home = _idle
+    members = Team(max(0, wanted - 1))
     try:
-        yield Team(helpers)
+        yield members
     finally:
-        for member in helpers:
-            member.team = None
-        with _lock:
-            if home is _idle:  # not in a child that was forked meanwhile
-                _idle.extend(helpers)
+        members.close()
 
 
 def _numba_limit() -> int:

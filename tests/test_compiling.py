@@ -327,40 +327,65 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 import reader
 from fastclust.kernels.compiling import source_stamp
+simd, upgrade = sys.argv[2:]
+with open(simd, "a") as file:
+    file.write(upgrade)
 result = reader.doubled(np.zeros(10))
 stats = reader.doubled.stats
 print(json.dumps([source_stamp(), result, sum(stats.cache_hits.values())]))
 """
 
 
-def test_one_byte_elsewhere_makes_an_entry_stale(tmp_path: Path) -> None:
+@pytest.fixture
+def outcome(tmp_path: Path) -> Callable[..., tuple[str, int, int]]:
+    """Append to a copy of simd.py and call the kernel in a new process: stamp, result, hits."""
     simd = copy_package(tmp_path) / "simd.py"
     (tmp_path / "fastclust" / "__init__.py").write_text("")  # the kernels alone: no scikit-learn
     (tmp_path / "reader.py").write_text(READS_ANOTHER_FILE)
     source, folder = simd.read_text(), tmp_path / "cache"
 
-    def outcome(appended: str) -> tuple[str, int, int]:
+    def use_it(appended: str, after_import: str = "") -> tuple[str, int, int]:
         simd.write_text(source + appended)
         output = run_script(
-            USE_IT, str(tmp_path), PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR=str(folder)
+            USE_IT,
+            str(tmp_path),
+            str(simd),
+            after_import,
+            PYTHONPATH=str(tmp_path),
+            NUMBA_CACHE_DIR=str(folder),
         )
         stamp, result, hits = json.loads(output)
         return stamp, result, hits
 
+    return use_it
+
+
+def test_one_byte_elsewhere_makes_an_entry_stale(
+    tmp_path: Path, outcome: Callable[..., tuple[str, int, int]]
+) -> None:
     first, *rest = outcome("\nNUMBER = 1  # a\n")
     assert rest == [10, 0]
     assert outcome("\nNUMBER = 1  # a\n") == (first, 10, 1)
-    (entry,) = entries(folder)
+    (entry,) = entries(tmp_path / "cache")
 
     second, *rest = outcome("\nNUMBER = 1  # b\n")
     assert second != first
     assert rest == [10, 0]
-    assert entry not in entries(folder)  # what nobody can use any more is removed
+    assert entry not in entries(tmp_path / "cache")  # nobody can use it any more
 
     third, *rest = outcome("\nNUMBER = 2  # b\n")
     assert third not in {first, second}
     assert rest == [20, 0]
-    assert len(entries(folder)) == 1
+    assert len(entries(tmp_path / "cache")) == 1
+
+
+def test_upgrade_between_import_and_first_call(
+    outcome: Callable[..., tuple[str, int, int]],
+) -> None:
+    # A process that has imported the old files must not compile them under the name of the new.
+    old, new = "\nNUMBER = 1\n", "\nNUMBER = 2\n"
+    assert outcome(old, after_import=new)[1] == 10
+    assert outcome(old + new)[1] == 20
 
 
 # --- A cache that several processes fill ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import json
 import os
@@ -88,7 +89,7 @@ def test_team_has_helpers_and_gives_them_back() -> None:
     with team(3) as threads:
         assert threads.n_threads == 3
         assert len(set(threads.helpers)) == 2
-        assert all(member.team is threads for member in threads.helpers)
+        assert all(member.team() is threads for member in threads.helpers)
         assert parallel._idle == []
     assert set(parallel._idle) == set(threads.helpers)
     assert all(member.team is None for member in threads.helpers)
@@ -161,6 +162,18 @@ def test_eight_threads_share_the_helpers_of_one() -> None:
     assert len(teams) == 8
     assert len(held) == len(set(held)) == parallel._n_helpers == 2
     assert set(parallel._idle) == set(held)
+
+
+def test_abandoned_team_gives_its_helpers_back() -> None:
+    """As after an interrupt between the gathering of a team and its `with` block."""
+    lost = parallel.Team(1)
+    members = list(lost.helpers)
+    assert len(members) == 1
+    assert members[0] not in parallel._idle
+    del lost
+    gc.collect()
+    assert members[0] in parallel._idle
+    assert members[0].team is None
 
 
 def test_fit_inside_a_fit_gives_the_same_bits() -> None:
@@ -238,10 +251,17 @@ def test_error_of_a_kernel_reaches_the_caller(n_threads: int) -> None:
 def test_error_of_a_helper_reaches_the_caller() -> None:
     caller, inside, counters = threading.current_thread(), threading.Event(), []
 
+    def release_caller() -> None:
+        counters[0][INSIDE] = 0
+
+    # If the error were lost, the caller would wait for the helper for ever.
+    way_out = threading.Timer(PATIENCE, release_caller)
+
     def fail_in_helper(counter: Any, gate: Any, n_tasks: int) -> None:
         if threading.current_thread() is caller:
             assert inside.wait(PATIENCE)
             counters.append(counter)
+            way_out.start()
         else:
             counter[INSIDE] += 1  # as kernels do; it is never taken back
             inside.set()
@@ -251,6 +271,7 @@ def test_error_of_a_helper_reaches_the_caller() -> None:
         all_asleep(threads)
         with pytest.raises(ArithmeticError, match="only the helper fails"):
             threads.run(fail_in_helper, MUCH_WORK, 10)
+        way_out.cancel()
         assert counters[0][NEXT] >= DRAINED  # the tasks were withdrawn from everybody
         assert len(run_by_all(threads)) == 2
 
@@ -376,6 +397,8 @@ CASES: dict[str, tuple[int, int, int, str, bool, dict[str, Any]]] = {
     "many rows, float32": (30_001, 8, 20, "float32", False, {}),
     "by features": (30_000, 100, 5, "float32", False, {"max_iter": 4}),
     "by features, weighted": (30_000, 97, 6, "float64", True, {"max_iter": 4}),
+    "elkan": (20_000, 8, 30, "float64", False, {"algorithm": "elkan"}),
+    "elkan, float32, weighted": (3000, 100, 300, "float32", True, {"algorithm": "elkan"}),
     "empty clusters": (20_000, 4, 12, "float64", False, {"init": "far away"}),
 }
 
