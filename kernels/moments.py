@@ -7,8 +7,6 @@ merged in their order.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .compiling import kernel
@@ -59,24 +57,16 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
     leave(counter, gate)
 
 
-@kernel
-def _merge(slice_size, X, sums, squares, mean, variance):
-    """Merge the slices in order; `mean` and `variance` (d,) are written."""
-    n_samples, n_features = X.shape
-    for t in range(n_features):
-        seen, center, scatter = 0, 0.0, 0.0
-        for task in range(sums.shape[0]):
-            start = task * slice_size
-            size = min(slice_size, n_samples - start)
-            shift = sums[task, t] / size
-            own = np.float64(X[start, t]) + shift
-            gap = own - center
-            scatter += max(squares[task, t] - shift * sums[task, t], 0.0)
-            scatter += gap * gap * (np.float64(seen) * size / (seen + size))
-            seen += size
-            center += gap * (size / seen)
-        mean[t] = center
-        variance[t] = scatter / n_samples
+def _merge(X: Array, slice_size: int, sums: Array, squares: Array) -> tuple[Array, Array]:
+    """Mean and variance out of the slices', each relative to its own first row."""
+    sizes = np.full((len(sums), 1), float(slice_size))
+    sizes[-1] = len(X) - slice_size * (len(sums) - 1)
+    shifts = sums / sizes
+    means = X[::slice_size].astype(np.float64) + shifts
+    mean = means[0] + (sizes * (means - means[0])).sum(axis=0) / len(X)
+    inside = np.maximum(squares - shifts * sums, 0.0).sum(axis=0)
+    between = (sizes * (means - mean) ** 2).sum(axis=0)
+    return mean, (inside + between) / len(X)
 
 
 def column_moments(X: Array, team: Team) -> tuple[Array, Array]:
@@ -101,9 +91,4 @@ def column_moments(X: Array, team: Team) -> tuple[Array, Array]:
     sums, squares = np.empty((2, n_slices, n_features))
     work, flat = 2.0 * X.size, X.reshape(-1)
     team.run(_slice_moments, work, n_slices, slice_size, X, flat, sums, squares)
-    mean, variance = np.empty((2, n_features))
-    _merge(slice_size, X, sums, squares, mean, variance)
-    return mean, variance
-
-
-__all__: list[Any] = ["column_moments"]
+    return _merge(X, slice_size, sums, squares)

@@ -68,8 +68,7 @@ class Rounds(NamedTuple):
     patience: Array  # (n_blocks,) int64, rounds in which all rows of the block are read anyway
 
 
-@inlined
-def rows_per_block(n_features):
+def rows_per_block(n_features: int) -> int:
     """Rows that share a sum: decided by the shape alone."""
     return BLOCK_ROWS if n_features < HIGH else BLOCK_ROWS_HIGH
 
@@ -142,7 +141,9 @@ def _list_rows(start, stop, reach, closest, nearest, listed):
 
 
 @kernel
-def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, rounds):
+def _pass(
+    counter, gate, n_tasks, block_rows, rows, zero, candidates, n_candidates, latest, rounds
+):  # fmt: skip
     """One round over all blocks; ``rounds.potentials`` is written, the winner before applied."""
     enter(counter, gate)
     # Taken out of their tuples here: inside the loops each access would count references.
@@ -153,7 +154,6 @@ def _pass(counter, gate, n_tasks, rows, zero, candidates, n_candidates, latest, 
     packed = scratch(zero, len(zero) * TILE_ROWS)
     columns = WIDE * n_wide + NARROW * n_narrow
     distances = scratch(zero, columns * TILE_ROWS)
-    block_rows = rows_per_block(n_features)
     listed = np.empty(block_rows + 1, np.int64)
     own, weight = np.empty(TILE_ROWS, zero.dtype), np.ones(TILE_ROWS, zero.dtype)
     # One vector more than a tile: rows that pack_listed_rows fetches early, here none.
@@ -237,7 +237,7 @@ def _keep_best(n_candidates, latest, rounds):
 
 
 @inlined
-def _draw(value, rows, latest, rounds):
+def _draw(value, block_rows, rows, latest, rounds):
     """First row at which the cumulative weighted distance reaches `value`.
 
     The rows of its block may not know yet of center `latest`.
@@ -246,7 +246,6 @@ def _draw(value, rows, latest, rounds):
     while block < last and value > rounds.block_sums[block]:
         value -= rounds.block_sums[block]
         block += 1
-    block_rows = rows_per_block(rows.X.shape[1])
     row, stop = block * block_rows, min((block + 1) * block_rows, rows.X.shape[0])
     total = 0.0
     while True:
@@ -277,7 +276,7 @@ def _see_reach(n, n_chosen, coordinates, reach, centers):
 
 
 @kernel
-def _next_round(uniforms, n_candidates, n_chosen, size, rows, candidates, rounds):
+def _next_round(uniforms, n_candidates, n_chosen, size, block_rows, rows, candidates, rounds):
     """Settle a round of `n_candidates`, then draw and pack the candidates of the next one.
 
     `n_chosen` counts the center that is settled now.  Without `uniforms` the next round is the
@@ -297,7 +296,7 @@ def _next_round(uniforms, n_candidates, n_chosen, size, rows, candidates, rounds
     for block in range(len(rounds.block_sums)):
         total += rounds.block_sums[block]
     for j in range(len(uniforms)):
-        rounds.drawn[j] = _draw(uniforms[j] * total, rows, latest, rounds)
+        rounds.drawn[j] = _draw(uniforms[j] * total, block_rows, rows, latest, rounds)
     coordinates = np.empty((n + 1, n_features), rounds.centers.dtype)
     for t in range(n_features):
         coordinates[0, t] = rounds.centers[latest, t]
@@ -395,11 +394,12 @@ class GreedyKMeansPlusPlus:
         work = 2.0 * rows.X.size * (n_trials + 1)
         n_tasks = min(len(rounds.patience), MAX_TASKS)
         size, settled, none = lanes(zero.dtype), 0, np.empty(0)
+        block = rows_per_block(rows.X.shape[1])
         for latest, uniform in enumerate([none, *uniforms]):
             n_chosen = max(1, latest)
-            _next_round(uniform, settled, n_chosen, size, rows, candidates, rounds)
+            _next_round(uniform, settled, n_chosen, size, block, rows, candidates, rounds)
             settled = max(1, len(uniform))
-            arguments = (rows, zero, candidates, settled, n_chosen - 1, rounds)
+            arguments = (block, rows, zero, candidates, settled, n_chosen - 1, rounds)
             self.team.run(_pass, work, n_tasks, *arguments)
-        _next_round(none, settled, n_clusters, size, rows, candidates, rounds)
+        _next_round(none, settled, n_clusters, size, block, rows, candidates, rounds)
         return rounds.chosen.copy()
