@@ -99,7 +99,7 @@ def move_rows(
                 place = (task * n_clusters + cluster) * n_features
                 add_row(X, row, n_features, mean, signed, sums, place)
                 weights[task, cluster] += signed
-                counts[task, cluster] += (signed > 0.0) - (signed < 0.0)
+                counts[task, cluster] += 1 if signed > 0.0 else -1 if signed < 0.0 else 0
         elif mode == RECORD:
             changed_rows[start + n_changed] = row
             changed_labels[start + n_changed] = old
