@@ -3,6 +3,14 @@
 from importlib.metadata import version
 
 from .kmeans import KMeans, k_means, kmeans_plusplus
+from .mixture import BayesianGaussianMixture, GaussianMixture
 
 __version__ = version("fastclust")
-__all__ = ["KMeans", "__version__", "k_means", "kmeans_plusplus"]
+__all__ = [
+    "BayesianGaussianMixture",
+    "GaussianMixture",
+    "KMeans",
+    "__version__",
+    "k_means",
+    "kmeans_plusplus",
+]

@@ -1,0 +1,504 @@
+"""One sweep of EM over the rows: densities, posteriors and moments while a tile is in cache.
+
+Dempster, A. P., Laird, N. M., Rubin, D. B.: Maximum likelihood from incomplete data via the EM
+algorithm. Journal of the Royal Statistical Society B 39 (1977).
+
+A sweep reads X once and stores nothing of size n·k.  Whatever the dtype of X, it computes in
+float64 on rows that are centred by a point near them; second moments are taken about the means
+that the posteriors were computed from, so that nothing cancels however far the data lie from the
+origin.  Moments are added up slice by slice; slices and their order are fixed by the shape of the
+data, so results are the same bits for any number of threads.
+
+Covariances of many features work on lists: the rows in which a component has a part at all are
+gathered, 64 at a time, and their outer products go through a tile with lanes over features.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiling import helper, kernel
+from .gaussian_tiles import (
+    LANES,
+    above,
+    add_covariances,
+    add_means,
+    add_outer_products,
+    add_variances,
+    gather_row,
+    log_density_in_tile,
+    posterior_in_tile,
+    scaled_log_densities,
+    triangle_order,
+    whiten_in_tile,
+)
+from .parallel import Team, enter, leave, next_task
+from .simd import (
+    NARROW,
+    TILE_ROWS,
+    WIDE,
+    center_groups,
+    lowest_bit,
+    pack_rows,
+    round_up,
+)
+from .tiles import Array, Rows, aligned_empty, padded_vector, scratch
+
+FULL, TIED, AXES = 0, 1, 2  # kinds of densities
+NO_MOMENTS, MEANS, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3
+# Posteriors up to here are taken for zero where rows are gathered: the sums would not feel them.
+INVISIBLE = 1e-30
+# From here on outer products are faster by lists, as measured.
+MANY_FEATURES = 24
+MAX_SLICES, LEAST_SLICE_ROWS, MAX_MOMENT_BYTES = 64, 1024, 1 << 24
+
+
+class Densities(NamedTuple):
+    """Components as the sweep sees them: ``log_density(x) = constant - |(x - mean) U|²/2``."""
+
+    kind: int
+    n_components: int
+    triangles: Array
+    shifts: Array
+    scales: Array
+    n_wide: int
+    n_narrow: int
+    constants: Array
+    means: Array
+
+
+class Outputs(NamedTuple):
+    """What is kept of every row; empty where it is not wanted."""
+
+    log_norm: Array
+    posterior: Array
+    labels: Array
+
+
+class Moments(NamedTuple):
+    """Sums over rows, weighted by posterior and row weight, about the means of the sweep.
+
+    Attributes
+    ----------
+    log_likelihood, negentropy : float
+        Weighted sums of ``log p(x)`` and of ``sum(p log p)``.
+    zeroth : ndarray of shape (k,)
+        Sums of weights.
+    first : ndarray of shape (k, d)
+        Of ``x - mean``.
+    second : ndarray of shape (k, d) or (k, d, d), or empty
+        Of its squares or outer products.
+    """
+
+    log_likelihood: float
+    negentropy: float
+    zeroth: Array
+    first: Array
+    second: Array
+
+
+@helper
+def _add_gathered(
+    X, listed, parts, first, count, n_features, stride, means, first_mean, center, left, right,
+    sums, products, base,
+):  # fmt: skip
+    """Add the outer products of `count` listed rows about one mean."""
+    for i in range(count):
+        gather_row(
+            X, listed[first + i], parts[first + i], n_features, center, means, first_mean, left,
+            right, i * stride, sums,
+        )  # fmt: skip
+    add_outer_products(left, right, count, n_features, stride, products, base)
+
+
+@helper
+def _keep_labels(logits, n_components, first, n_valid, labels):
+    """Write the likeliest component of each row, the lowest of several."""
+    best = np.empty(TILE_ROWS)
+    where = np.zeros(TILE_ROWS, np.int64)
+    for row in range(TILE_ROWS):
+        best[row] = logits[row]
+    for component in range(1, n_components):
+        for row in range(TILE_ROWS):
+            value = logits[component * TILE_ROWS + row]
+            more = value > best[row]
+            best[row] = value if more else best[row]
+            where[row] = component if more else where[row]
+    for row in range(n_valid):
+        labels[first + row] = where[row]
+
+
+@helper
+def _fill_given(given, labels, first, n_valid, n_components, posterior):
+    """Posteriors from a matrix (n, k), or one for the label of each row; none for a label of -1."""
+    for i in range(n_components * TILE_ROWS):
+        posterior[i] = 0.0
+    for row in range(n_valid):
+        if len(labels):
+            label = labels[first + row]
+            if label >= 0:
+                posterior[label * TILE_ROWS + row] = 1.0
+        else:
+            for component in range(n_components):
+                posterior[component * TILE_ROWS + row] = given[first + row, component]
+
+
+@helper
+def _spread(n_components, n_features, order, size, sums, kept, task):
+    """Moments of a slice: add up lanes."""
+    length = 1 + n_features
+    if order == VARIANCES:
+        length += n_features
+    if order == COVARIANCES:
+        length += n_features * (n_features + 1) // 2
+    for component in range(n_components):
+        for i in range(length):
+            total = 0.0
+            for lane in range(size):
+                total += sums[(component * length + i) * size + lane]
+            kept[task, component, i] = total
+
+
+@helper
+def _spread_products(n_components, n_features, stride, zeroth, firsts, products, kept, task):
+    """Moments of a slice: line by line from the upper triangles."""
+    for component in range(n_components):
+        kept[task, component, 0] = zeroth[component]
+        base = component * stride * stride
+        for i in range(n_features):
+            kept[task, component, 1 + i] = firsts[component * n_features + i]
+            line = 1 + n_features + i * (i + 1) // 2
+            for j in range(i + 1):
+                kept[task, component, line + j] = products[base + j * stride + i]
+
+
+@kernel
+def _sweep(
+    counter, gate, n_tasks, slice_size, size, rows, zeros, center, densities, given, given_labels,
+    order, kept, likelihoods, outputs,
+):  # fmt: skip
+    """Sweep over all rows, slice by slice; `size` is the number of lanes of moments.
+
+    Posteriors are computed, unless `given` (n, k) or `given_labels` (n,) has them.
+    """
+    enter(counter, gate)
+    # Taken out of their tuples here: inside the loop each access would count references.
+    X, tail, weights = rows
+    kind, k, triangles, shifts, scales, n_wide, n_narrow, constants, means = densities
+    log_norms, posteriors, labels = outputs
+    n_samples, d = X.shape
+    n_triangle = np.int64(len(triangles) // k)
+    computed = len(given) == 0 and len(given_labels) == 0
+    by_lists = order == OUTER_PRODUCTS
+    stride = (d + 23) // 24 * 24  # whole vectors and whole groups of 6
+    raw = scratch(zeros, d * TILE_ROWS)
+    packed = scratch(center, d * TILE_ROWS)
+    white = scratch(center, d * TILE_ROWS if kind == TIED else np.int64(0))
+    posterior = scratch(center, (6 * n_wide + 4 * n_narrow) * TILE_ROWS)
+    norm, negentropy = scratch(center, TILE_ROWS), scratch(center, TILE_ROWS)
+    row_weights = scratch(center, TILE_ROWS)
+    sums = scratch(center, k * kept.shape[2] * size if not by_lists else k * d)
+    products = scratch(center, k * stride * stride if by_lists else np.int64(0))
+    left = scratch(center, TILE_ROWS * stride if by_lists else np.int64(0))
+    right = scratch(center, TILE_ROWS * stride if by_lists else np.int64(0))
+    n_listed = k * TILE_ROWS if by_lists else np.int64(0)
+    listed, parts = np.empty(n_listed, np.int64), np.empty(n_listed)
+    counts, zeroth = np.zeros(k, np.int64), np.zeros(k)
+    left[:] = 0.0
+    right[:] = 0.0
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        sums[:] = 0.0
+        products[:] = 0.0
+        zeroth[:] = 0.0
+        total, entropy = 0.0, 0.0
+        start = task * slice_size
+        for first in range(start, min(start + slice_size, n_samples), TILE_ROWS):
+            n_valid = min(TILE_ROWS, n_samples - first)
+            pack_rows(X, tail, first, zeros, raw)
+            for t in range(d):
+                for row in range(TILE_ROWS):
+                    packed[t * TILE_ROWS + row] = np.float64(raw[t * TILE_ROWS + row]) - center[t]
+            for row in range(TILE_ROWS):
+                row_weights[row] = 1.0 if row < n_valid else 0.0
+            if len(weights):
+                for row in range(n_valid):
+                    row_weights[row] = weights[first + row]
+            if computed:
+                if kind == FULL:
+                    for component in range(k):
+                        log_density_in_tile(
+                            packed, triangles, component * n_triangle, shifts, component * d,
+                            constants[component], d, posterior, component * TILE_ROWS,
+                        )  # fmt: skip
+                else:
+                    axes = packed
+                    if kind == TIED:
+                        whiten_in_tile(packed, triangles, d, white)
+                        axes = white
+                    scaled_log_densities(axes, scales, n_wide, n_narrow, constants, d, posterior)
+                if len(labels):
+                    _keep_labels(posterior, k, first, n_valid, labels)
+                posterior_in_tile(posterior, k, norm, negentropy)
+                for row in range(TILE_ROWS):
+                    total += row_weights[row] * norm[row]
+                    entropy += row_weights[row] * negentropy[row]
+            else:
+                _fill_given(given, given_labels, first, n_valid, k, posterior)
+            if len(log_norms):
+                for row in range(n_valid):
+                    log_norms[first + row] = norm[row]
+            if len(posteriors):
+                for row in range(n_valid):
+                    for component in range(k):
+                        posteriors[first + row, component] = posterior[component * TILE_ROWS + row]
+            if order == MEANS:
+                for component in range(k):
+                    add_means(
+                        packed, posterior, component * TILE_ROWS, row_weights, means,
+                        component * d, d, sums, component * (1 + d) * size,
+                    )  # fmt: skip
+            elif order == VARIANCES:
+                for component in range(k):
+                    add_variances(
+                        packed, posterior, component * TILE_ROWS, row_weights, means,
+                        component * d, d, sums, component * (1 + 2 * d) * size,
+                    )  # fmt: skip
+            elif order == COVARIANCES:
+                length = 1 + d + d * (d + 1) // 2
+                for component in range(k):
+                    add_covariances(
+                        packed, posterior, component * TILE_ROWS, row_weights, means,
+                        component * d, d, sums, component * length * size,
+                    )  # fmt: skip
+            elif by_lists:
+                for component in range(k):
+                    mask = above(posterior, component * TILE_ROWS, INVISIBLE)
+                    if n_valid < TILE_ROWS:
+                        mask &= (np.uint64(1) << np.uint64(n_valid)) - np.uint64(1)
+                    place, count = component * TILE_ROWS, counts[component]
+                    while mask != 0:
+                        row = lowest_bit(mask)
+                        mask &= mask - np.uint64(1)
+                        part = posterior[place + row] * row_weights[row]
+                        zeroth[component] += part
+                        listed[place + count] = first + row
+                        parts[place + count] = part
+                        count += 1
+                        if count == TILE_ROWS:
+                            _add_gathered(
+                                X, listed, parts, place, count, d, stride, means, component * d,
+                                center, left, right, sums, products,
+                                component * stride * stride,
+                            )  # fmt: skip
+                            count = np.int64(0)
+                    counts[component] = count
+        likelihoods[task, 0] = total
+        likelihoods[task, 1] = entropy
+        if by_lists:
+            for component in range(k):
+                _add_gathered(
+                    X, listed, parts, component * TILE_ROWS, counts[component], d, stride, means,
+                    component * d, center, left, right, sums, products,
+                    component * stride * stride,
+                )  # fmt: skip
+                counts[component] = 0
+            _spread_products(k, d, stride, zeroth, sums, products, kept, task)
+        elif order != NO_MOMENTS:
+            _spread(k, d, order, size, sums, kept, task)
+    leave(counter, gate)
+
+
+def _panels(scales: Array, shifts: Array, n_wide: int, n_narrow: int) -> Array:
+    """Scales and shifts (k, d) in the layout of :func:`.gaussian_tiles.scaled_log_densities`."""
+    k, d = scales.shape
+    both = np.zeros((WIDE * n_wide + NARROW * n_narrow, d, 2))
+    both[:k, :, 0], both[:k, :, 1] = scales, shifts
+    parts = []
+    for chunk, width in ((both[: WIDE * n_wide], WIDE), (both[WIDE * n_wide :], NARROW)):
+        parts.append(chunk.reshape(-1, width, d, 2).transpose(0, 2, 3, 1).ravel())
+    return np.concatenate(parts)
+
+
+def make_densities(
+    covariance_type: str, means: Array, precisions_cholesky: Array, constants: Array
+) -> Densities:
+    """Components in the layouts of the sweep.
+
+    Parameters
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        As in scikit-learn.
+    means : ndarray of shape (k, d)
+        Means, centred as the rows are.
+    precisions_cholesky : ndarray
+        (k, d, d), (d, d), (k, d) or (k,), as scikit-learn's attribute.
+    constants : ndarray of shape (k,)
+        What to add to ``-|(x - mean) U|²/2``.
+    """
+    k, d = means.shape
+    n_wide, n_narrow = center_groups(k)
+    padded = aligned_empty(WIDE * n_wide + NARROW * n_narrow, np.float64)
+    padded[:k], padded[k:] = constants, -np.inf
+    none = np.empty(0)
+    triangles = shifts = scales = none
+    kind = AXES
+    if covariance_type == "full":
+        kind = FULL
+        triangles = np.take(
+            precisions_cholesky.reshape(k, d * d), triangle_order(d), axis=1
+        ).ravel()
+        shifts = -np.matmul(means[:, None, :], precisions_cholesky).ravel()
+    elif covariance_type == "tied":
+        kind = TIED
+        triangles = precisions_cholesky.ravel()[triangle_order(d)]
+        white = means @ precisions_cholesky
+        scales = _panels(np.ones((k, d)), -white, n_wide, n_narrow)
+    else:
+        roots = np.broadcast_to(precisions_cholesky.reshape(k, -1), (k, d))
+        scales = _panels(roots, -means * roots, n_wide, n_narrow)
+    return Densities(kind, k, triangles, shifts, scales, n_wide, n_narrow, padded, means.ravel())
+
+
+class Sweep:
+    """Sweeps over one data set.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    center : ndarray of shape (d,), float64
+        Point near the rows by which they are centred.
+    team : Team
+        Threads to run on.
+    """
+
+    def __init__(self, rows: Rows, center: Array, team: Team) -> None:
+        self.rows, self.team = rows, team
+        self.n_samples, self.n_features = rows.X.shape
+        self.zeros = padded_vector(np.zeros(self.n_features), rows.X.dtype)
+        self.center = center.astype(np.float64)
+
+    def moments(
+        self,
+        densities: Densities,
+        order: int,
+        *,
+        given: Array | None = None,
+        labels: Array | None = None,
+    ) -> Moments:
+        """Moments about the means of `densities`, of posteriors computed or given.
+
+        Parameters
+        ----------
+        densities : Densities
+            The components; with `given` or `labels` only their means matter.
+        order : {MEANS, VARIANCES, COVARIANCES}
+            Highest moments wanted.
+        given : ndarray of shape (n, k), optional
+            Posteriors.
+        labels : ndarray of shape (n,), int32, optional
+            Component of each row; -1 for none.
+        """
+        k, d = densities.n_components, self.n_features
+        length = 1 + d + {MEANS: 0, VARIANCES: d, COVARIANCES: d * (d + 1) // 2}[order]
+        by_lists = order == COVARIANCES and d >= MANY_FEATURES
+        slice_size, n_slices = self._slices(k * length)
+        kept = np.empty((n_slices, k, length))
+        likelihoods = np.zeros((n_slices, 2))
+        self._run(
+            densities,
+            OUTER_PRODUCTS if by_lists else order,
+            slice_size,
+            kept,
+            likelihoods,
+            given=given,
+            labels=labels,
+        )
+        sums = np.add.reduce(kept, axis=0)
+        log_likelihood, negentropy = np.add.reduce(likelihoods, axis=0)
+        second = sums[:, 1 + d :]
+        if order == COVARIANCES:
+            square = np.empty((k, d, d))
+            lower = np.tril_indices(d)
+            square[:, lower[0], lower[1]] = second
+            square[:, lower[1], lower[0]] = second
+            second = square
+        return Moments(
+            float(log_likelihood), float(negentropy), sums[:, 0], sums[:, 1 : 1 + d], second
+        )
+
+    def log_norms(self, densities: Densities) -> Array:
+        """Log of the density of the whole mixture at each row."""
+        result = np.empty(self.n_samples)
+        self._evaluate(densities, log_norm=result)
+        return result
+
+    def posteriors(self, densities: Densities) -> Array:
+        """Posterior probabilities (n, k)."""
+        result = np.empty((self.n_samples, densities.n_components))
+        self._evaluate(densities, posterior=result)
+        return result
+
+    def labels(self, densities: Densities) -> Array:
+        """Likeliest component of each row, the lowest of several."""
+        result = np.empty(self.n_samples, np.int64)
+        self._evaluate(densities, labels=result)
+        return result
+
+    def log_likelihood(self, densities: Densities) -> float:
+        """Weighted sum of the log of the density of the whole mixture."""
+        return float(self._evaluate(densities)[0])
+
+    def _evaluate(self, densities: Densities, **outputs: Array) -> Array:
+        slice_size, n_slices = self._slices(0)
+        likelihoods = np.empty((n_slices, 2))
+        kept = np.empty((n_slices, densities.n_components, 0))
+        self._run(densities, NO_MOMENTS, slice_size, kept, likelihoods, outputs=outputs)
+        return np.add.reduce(likelihoods, axis=0)
+
+    def _slices(self, n_moments: int) -> tuple[int, int]:
+        """Rows of a slice and number of slices: by the shape of the problem alone."""
+        most = MAX_SLICES
+        if n_moments:
+            most = max(16, min(most, MAX_MOMENT_BYTES // (8 * n_moments)))
+        size = round_up(max(LEAST_SLICE_ROWS, -(-self.n_samples // most)), TILE_ROWS)
+        return size, -(-self.n_samples // size)
+
+    def _run(
+        self,
+        densities: Densities,
+        order: int,
+        slice_size: int,
+        kept: Array,
+        likelihoods: Array,
+        *,
+        given: Array | None = None,
+        labels: Array | None = None,
+        outputs: dict[str, Array] | None = None,
+    ) -> None:
+        d = self.n_features
+        depth = 4 * d if order < COVARIANCES else d * d
+        empty = {"log_norm": np.empty(0), "posterior": np.empty((0, 0))}
+        kept_rows = Outputs(**{**empty, "labels": np.empty(0, np.int64), **(outputs or {})})
+        self.team.run(
+            _sweep,
+            float(self.n_samples) * densities.n_components * (depth + 20),
+            len(likelihoods),
+            slice_size,
+            LANES,
+            self.rows,
+            self.zeros,
+            self.center,
+            densities,
+            np.empty((0, 0)) if given is None else given,
+            np.empty(0, np.int32) if labels is None else labels,
+            order,
+            kept,
+            likelihoods,
+            kept_rows,
+        )
