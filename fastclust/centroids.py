@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -20,11 +21,10 @@ from sklearn.base import (
 from sklearn.metrics.pairwise import euclidean_distances
 
 from . import validation
-from .kernels.distances import own_distances
-from .kernels.lloyd import Lloyd
+from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
+from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
-from .kernels.update import Update
 
 
 class CentroidEstimator(
@@ -34,6 +34,7 @@ class CentroidEstimator(
 
     cluster_centers_: Array
     labels_: Array
+    reads_sparse = False
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the clusters of `X`; every subclass has its own way."""
@@ -44,7 +45,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to cluster.
         y : Ignored
             Present for scikit-learn's conventions.
@@ -63,7 +64,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to label.
 
         Returns
@@ -79,14 +80,14 @@ class CentroidEstimator(
         validation.check_fitted(self)
         X = validation.check_data(self, X, fitting=False)
         with team() as threads:
-            return nearest(make_rows(X), self.cluster_centers_, threads)[0]
+            return nearest(rows_of(X), self.cluster_centers_, threads)
 
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to transform.
 
         Returns
@@ -103,7 +104,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to cluster.
         y : Ignored
             Present for scikit-learn's conventions.
@@ -122,7 +123,7 @@ class CentroidEstimator(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to score.
         y : Ignored
             Present for scikit-learn's conventions.
@@ -136,12 +137,13 @@ class CentroidEstimator(
         """
         validation.check_fitted(self)
         X = validation.check_data(self, X, fitting=False)
-        rows = make_rows(X, validation.check_weights(sample_weight, X))
+        rows = rows_of(X, validation.check_weights(sample_weight, X))
         with team() as threads:
             return -labels_and_inertia(rows, self.cluster_centers_, threads)[1]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.reads_sparse
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -170,17 +172,34 @@ def single_start(n_init: int, estimator: Any) -> int:
     return 1
 
 
-def nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
-    """Labels of rows, and the shift (the centers' mean) by which both sides were centred."""
-    centers = np.ascontiguousarray(centers, rows.X.dtype)
-    shift = padded_vector(centers.mean(axis=0, dtype=np.float64), rows.X.dtype)
-    algorithm = Lloyd(rows, shift, len(centers), Update(rows, shift, 0, threads), threads)
-    algorithm.assign(centers - shift[: centers.shape[1]], account=False)
-    return algorithm.labels[: rows.X.shape[0]], shift
+def rows_of(X: Any, weights: Array | None = None) -> Rows | SparseRows:
+    """What kernels read, for dense and for sparse data that have passed the checks."""
+    return make_sparse_rows(X, weights) if scipy.sparse.issparse(X) else make_rows(X, weights)
 
 
-def labels_and_inertia(rows: Rows, centers: Array, threads: Team) -> tuple[Array, float]:
+def _assigned(rows: Rows | SparseRows, centers: Array, threads: Team) -> Any:
+    """An algorithm that has labelled the rows; its `mean` is what it has centred both sides by."""
+    centers = np.ascontiguousarray(centers, rows.dtype)
+    shift = centers.mean(axis=0, dtype=np.float64)
+    if isinstance(rows, SparseRows):
+        shift[:] = 0
+    mean = padded_vector(shift, rows.dtype)
+    kind = algorithm_for(rows, "lloyd")
+    algorithm = kind(rows, mean, len(centers), kind.update_class(rows, mean, 0, threads), threads)
+    algorithm.assign(centers - mean[: centers.shape[1]], account=False)
+    return algorithm
+
+
+def nearest(rows: Rows | SparseRows, centers: Array, threads: Team) -> Array:
+    """Label of each row: its nearest center, the lowest of several."""
+    labels: Array = _assigned(rows, centers, threads).labels[: rows.shape[0]]
+    return labels
+
+
+def labels_and_inertia(
+    rows: Rows | SparseRows, centers: Array, threads: Team
+) -> tuple[Array, float]:
     """Labels of rows, and the weighted sum of squared distances to their centers."""
-    labels, shift = nearest(rows, centers, threads)
-    centred = centers - shift[: centers.shape[1]]
-    return labels, own_distances(rows, shift, centred, labels, threads)
+    algorithm = _assigned(rows, centers, threads)
+    inertia = algorithm.own_distances(centers - algorithm.mean[: centers.shape[1]])
+    return algorithm.labels[: rows.shape[0]], float(inertia)

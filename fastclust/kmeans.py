@@ -6,15 +6,17 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from . import validation
-from .centroids import CentroidEstimator, single_start, unchanged_on_error
+from .centroids import CentroidEstimator, rows_of, single_start, unchanged_on_error
+from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
-from .kernels.parallel import team
-from .kernels.seeding import GreedyKMeansPlusPlus
-from .kernels.tiles import Array, make_rows, padded_vector
+from .kernels.parallel import Team, team
+from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop
 
 
@@ -32,8 +34,8 @@ class KMeans(CentroidEstimator):
             default='k-means++'
         How the first centers are found.  'k-means++' is greedy k-means++ [2]_; 'random' takes
         distinct rows; a callable is called as ``init(X, n_clusters, random_state=...)`` with a
-        copy of the data from which the mean has been subtracted, as in scikit-learn, and returns
-        centers for it.
+        copy of the data from which the mean has been subtracted (sparse data come as they are), as
+        in scikit-learn, and returns centers for it.
     n_init : 'auto' or int, default='auto'
         Number of starts, of which the best is kept; 'auto' is 1 for 'k-means++' and for arrays,
         10 otherwise.
@@ -51,7 +53,8 @@ class KMeans(CentroidEstimator):
     algorithm : {'auto', 'lloyd', 'full', 'elkan'}, default='lloyd'
         All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name;
         'elkan' [3]_ keeps ``n_samples * n_clusters`` bounds to compute fewer, which pays only for
-        many features and clusters that are apart.  'auto' is free to choose.
+        many features and clusters that are apart.  'auto' is free to choose.  Sparse data have
+        one algorithm for all names.
 
     Attributes
     ----------
@@ -92,6 +95,8 @@ class KMeans(CentroidEstimator):
            [ 1.,  2.]])
     """
 
+    reads_sparse = True
+
     def __init__(
         self,
         n_clusters: int = 8,
@@ -120,8 +125,8 @@ class KMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to cluster; read in place where they are a C-contiguous float array.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to cluster; read in place where they are a C-contiguous float array or in CSR form.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -145,7 +150,7 @@ class KMeans(CentroidEstimator):
             validation.check_int("n_clusters", self.n_clusters, 1)
             random_state = validation.check_seed(self.random_state)
             X = validation.check_data(self, X, fitting=True)
-            n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
+            n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             if n_clusters == 1 and algorithm is not Lloyd:
                 warnings.warn(
@@ -154,7 +159,6 @@ class KMeans(CentroidEstimator):
                     RuntimeWarning,
                     stacklevel=2,
                 )
-                algorithm = Lloyd
             init = self.init
             if isinstance(init, str) and init == "random":
                 validation.check_drawable(weights, n_clusters)
@@ -162,11 +166,12 @@ class KMeans(CentroidEstimator):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = single_start(n_init, self)
             with team() as threads:
-                column_means, variances = column_moments(X, threads)
+                rows = rows_of(X, weights)
+                column_means, variances = _moments(X, threads)
                 mean = padded_vector(column_means, X.dtype)
                 loop = Loop(
-                    algorithm,
-                    make_rows(X, weights),
+                    algorithm_for(rows, "lloyd" if n_clusters == 1 else self.algorithm),
+                    rows,
                     mean,
                     n_clusters,
                     max_iter=max_iter,
@@ -174,22 +179,24 @@ class KMeans(CentroidEstimator):
                     verbose=bool(self.verbose),
                     team=threads,
                 )
-                best = self._best_of(loop, n_init, init, random_state)
+                best = self._best_of(loop, X, n_init, init, random_state)
+            self._n_init = n_init
             self._keep(best, mean[: X.shape[1]], loop.algorithm.n_distances)
         return self
 
-    def _best_of(self, loop: Loop, n_init: int, init: Any, random_state: Any) -> Fit:
+    def _best_of(self, loop: Loop, X: Any, n_init: int, init: Any, random_state: Any) -> Fit:
         """Best of several starts; one that finds the same clusters does not replace the first."""
         best: Fit | None = None
         seeding = None
         for _ in range(n_init):
             if isinstance(init, str) and init == "k-means++":
-                seeding = seeding or GreedyKMeansPlusPlus(loop.rows, self.n_clusters, loop.team)
+                if seeding is None:
+                    seeding = seeding_for(loop.rows)(loop.rows, self.n_clusters, loop.team)
                 start = loop.centred(seeding.choose(random_state))
                 if n_init == 1:
                     seeding = None  # its buffers are as long as the data
             else:
-                start = _first_centers(loop, self.n_clusters, init, random_state)
+                start = _first_centers(loop, X, self.n_clusters, init, random_state)
             if self.verbose:
                 print("Initialization complete")
             fit = loop.run(start)
@@ -218,20 +225,28 @@ class KMeans(CentroidEstimator):
         self.n_distances_ = n_distances
 
 
-def _first_centers(loop: Loop, n_clusters: int, init: Any, random_state: Any) -> Array:
+def _first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: Any) -> Array:
     """Centred centers for all ways to start but k-means++, with scikit-learn's draws."""
     rows = loop.rows
-    n_samples, n_features = rows.X.shape
+    n_samples, n_features = rows.shape
     mean = loop.mean[:n_features]
     if isinstance(init, str):
-        weights = rows.weights if len(rows.weights) else np.ones(n_samples, rows.X.dtype)
+        weights = rows.weights if len(rows.weights) else np.ones(n_samples, rows.dtype)
         probabilities = weights / weights.sum()
         chosen = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
         return loop.centred(chosen)
     if callable(init):
-        centers = init(rows.X - mean, n_clusters, random_state=random_state)
-        return validation.check_centers("init", centers, rows.X, n_clusters)
+        data = X if scipy.sparse.issparse(X) else X - mean
+        centers = init(data, n_clusters, random_state=random_state)
+        return validation.check_centers("init", centers, X, n_clusters)
     return init - mean
+
+
+def _moments(X: Any, threads: Team) -> tuple[Array, Array]:
+    """Means to centre the columns by (zeros for sparse data), and their variances."""
+    if scipy.sparse.issparse(X):
+        return np.zeros(X.shape[1]), mean_variance_axis(X, axis=0)[1]
+    return column_moments(X, threads)
 
 
 def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
@@ -260,7 +275,7 @@ def k_means(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Rows to cluster.
     n_clusters : int
         Number of clusters.
@@ -317,7 +332,7 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Rows to choose from.
     n_clusters : int
         Number of centers, at most the number of rows.
@@ -354,7 +369,7 @@ def kmeans_plusplus(
     array([3, 2])
     """
     X = validation.check_rows(X)
-    n_clusters = validation.check_n_clusters(n_clusters, len(X))
+    n_clusters = validation.check_n_clusters(n_clusters, X.shape[0])
     weights = validation.check_weights(sample_weight, X)
     if x_squared_norms is not None:
         validation.check_norms(x_squared_norms, X)
@@ -362,7 +377,7 @@ def kmeans_plusplus(
         n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
     random_state = validation.check_seed(random_state)
     with team() as threads:
-        rows = make_rows(X, weights)
-        seeding = GreedyKMeansPlusPlus(rows, n_clusters, threads, n_local_trials)
+        rows = rows_of(X, weights)
+        seeding = seeding_for(rows)(rows, n_clusters, threads, n_local_trials)
         indices = seeding.choose(random_state)
-    return X[indices], indices
+    return rows.take(indices), indices

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .kernels.distances import own_distances
 from .kernels.parallel import Team
+from .kernels.sparse import SparseRows
 from .kernels.tiles import Array, Rows
-from .kernels.update import Update
 
 
 class Fit(NamedTuple):
@@ -34,7 +33,7 @@ class Loop:
     ----------
     algorithm : type
         One of the classes in ``fastclust.kernels.lloyd.ALGORITHMS``.
-    rows : Rows
+    rows : Rows or SparseRows
         The data.
     mean : ndarray of shape (padded n_features,)
         What rows and centers are centred by.
@@ -51,7 +50,7 @@ class Loop:
     def __init__(
         self,
         algorithm: type[Any],
-        rows: Rows,
+        rows: Rows | SparseRows,
         mean: Array,
         n_clusters: int,
         *,
@@ -62,13 +61,12 @@ class Loop:
     ) -> None:
         self.rows, self.mean, self.team = rows, mean, team
         self.max_iter, self.tol, self.verbose = max_iter, tol, verbose
-        self.update = Update(rows, mean, n_clusters, team)
+        self.update = algorithm.update_class(rows, mean, n_clusters, team)
         self.algorithm = algorithm(rows, mean, n_clusters, self.update, team)
 
     def centred(self, indices: Array) -> Array:
         """Rows of the data as centers to start from."""
-        X = self.rows.X
-        return X[indices] - self.mean[: X.shape[1]]
+        return self.rows.take(indices) - self.mean[: self.rows.shape[1]]
 
     def run(self, start: Array) -> Fit:
         """Iterate from centred centers `start` (n_clusters, n_features) to convergence."""
@@ -94,7 +92,7 @@ class Loop:
         if not strict:
             # Labels are to match the centers that are returned.
             algorithm.assign(centers, account=False)
-        labels = algorithm.labels[: self.rows.X.shape[0]].copy()
+        labels = algorithm.labels[: self.rows.shape[0]].copy()
         return Fit(labels, self._inertia(centers), centers, n_iter, algorithm.n_distances)
 
     def _advance(
@@ -118,13 +116,12 @@ class Loop:
 
     def _relocate(self, centers: Array, new_centers: Array) -> float:
         """Move empty clusters to the farthest rows; the movement of all centers thereafter."""
-        distances = np.empty(self.rows.X.shape[0])
-        labels = self.algorithm.labels
-        own_distances(self.rows, self.mean, centers, labels, self.team, distances=distances)
-        return self.update.relocated(labels, distances, centers, new_centers)
+        distances = np.empty(self.rows.shape[0])
+        self.algorithm.own_distances(centers, distances)
+        return self.update.relocated(self.algorithm.labels, distances, centers, new_centers)
 
     def _inertia(self, centers: Array) -> float:
-        return own_distances(self.rows, self.mean, centers, self.algorithm.labels, self.team)
+        return float(self.algorithm.own_distances(centers))
 
     def _report(self, iteration: int, strict: bool, shift: float) -> None:
         if self.verbose and strict:

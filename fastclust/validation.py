@@ -90,17 +90,21 @@ def check_n_init(value: Any, init: Any, default: int) -> int:
     return check_int("n_init", value, 1)
 
 
+# Sparse matrices of every format become CSR, with indices of 32 or of 64 bits as they come.
+DATA: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C"}
+
+
 def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
-    """Rows as a C-contiguous float array, float32 kept, copied only where it must be converted.
+    """Rows as a C-contiguous or CSR float array, float32 kept, copied only where converted.
 
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
-    if scipy.sparse.issparse(X):
+    if scipy.sparse.issparse(X) and not estimator.reads_sparse:
         raise TypeError(
             f"X must be a dense array, but it is a sparse {type(X).__name__}; "
             "use X.toarray() if it fits in memory."
         )
-    return validate_data(estimator, X, reset=fitting, dtype=FLOATS, order="C")
+    return validate_data(estimator, X, reset=fitting, **DATA)
 
 
 def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
@@ -122,12 +126,7 @@ def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
 
 def check_rows(X: Any) -> Array:
     """As :func:`check_data`, for functions that have no estimator."""
-    if scipy.sparse.issparse(X):
-        raise TypeError(
-            f"X must be a dense array, but it is a sparse {type(X).__name__}; "
-            "use X.toarray() if it fits in memory."
-        )
-    return check_array(X, dtype=FLOATS, order="C", input_name="X")
+    return check_array(X, input_name="X", **DATA)
 
 
 def check_fitted(estimator: Any) -> None:
@@ -179,8 +178,8 @@ def check_weights(sample_weight: Any, X: Array, *, all_zero: bool = False) -> Ar
     if sample_weight is None:
         return None
     if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(len(X), sample_weight)
-    weights = _reals("sample_weight", sample_weight, (len(X),), X.dtype)
+        sample_weight = np.full(X.shape[0], sample_weight)
+    weights = _reals("sample_weight", sample_weight, (X.shape[0],), X.dtype)
     if (weights < 0).any():
         raise ValueError(
             "Negative values in data passed to `sample_weight`: weights must not be negative, "
@@ -202,12 +201,12 @@ def check_drawable(weights: Array | None, n_clusters: int) -> None:
 
 def check_norms(x_squared_norms: Any, X: Array) -> None:
     """Squared norms, one for each row."""
-    norms = _reals("x_squared_norms", x_squared_norms, ("n_samples",), X.dtype)
-    if len(norms) != len(X):
+    if len(np.shape(x_squared_norms)) > 0 and len(x_squared_norms) != X.shape[0]:
         raise ValueError(
-            f"The length of x_squared_norms {len(norms)} should be equal to "
-            f"the length of n_samples {len(X)}."
+            f"The length of x_squared_norms {len(x_squared_norms)} should be equal to "
+            f"the length of n_samples {X.shape[0]}."
         )
+    _reals("x_squared_norms", x_squared_norms, (X.shape[0],), X.dtype)
 
 
 def check_centers(name: str, centers: Any, X: Array, n_clusters: int) -> Array:

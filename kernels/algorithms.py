@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .elkan import Elkan
 from .lloyd import Lloyd
+from .seeding import GreedyKMeansPlusPlus
+from .sparse import SparseKMeansPlusPlus, SparseLloyd, SparseRows
+from .tiles import Rows
 
 ALGORITHMS: dict[str, type[Lloyd]] = {
     "auto": Lloyd,
@@ -11,3 +16,13 @@ ALGORITHMS: dict[str, type[Lloyd]] = {
     "full": Lloyd,
     "lloyd": Lloyd,
 }
+
+
+def algorithm_for(rows: Rows | SparseRows, name: str) -> type[Any]:
+    """Class that assigns `rows`; sparse ones have one algorithm for all names."""
+    return SparseLloyd if isinstance(rows, SparseRows) else ALGORITHMS[name]
+
+
+def seeding_for(rows: Rows | SparseRows) -> type[Any]:
+    """Class that chooses among `rows` by greedy k-means++."""
+    return SparseKMeansPlusPlus if isinstance(rows, SparseRows) else GreedyKMeansPlusPlus

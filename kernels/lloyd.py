@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .compiling import kernel
+from .distances import own_distances
 from .parallel import NEXT, SMALL_WORK, Team, enter, leave, next_task
 from .simd import (
     FEATURE_ROWS,
@@ -128,6 +129,8 @@ class Lloyd:
         Number of distances computed so far.
     """
 
+    update_class = Update
+
     def __init__(
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
     ) -> None:
@@ -138,6 +141,12 @@ class Lloyd:
         self.panels = make_panels(n_clusters, n_features, rows.X.dtype)
         self.work = float(n_samples) * n_features * (n_clusters + 4)
         self.n_slices = update.n_slices
+
+    def own_distances(self, centers: Array, distances: Array | None = None) -> float:
+        """Inertia of the labels for `centers`; see :func:`.distances.own_distances`."""
+        return own_distances(
+            self.rows, self.mean, centers, self.labels, self.team, distances=distances
+        )
 
     def reset(self) -> None:
         """Forget the labels."""

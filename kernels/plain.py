@@ -164,6 +164,46 @@ def peek(counters: Array, slot: int) -> int:
     return int(counters[slot])
 
 
+def nearest_of_sparse(
+    values: Array,
+    columns: Array,
+    first: int,
+    last: int,
+    table: Array,
+    bias: Array,
+    n_vectors: int,
+    best: Array,
+    index: Array,
+) -> int:
+    """Lowest of the columns with the smallest score."""
+    scores = bias.copy()
+    lines = table.reshape(-1, len(bias))
+    for value, column in zip(values[first:last], columns[first:last], strict=True):
+        scores += value * lines[column]
+    return int(scores.argmin())
+
+
+def sparse_products(
+    values: Array,
+    columns: Array,
+    first: int,
+    last: int,
+    table: Array,
+    n_vectors: int,
+    out: Array,
+) -> None:
+    """Sums in the order of the entries, as a lane makes them."""
+    out[:] = 0
+    lines = table.reshape(-1, len(out))
+    for value, column in zip(values[first:last], columns[first:last], strict=True):
+        out += np.float64(value) * lines[column]
+
+
+def multiply_add(a: float, b: float, c: float) -> float:
+    """Not fused."""
+    return a * b + c
+
+
 def spin_multiply_adds(values: Array, count: int) -> None:
     """The roof of an interpreter is not worth measuring; the values are what they would be."""
     factor = values[: len(values) // 24].copy()

@@ -18,7 +18,7 @@ Distances are in difference form: a row equal to a center has distance zero exac
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -309,13 +309,13 @@ def _next_round(uniforms, n_candidates, n_chosen, size, block_rows, rows, candid
     _see_reach(n, n_chosen, coordinates, candidates.reach, rounds.centers)
 
 
-def draw_first(rows: Rows, random_state: np.random.RandomState) -> int:
+def draw_first(rows: Any, random_state: np.random.RandomState) -> int:
     """Row drawn with probability proportional to its weight.
 
     The same draw as ``random_state.choice(n, p=weights / weights.sum())``, without its arrays of
     size n where all weights are one.
     """
-    n_samples = rows.X.shape[0]
+    n_samples = rows.shape[0]
     uniform = random_state.random_sample()
     if not len(rows.weights):
         return min(int(uniform * n_samples), n_samples - 1)

@@ -1015,6 +1015,186 @@ def _add_row(
 
 
 # --------------------------------------------------------------------------------------------
+# Sparse rows: one row against a table of columns, lanes over columns
+
+MAX_VECTORS = 8  # accumulators of one sweep over the entries of a row
+
+
+def _is_index_array(kind: Any) -> bool:
+    return isinstance(kind, types.Array) and kind.dtype in (types.int32, types.int64)
+
+
+def _emit_sweeps(
+    emit: _Emitter,
+    kinds: tuple[types.Array, types.Array],
+    pointers: list[ir.Value],
+    table: ir.Value,
+    n_vectors: ir.Value,
+    start: Callable[[ir.Value], ir.Value],
+    epilogue: Callable[[ir.Value, list[ir.Value]], None],
+) -> None:
+    """Sum ``value * table[column]`` over the entries of a row, up to 8 vectors of a sum at a time.
+
+    `start` gives the vector that the sum of an offset begins with, `epilogue` receives the first
+    offset and the sums of a sweep.
+    """
+    builder = emit.builder
+    values, columns, first, last = pointers
+    stride = builder.mul(n_vectors, emit.const(emit.lanes))
+    count = builder.sub(last, first)
+    narrow = kinds[0].dtype == types.float32 and emit.size == 8
+
+    def sweep(offset: ir.Value, width: int) -> None:
+        places = [builder.add(offset, emit.const(v * emit.lanes)) for v in range(width)]
+
+        def entry(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            place = builder.add(first, i)
+            value = builder.load(builder.gep(values, [place]))
+            if narrow:
+                value = builder.fpext(value, emit.element)
+            factor = emit.splat(value)
+            column = builder.load(builder.gep(columns, [place]))
+            if kinds[1].dtype == types.int32:
+                column = builder.sext(column, emit.intp)
+            line = emit.at(table, builder.mul(column, stride))
+            return [
+                emit.multiply_add(factor, emit.load(emit.at(line, where)), total)
+                for where, total in zip(places, sums, strict=True)
+            ]
+
+        epilogue(offset, emit.loop(count, [start(place) for place in places], entry))
+
+    step = emit.const(MAX_VECTORS * emit.lanes)
+    n_full = builder.sdiv(n_vectors, emit.const(MAX_VECTORS))
+
+    def full(i: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        sweep(builder.mul(i, step), MAX_VECTORS)
+        return []
+
+    emit.loop(n_full, [], full)
+    done = builder.append_basic_block("swept")
+    offset = builder.mul(n_full, step)
+    rest = builder.switch(builder.srem(n_vectors, emit.const(MAX_VECTORS)), done)
+    for width in range(1, MAX_VECTORS):
+        case = builder.append_basic_block(f"rest{width}")
+        rest.add_case(emit.const(width), case)
+        builder.position_at_end(case)
+        sweep(offset, width)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _nearest_of_sparse(
+    typing_context: Any,
+    values: Any,
+    columns: Any,
+    first: Any,
+    last: Any,
+    table: Any,
+    bias: Any,
+    n_vectors: Any,
+    best: Any,
+    index: Any,
+) -> Any:
+    """Nearest center of the sparse row whose entries are ``values[first:last]``; returns it.
+
+    `table` (features, centers padded to `n_vectors` vectors) holds the negated centers, `bias`
+    (padded centers,) ``|c|²/2``, +inf for padding; `best` and `index` (lanes,) are scratch.  All of
+    the dtype of `values`; the last four are aligned, `columns` is int32 or int64.
+    """
+    if not _is_float_array(values, table, bias, best, index) or not _is_index_array(columns):
+        return None
+    n = types.intp
+    signature = types.intp(values, columns, n, n, table, bias, n, best, index)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[4])
+        *row, table, bias, n_vectors, best, index = _pointers(
+            context, builder, signature, arguments
+        )
+        own = ir.Constant(emit.integers, list(range(emit.lanes)))
+        emit.store(ir.Constant(emit.vector, [float("inf")] * emit.lanes), best)
+        emit.store(own, index)
+
+        def keep_smallest(offset: ir.Value, sums: list[ir.Value]) -> None:
+            smallest, where = emit.load(best), emit.load(index, kind=emit.integers)
+            number = builder.trunc(offset, emit.integer) if emit.size == 4 else offset
+            here = builder.add(own, emit.splat(number))
+            for v, score in enumerate(sums):
+                shift = ir.Constant(emit.integers, [v * emit.lanes] * emit.lanes)
+                less = builder.fcmp_ordered("<", score, smallest)
+                smallest = builder.select(less, score, smallest)
+                where = builder.select(less, builder.add(here, shift), where)
+            emit.store(smallest, best)
+            emit.store(where, index)
+
+        kinds = signature.args[:2]
+        _emit_sweeps(
+            emit, kinds, row, table, n_vectors, lambda o: emit.load(emit.at(bias, o)), keep_smallest
+        )
+        smallest, where = emit.load(best), emit.load(index, kind=emit.integers)
+        least = emit.call(f"llvm.vector.reduce.fmin.{emit.suffix}", emit.element, smallest)
+        ties = builder.fcmp_ordered("==", smallest, emit.splat(least))
+        none = ir.Constant(emit.integers, [2 ** (8 * emit.size - 1) - 1] * emit.lanes)
+        lowest = builder.select(ties, where, none)
+        name = f"llvm.vector.reduce.umin.{emit.suffix.replace('f', 'i')}"
+        winner = emit.call(name, emit.integer, lowest)
+        return builder.zext(winner, emit.intp) if emit.size == 4 else winner
+
+    return signature, codegen
+
+
+def _sparse_products(
+    typing_context: Any,
+    values: Any,
+    columns: Any,
+    first: Any,
+    last: Any,
+    table: Any,
+    n_vectors: Any,
+    out: Any,
+) -> Any:
+    """Products of the sparse row ``values[first:last]`` with the columns of a float64 `table`.
+
+    `table` is (features, columns padded to `n_vectors` vectors) and ``out[:padded]`` written; both
+    are aligned.
+    """
+    if not _is_float_array(values, table, out) or not _is_index_array(columns):
+        return None
+    if types.float32 in (table.dtype, out.dtype):
+        return None
+    n = types.intp
+    signature = types.void(values, columns, n, n, table, n, out)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[4])
+        *row, table, n_vectors, out = _pointers(context, builder, signature, arguments)
+        zeros = ir.Constant(emit.vector, [0.0] * emit.lanes)
+
+        def keep(offset: ir.Value, sums: list[ir.Value]) -> None:
+            for v, total in enumerate(sums):
+                emit.store(total, emit.at(out, offset, emit.const(v * emit.lanes)))
+
+        _emit_sweeps(emit, signature.args[:2], row, table, n_vectors, lambda _: zeros, keep)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c`` in float64, rounded as a lane of :func:`sparse_products` rounds it."""
+    signature = types.float64(types.float64, types.float64, types.float64)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        double = ir.DoubleType()
+        kind = ir.FunctionType(double, [double] * 3)
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f64")
+        return builder.call(function, arguments)
+
+    return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
 # The roof
 
 
@@ -1120,12 +1300,15 @@ INTRINSICS = (
     "distances_in_tile",
     "fetch_add",
     "lowest_bit",
+    "multiply_add",
     "nearest_in_tile",
     "nearest_of_few",
+    "nearest_of_sparse",
     "nearest_two_in_tile",
     "pack_listed_rows",
     "pack_rows",
     "peek",
+    "sparse_products",
     "spin_multiply_adds",
 )
 
@@ -1136,12 +1319,15 @@ if config.DISABLE_JIT:
         distances_in_tile,
         fetch_add,
         lowest_bit,
+        multiply_add,
         nearest_in_tile,
         nearest_of_few,
+        nearest_of_sparse,
         nearest_two_in_tile,
         pack_listed_rows,
         pack_rows,
         peek,
+        sparse_products,
         spin_multiply_adds,
     )
 else:
@@ -1156,4 +1342,7 @@ else:
     lowest_bit = intrinsic(_lowest_bit)
     fetch_add = intrinsic(_fetch_add)
     peek = intrinsic(_peek)
+    nearest_of_sparse = intrinsic(_nearest_of_sparse)
+    sparse_products = intrinsic(_sparse_products)
+    multiply_add = intrinsic(_multiply_add)
     spin_multiply_adds = intrinsic(_spin_multiply_adds)

@@ -143,6 +143,20 @@ class Rows(NamedTuple):
     tail: Array
     weights: Array
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and of features."""
+        return self.X.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements."""
+        return self.X.dtype
+
+    def take(self, indices: Array) -> Array:
+        """The listed rows."""
+        return self.X[indices]
+
 
 def make_rows(X: Array, weights: Array | None = None) -> Rows:
     """Prepare C-contiguous `X` (n, d) for kernels, without copying more than 63 rows.

@@ -226,6 +226,7 @@ class Update:
         self.rows, self.mean, self.team = rows, mean, team
         self.slice_rows = slice_rows(n_samples, n_features, n_clusters)
         self.n_slices = -(-n_samples // self.slice_rows)
+        self.row_size: float = n_features  # elements to read
         pile_bytes = n_clusters * n_features * 8
         self.mode = RECORD if pile_bytes > LARGE_PILE else PILES
         n_piles = self.n_slices if self.mode == PILES else 0
@@ -273,13 +274,13 @@ class Update:
             Number of clusters of no weight.
         """
         if self.mode == RECORD:
-            work = float(self.changes.n.sum()) * 2 * centers.shape[1]
+            work = float(self.changes.n.sum()) * 2 * self.row_size
             self._sum_by_owners(work, labels, everything=False)
         return _merge_and_average(self.piles, self.totals, centers, out)
 
     def refresh(self, labels: Array, out: Array) -> None:
         """Sum all clusters afresh, in row order, and write their means to `out`."""
-        self._sum_by_owners(float(self.rows.X.size), labels, everything=True)
+        self._sum_by_owners(self.rows.shape[0] * self.row_size, labels, everything=True)
         _merge_and_average(self.piles, self.totals, out, out)
 
     def _sum_by_owners(self, work: float, labels: Array, *, everything: bool) -> None:
@@ -309,13 +310,15 @@ class Update:
         empty = np.flatnonzero(totals.weights <= 0)
         if distances.max() > 0:
             far = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
-            mean = self.mean[: self.rows.X.shape[1]]
             for cluster, row in zip(empty, far, strict=True):
                 weight = float(self.rows.weights[row]) if len(self.rows.weights) else 1.0
-                moved = (self.rows.X[row] - mean).astype(np.float64) * weight
+                moved = self._centred_row(row).astype(np.float64) * weight
                 totals.sums[labels[row]] -= moved
                 totals.weights[labels[row]] -= weight
                 totals.sums[cluster], totals.weights[cluster] = moved, weight
                 totals.counts[cluster] = 1
         shift, _ = _merge_and_average(self.piles, totals, centers, out)
         return float(shift)
+
+    def _centred_row(self, row: int) -> Array:
+        return self.rows.X[row] - self.mean[: self.rows.X.shape[1]]

@@ -51,16 +51,19 @@ BAD_DATA: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "objects": (np.full((40, 3), object()), TypeError, "a real number, not 'object'"),
     "ragged": ([[1, 2, 3], [4, 5]], ValueError, "inhomogeneous"),
-    "sparse array": (
-        scipy.sparse.csr_array(X),
-        TypeError,
-        "X must be a dense array, but it is a sparse csr_array",
+    "sparse with nan": (
+        scipy.sparse.csr_array(with_value(np.nan)),
+        ValueError,
+        "Input X contains NaN",
     ),
-    "sparse matrix": (
-        scipy.sparse.coo_matrix(X),
-        TypeError,
-        "X must be a dense array, but it is a sparse coo_matrix",
+    "sparse with inf": (
+        scipy.sparse.coo_matrix(with_value(np.inf)),
+        ValueError,
+        "Input X contains infinity",
     ),
+    "sparse without rows": (scipy.sparse.csr_array((0, 3)), ValueError, r"0 sample\(s\)"),
+    "sparse without columns": (scipy.sparse.csr_array((40, 0)), ValueError, r"0 feature\(s\)"),
+    "sparse and complex": (scipy.sparse.csr_array(X + 1j), ValueError, "Complex data"),
 }
 
 NOT_AN_INTEGER: dict[str, tuple[Any, str]] = {

@@ -1,0 +1,549 @@
+"""k-means on sparse rows (CSR): one row against the transposed centers, lanes over centers.
+
+The entries of a row pick lines out of a table (features, padded centers); each line is multiplied
+by the entry and added to the scores of all centers, which stay in vector registers.  A center thus
+costs a lane, not a gather, and nothing of size n·d or n·k is ever stored.
+
+Sparse rows are not centred (they would not be sparse any more): the mean that the loop carries is
+zero.  Entries of a row are in the order of their columns, each column once, which
+:func:`make_sparse_rows` sees to: sums over a row then come in the same order as sums over a dense
+one, and a row that equals a center has distance zero exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compiling import kernel
+from .parallel import SMALL_WORK, Team, enter, leave, next_task
+from .seeding import draw_first
+from .simd import lanes, multiply_add, nearest_of_sparse, round_up, sparse_products
+from .tiles import Array, aligned_empty, read_only, scratch
+from .update import RECORD, Changes, Piles, Totals, Update
+
+MAX_SLICES = 256
+SLICE_WORK = 200_000  # multiply-adds, about 50 µs
+TABLE_FEATURES = 256  # features that a task transposes
+BLOCK_ROWS = 512  # rows that share a sum of distances in seeding
+
+
+class SparseRows(NamedTuple):
+    """Rows in CSR form as kernels see them; see :func:`make_sparse_rows`."""
+
+    data: Array
+    indices: Array
+    indptr: Array
+    weights: Array
+    n_features: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and of features."""
+        return len(self.indptr) - 1, self.n_features
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the entries."""
+        return self.data.dtype
+
+    @property
+    def row_size(self) -> float:
+        """Entries of a row, on average and at least one."""
+        return max(1.0, len(self.data) / (len(self.indptr) - 1))
+
+    def take(self, indices: Array) -> Array:
+        """The listed rows as a dense array."""
+        result = np.zeros((len(indices), self.n_features), self.dtype)
+        for row, index in zip(result, indices, strict=True):
+            own = slice(self.indptr[index], self.indptr[index + 1])
+            row[self.indices[own]] = self.data[own]
+        return result
+
+
+def make_sparse_rows(X: Any, weights: Array | None = None) -> SparseRows:
+    """Prepare a SciPy CSR matrix or array (n, d) of float32 or float64 for kernels.
+
+    Copied only where a row has columns out of order or twice.  `weights` is (n,) or None; an empty
+    array stands for weights of one.
+    """
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    index = np.int64 if np.int64 in (X.indices.dtype, X.indptr.dtype) else np.int32
+    return SparseRows(
+        read_only(X.data),
+        read_only(X.indices.astype(index, copy=False)),
+        read_only(X.indptr.astype(np.int64, copy=False)),
+        read_only(np.empty(0, X.dtype) if weights is None else weights),
+        int(X.shape[1]),
+    )
+
+
+# --------------------------------------------------------------------------------------------
+# The table of centers
+
+
+@kernel
+def _fill_table(counter, gate, n_tasks, centers, stride, table):
+    """Transpose and negate `centers` (k, d) into ``table`` (d, stride), padding left as it is."""
+    enter(counter, gate)
+    n_clusters, n_features = centers.shape
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        start = task * TABLE_FEATURES
+        for first in range(start, min(start + TABLE_FEATURES, n_features), 16):
+            for cluster in range(n_clusters):
+                for t in range(first, min(first + 16, n_features)):
+                    table[t * stride + cluster] = -centers[cluster, t]
+    leave(counter, gate)
+
+
+@kernel
+def _squared_norms(counter, gate, n_tasks, centers, norms):
+    """Squared norm of each center, in float64 and in the order of the features."""
+    enter(counter, gate)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        center = centers[task]
+        total = 0.0
+        for t in range(len(center)):
+            total += np.float64(center[t]) * np.float64(center[t])
+        norms[task] = total
+    leave(counter, gate)
+
+
+def _norms(centers: Array, team: Team) -> Array:
+    norms = np.empty(len(centers))
+    team.run(_squared_norms, 4.0 * centers.size, len(centers), centers, norms)
+    return norms
+
+
+# --------------------------------------------------------------------------------------------
+# Assignment
+
+
+@kernel
+def _assign(
+    counter, gate, n_tasks, slice_size, rows, table, bias, n_vectors, labels, record, changes,
+):  # fmt: skip
+    """Label all rows, slice by slice; with `record`, list those whose label changes."""
+    enter(counter, gate)
+    # Taken out of their tuples here: inside the loop each access would count references.
+    data, indices, indptr, _, _ = rows
+    n_changes, changed_rows, changed_labels = changes
+    n_samples = len(indptr) - 1
+    size = len(bias) // n_vectors
+    best, index = scratch(bias, size), scratch(bias, size)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        start = task * slice_size
+        n_changed = 0
+        for row in range(start, min(start + slice_size, n_samples)):
+            winner = nearest_of_sparse(
+                data, indices, indptr[row], indptr[row + 1], table, bias, n_vectors, best, index
+            )
+            old = labels[row]
+            if winner != old:
+                labels[row] = winner
+                if record:
+                    changed_rows[start + n_changed] = row
+                    changed_labels[start + n_changed] = old
+                n_changed += 1
+        n_changes[task] = n_changed
+    leave(counter, gate)
+
+
+@kernel
+def _own_distances(
+    counter, gate, n_tasks, slice_size, rows, centers, norms, labels, inertias, distances,
+):  # fmt: skip
+    """Per slice: weighted sum of squared distances to the own center; each one where asked for."""
+    enter(counter, gate)
+    data, indices, indptr, weights, _ = rows
+    n_samples = len(indptr) - 1
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        total = 0.0
+        start = task * slice_size
+        for row in range(start, min(start + slice_size, n_samples)):
+            own = labels[row]
+            # Features of the center that the row has no entry for are what its norm is too long.
+            square, covered = 0.0, 0.0
+            for place in range(indptr[row], indptr[row + 1]):
+                center = np.float64(centers[own, indices[place]])
+                difference = np.float64(data[place]) - center
+                square += difference * difference
+                covered += center * center
+            square += max(norms[own] - covered, 0.0)
+            if len(distances):
+                distances[row] = square
+            if len(weights):
+                square *= weights[row]
+            total += square
+        inertias[task] = total
+    leave(counter, gate)
+
+
+class SparseUpdate(Update):
+    """Sums of clusters over sparse rows, brought up to date by owners; see :mod:`.update`."""
+
+    rows: Any
+
+    def __init__(self, rows: SparseRows, mean: Array, n_clusters: int, team: Team) -> None:
+        n_samples, n_features = rows.shape
+        self.rows, self.mean, self.team = rows, mean, team
+        self.mode = RECORD
+        work = rows.row_size * (n_clusters + 4)
+        least = int(SLICE_WORK / work)
+        self.slice_rows = max(1, least, -(-n_samples // MAX_SLICES))
+        self.n_slices = -(-n_samples // self.slice_rows)
+        self.row_size = rows.row_size
+        self.piles = Piles(
+            np.empty((0, n_clusters, n_features)),
+            np.empty((0, n_clusters)),
+            np.empty((0, n_clusters), np.int64),
+            np.zeros((0, n_clusters), np.bool_),
+        )
+        self.changes = Changes(
+            np.zeros(self.n_slices, np.int64),
+            np.empty(n_samples, np.int64 if n_samples > 2**31 - 1 else np.int32),
+            np.empty(n_samples, np.int32),
+        )
+        self.totals = Totals(
+            np.zeros((n_clusters, n_features)),
+            np.zeros(n_clusters),
+            np.zeros(n_clusters, np.int64),
+        )
+
+    def _sum_by_owners(self, work: float, labels: Array, *, everything: bool) -> None:
+        n_clusters = len(self.totals.counts)
+        # Any number of owners gives the same bits.  Clusters differ in size, so that there are
+        # more owners than threads; each has to look at every label.
+        n_owners = min(n_clusters, 4 * self.team.n_threads) if work > SMALL_WORK else 1
+        self.team.run(
+            _sum_by_owners,
+            work,
+            n_owners,
+            everything,
+            self.slice_rows,
+            self.rows,
+            labels,
+            self.changes,
+            self.totals,
+        )
+
+    def _centred_row(self, row: int) -> Array:
+        return self.rows.take([row])[0]
+
+
+@kernel
+def _sum_by_owners(
+    counter, gate, n_tasks, everything, slice_size, rows, labels, changes, totals,
+):  # fmt: skip
+    """Each task brings the sums of its own range of clusters up to date, in row order.
+
+    From the recorded changes, or, with `everything`, afresh from all rows.
+    """
+    enter(counter, gate)
+    data, indices, indptr, row_weights, _ = rows
+    sums, weights, counts = totals
+    n_changes, changed_rows, changed_labels = changes
+    n_samples = len(indptr) - 1
+    n_clusters, n_features = sums.shape
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        low, high = task * n_clusters // n_tasks, (task + 1) * n_clusters // n_tasks
+        if everything:
+            for cluster in range(low, high):
+                weights[cluster] = 0.0
+                counts[cluster] = 0
+                for t in range(n_features):
+                    sums[cluster, t] = 0.0
+        for s in range(len(n_changes)):
+            first = s * slice_size
+            count = min(slice_size, n_samples - first) if everything else n_changes[s]
+            for place in range(first, first + count):
+                row = place if everything else np.int64(changed_rows[place])
+                weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
+                for side in range(2):
+                    cluster = np.int64(labels[row])
+                    signed = weight
+                    if side == 1:
+                        cluster = np.int64(-1) if everything else np.int64(changed_labels[place])
+                        signed = -weight
+                    if low <= cluster < high:
+                        for entry in range(indptr[row], indptr[row + 1]):
+                            sums[cluster, indices[entry]] += signed * np.float64(data[entry])
+                        weights[cluster] += signed
+                        counts[cluster] += 1 if signed > 0.0 else -1 if signed < 0.0 else 0
+    leave(counter, gate)
+
+
+class SparseLloyd:
+    """Assignment of sparse rows by all distances; the face of :class:`.lloyd.Lloyd`.
+
+    Parameters
+    ----------
+    rows : SparseRows
+        The data.
+    mean : ndarray of shape (padded n_features,)
+        Zero.
+    n_clusters : int
+        Number of centers.
+    update : SparseUpdate
+        Told of every row that changes its cluster.
+    team : Team
+        Threads to run on.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_samples,), int32
+        Nearest center of each row after :meth:`assign`; -1 before.
+    n_distances : int
+        Number of distances computed so far.
+    """
+
+    update_class = SparseUpdate
+    iterates = False
+
+    def __init__(
+        self, rows: SparseRows, mean: Array, n_clusters: int, update: SparseUpdate, team: Team
+    ) -> None:
+        self.rows, self.mean, self.update, self.team = rows, mean, update, team
+        n_samples, n_features = rows.shape
+        self.labels = np.full(n_samples, -1, np.int32)
+        self.n_distances = 0
+        stride = round_up(n_clusters, lanes(rows.dtype))
+        self.n_vectors = stride // lanes(rows.dtype)
+        self.table = aligned_empty(n_features * stride, rows.dtype)
+        self.table.fill(0)
+        self.bias = aligned_empty(stride, rows.dtype)
+        self.work = rows.row_size * n_samples * (n_clusters + 4)
+
+    def reset(self) -> None:
+        """Forget the labels."""
+        self.labels[:] = -1
+
+    def assign(self, centers: Array, *, account: bool = True) -> int:
+        """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""
+        n_clusters, n_features = centers.shape
+        n_tasks = -(-n_features // TABLE_FEATURES)
+        stride = len(self.bias)
+        self.team.run(_fill_table, 2.0 * centers.size, n_tasks, centers, stride, self.table)
+        self.bias[:n_clusters] = 0.5 * _norms(centers, self.team)
+        self.bias[n_clusters:] = np.inf
+        self.n_distances += self.rows.shape[0] * n_clusters
+        update = self.update
+        self.team.run(
+            _assign,
+            self.work,
+            update.n_slices,
+            update.slice_rows,
+            self.rows,
+            self.table,
+            self.bias,
+            self.n_vectors,
+            self.labels,
+            account,
+            update.changes,
+        )
+        return int(update.changes.n.sum())
+
+    def own_distances(self, centers: Array, distances: Array | None = None) -> float:
+        """Inertia of the labels for `centers`; see :func:`.distances.own_distances`."""
+        update = self.update
+        centers = centers.astype(np.float64, copy=False)
+        inertias = np.empty(update.n_slices)
+        self.team.run(
+            _own_distances,
+            4.0 * len(self.rows.data),
+            update.n_slices,
+            update.slice_rows,
+            self.rows,
+            centers,
+            _norms(centers, self.team),
+            self.labels,
+            inertias,
+            np.empty(0) if distances is None else distances,
+        )
+        return float(inertias.sum())
+
+
+# --------------------------------------------------------------------------------------------
+# Seeding
+
+
+@kernel
+def _row_norms(counter, gate, n_tasks, rows, norms):
+    """Squared norm of each row, rounded as the product of the row with itself is."""
+    enter(counter, gate)
+    data, _, indptr, _, _ = rows
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        for row in range(task * BLOCK_ROWS, min((task + 1) * BLOCK_ROWS, len(norms))):
+            total = 0.0
+            for place in range(indptr[row], indptr[row + 1]):
+                value = np.float64(data[place])
+                total = multiply_add(value, value, total)
+            norms[row] = total
+    leave(counter, gate)
+
+
+@kernel
+def _set_columns(rows, listed, stride, filled, table):
+    """Write the listed rows into the columns of ``table`` (d, stride), or zeros over them."""
+    for column in range(len(listed)):
+        for place in range(rows.indptr[listed[column]], rows.indptr[listed[column] + 1]):
+            value = np.float64(rows.data[place]) if filled else 0.0
+            table[np.int64(rows.indices[place]) * stride + column] = value
+
+
+@kernel
+def _pass(
+    counter, gate, n_tasks, rows, norms, listed, table, n_vectors, closest, potentials,
+):  # fmt: skip
+    """One round over all blocks: apply the winner (column 0), evaluate the candidates (others)."""
+    enter(counter, gate)
+    data, indices, indptr, weights, _ = rows
+    n_candidates = len(listed) - 1
+    out = scratch(table, len(table) // rows.n_features)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        for j in range(n_candidates):
+            potentials[task, j] = 0.0
+        for row in range(task * BLOCK_ROWS, min((task + 1) * BLOCK_ROWS, len(closest))):
+            sparse_products(data, indices, indptr[row], indptr[row + 1], table, n_vectors, out)
+            weight = np.float64(weights[row]) if len(weights) else 1.0
+            norm = norms[row]
+            own = min(closest[row], max(norm + norms[listed[0]] - 2.0 * out[0], 0.0))
+            closest[row] = own
+            for j in range(n_candidates):
+                square = max(norm + norms[listed[j + 1]] - 2.0 * out[j + 1], 0.0)
+                potentials[task, j] += weight * min(own, square)
+    leave(counter, gate)
+
+
+@kernel
+def _draw(values, rows, norms, latest, column, table, n_vectors, closest, block_sums, drawn):
+    """First rows at which the cumulative weighted distance reaches each of the values.
+
+    Row `latest`, the center in `column` of the table, has not been applied to `closest` yet.
+    """
+    data, indices, indptr, weights, _ = rows
+    out = scratch(table, len(table) // rows.n_features)
+    n_samples = len(closest)
+    for j in range(len(values)):
+        value = values[j]
+        block, last = 0, len(block_sums) - 1
+        while block < last and value > block_sums[block]:
+            value -= block_sums[block]
+            block += 1
+        row, stop = block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n_samples)
+        total = 0.0
+        while True:
+            sparse_products(data, indices, indptr[row], indptr[row + 1], table, n_vectors, out)
+            square = max(norms[row] + norms[latest] - 2.0 * out[column], 0.0)
+            own = min(closest[row], square)
+            total += own * np.float64(weights[row]) if len(weights) else own
+            if total >= value or row + 1 == stop:
+                break
+            row += 1
+        drawn[j] = row
+
+
+class SparseKMeansPlusPlus:
+    """Greedy k-means++ on sparse rows; the face of :class:`.seeding.GreedyKMeansPlusPlus`.
+
+    Distances are float64 whatever the rows are.
+    """
+
+    def __init__(
+        self, rows: SparseRows, n_clusters: int, team: Team, n_local_trials: int | None = None
+    ) -> None:
+        n_samples, n_features = rows.shape
+        n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
+        self.rows, self.team, self.n_clusters, self.n_trials = rows, team, n_clusters, n_trials
+        self.n_blocks = -(-n_samples // BLOCK_ROWS)
+        self.stride = round_up(n_trials + 1, lanes(np.float64))
+        self.table = aligned_empty(n_features * self.stride, np.float64)
+        self.table.fill(0.0)
+        self.closest, self.norms = np.empty(n_samples), np.empty(n_samples)
+        team.run(_row_norms, float(len(rows.data)), self.n_blocks, rows, self.norms)
+
+    def choose(self, random_state: np.random.RandomState) -> Array:
+        """Indices of the rows chosen; see :meth:`.seeding.GreedyKMeansPlusPlus.choose`."""
+        chosen = np.empty(self.n_clusters, np.int64)
+        chosen[0] = draw_first(self.rows, random_state)
+        uniforms = random_state.uniform(size=(self.n_clusters - 1, self.n_trials))
+        if self.n_clusters == 1:
+            return chosen
+        self.closest.fill(np.inf)
+        # In the very first round the first center is the only candidate.
+        listed, best = np.array([chosen[0], chosen[0]]), 0
+        _set_columns(self.rows, listed, self.stride, True, self.table)
+        for latest, uniform in enumerate(uniforms):
+            potentials = self._evaluate(listed)
+            best = self._best(potentials)
+            chosen[latest] = listed[best + 1]
+            listed = self._draw(uniform, listed, best, potentials[:, best])
+        chosen[-1] = listed[self._best(self._evaluate(listed)) + 1]
+        _set_columns(self.rows, listed, self.stride, False, self.table)
+        return chosen
+
+    def _evaluate(self, listed: Array) -> Array:
+        """Per block and candidate, the sum of distances that would be left."""
+        potentials = np.empty((self.n_blocks, len(listed) - 1))
+        n_vectors = self.stride // lanes(np.float64)
+        self.team.run(
+            _pass,
+            float(len(self.rows.data)) * self.stride,
+            self.n_blocks,
+            self.rows,
+            self.norms,
+            listed,
+            self.table,
+            n_vectors,
+            self.closest,
+            potentials,
+        )
+        return potentials
+
+    def _best(self, potentials: Array) -> int:
+        return int(np.argmin(np.add.reduce(potentials, axis=0)))
+
+    def _draw(self, uniform: Array, listed: Array, best: int, block_sums: Array) -> Array:
+        """The winner, followed by the next candidates; the table then holds them."""
+        block_sums = np.ascontiguousarray(block_sums)
+        following = np.empty(1 + len(uniform), np.int64)
+        following[0] = listed[best + 1]
+        _draw(
+            uniform * float(np.add.reduce(block_sums)),
+            self.rows,
+            self.norms,
+            following[0],
+            best + 1,
+            self.table,
+            self.stride // lanes(np.float64),
+            self.closest,
+            block_sums,
+            following[1:],
+        )
+        _set_columns(self.rows, listed, self.stride, False, self.table)
+        _set_columns(self.rows, following, self.stride, True, self.table)
+        return following

@@ -1,0 +1,252 @@
+"""Sparse rows: kernels against the NumPy reference, estimators against scikit-learn's."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.cluster
+from numba import config
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastclust import KMeans, k_means, kmeans_plusplus
+from fastclust.kernels import reference
+from fastclust.kernels.parallel import team
+from fastclust.kernels.sparse import (
+    BLOCK_ROWS,
+    SparseKMeansPlusPlus,
+    SparseLloyd,
+    SparseUpdate,
+    make_sparse_rows,
+)
+
+# n, d, k, density: one row, empty rows, one vector of centers, several sweeps, k = n, many slices.
+SHAPES = [
+    (1, 1, 1, 1.0),
+    (40, 9, 3, 0.1),
+    (200, 30, 17, 0.3),
+    (150, 300, 50, 0.05),
+    (90, 64, 90, 0.3),
+    (300, 40, 140, 0.5),
+    (2 * BLOCK_ROWS + 1, 20, 8, 0.4),
+]
+FORMATS = ["csr_array", "csr_matrix", "csc_array", "coo_array", "coo_matrix", "lil_array"]
+compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="takes minutes")
+
+
+def make_sparse(shape: Any, dtype: Any, index: Any = np.int32, seed: int = 0) -> Any:
+    """A random CSR array."""
+    n, d, _, density = shape
+    rng = np.random.default_rng([seed, n, d])
+    dense = rng.normal(size=(n, d)) * (rng.random((n, d)) < density)
+    X = scipy.sparse.csr_array(dense.astype(dtype))
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    return X
+
+
+@pytest.fixture(params=SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+def shape(request: pytest.FixtureRequest) -> Any:
+    """Numbers of rows, columns and clusters, and the density."""
+    return request.param
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_passes_are_the_references(shape: Any, dtype: Any, index: Any, weighted: bool) -> None:
+    n, d, k, _ = shape
+    X = make_sparse(shape, dtype, index)
+    weights = np.random.default_rng(1).integers(0, 4, size=n).astype(dtype)
+    rows = make_sparse_rows(X, weights if weighted else None)
+    weights = weights if weighted else np.ones(n)
+    dense, mean = X.toarray(), np.zeros(d, dtype)
+    centers = np.random.default_rng(2).normal(size=(k, d)).astype(dtype)
+    new, distances = np.empty_like(centers), np.empty(n)
+    eps = np.finfo(dtype).eps
+    with team() as threads:
+        update = SparseUpdate(rows, mean, k, threads)
+        algorithm = SparseLloyd(rows, mean, k, update, threads)
+        for step in range(3):
+            changed = algorithm.assign(centers)
+            assert step > 0 or changed == n
+            squares = reference.squared_distances(dense, centers)
+            own = squares[np.arange(n), algorithm.labels]
+            assert (own - squares.min(axis=1)).max() <= 8 * (d + 4) * eps * squares.max()
+            inertia = algorithm.own_distances(centers, distances)
+            assert_allclose(distances, own, rtol=1e-12, atol=1e-12 * squares.max())
+            assert_allclose(inertia, weights @ own, rtol=1e-12)
+            _, n_empty = update.new_centers(algorithm.labels, centers, new)
+            sums, weight = reference.sums(dense, weights, algorithm.labels, k)
+            assert_allclose(update.totals.sums, sums, atol=1e-12 * max(1.0, np.abs(sums).max()))
+            assert_array_equal(update.totals.weights, weight)
+            assert n_empty == np.count_nonzero(weight == 0)
+            centers, new = new, centers
+        update.refresh(algorithm.labels, new)
+        sums, weight = reference.sums(dense, weights, algorithm.labels, k)
+        alive = weight > 0
+        expected = sums[alive] / weight[alive, None]
+        assert_allclose(new[alive], expected, rtol=4 * eps, atol=4 * eps * np.abs(sums).max())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_seeding_is_the_references(shape: Any, dtype: Any, weighted: bool) -> None:
+    n, _, k, _ = shape
+    k = min(k, max(1, n // 3))  # the last rows of all are chosen among ties
+    X = make_sparse(shape, dtype)
+    weights = np.random.default_rng(1).integers(1, 4, size=n).astype(dtype)
+    rows = make_sparse_rows(X, weights if weighted else None)
+    n_trials = 2 + int(np.log(k))
+    with team() as threads:
+        found = SparseKMeansPlusPlus(rows, k, threads)
+        for seed in range(2):  # its buffers are used again
+            expected = reference.greedy_kmeans_plusplus(
+                X.toarray(),
+                weights if weighted else np.ones(n),
+                k,
+                np.random.RandomState(seed),
+                n_trials,
+            )
+            assert_array_equal(found.choose(np.random.RandomState(seed)), expected)
+
+
+def test_a_row_has_distance_zero_to_itself(dtype: Any) -> None:
+    # What relocation and k-means++ ask for; entries whose sums are never exact.
+    X = make_sparse((60, 50, 60, 0.6), dtype)
+    centers = X.toarray()
+    distances = np.empty(60)
+    with team() as threads:
+        update = SparseUpdate(make_sparse_rows(X), centers[0] * 0, 60, threads)
+        algorithm = SparseLloyd(make_sparse_rows(X), centers[0] * 0, 60, update, threads)
+        algorithm.labels[:] = np.arange(60)
+        assert algorithm.own_distances(centers, distances) == 0
+    assert not distances.any()
+    twice = scipy.sparse.vstack([X, X], format="csr")
+    _, chosen = kmeans_plusplus(twice, 60, random_state=0)
+    assert len(set(chosen % 60)) == 60
+
+
+def test_ties_go_to_the_lowest_center(dtype: Any) -> None:
+    X = make_sparse((50, 20, 1, 0.5), dtype)
+    center = np.random.default_rng(0).normal(size=20).astype(dtype)
+    for k in (2, 9, 17, 130):
+        far = np.full((k, 20), 100, dtype)
+        far[1 % k], far[k // 2], far[k - 1] = center, center, center
+        with team() as threads:
+            algorithm = SparseLloyd(
+                make_sparse_rows(X),
+                center * 0,
+                k,
+                SparseUpdate(make_sparse_rows(X), center * 0, k, threads),
+                threads,
+            )
+            algorithm.assign(far)
+        assert_array_equal(algorithm.labels, 1)
+
+
+@compiled_only
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fit_is_scikit_learns(init: str, weighted: bool) -> None:
+    X = abs(make_sparse((900, 60, 8, 0.2), np.float64))
+    weights = np.random.default_rng(1).integers(0, 4, size=900) if weighted else None
+    options: dict[str, Any] = {"init": init, "n_init": 3, "random_state": 2}
+    theirs = sklearn.cluster.KMeans(8, **options).fit(X, sample_weight=weights)
+    ours = KMeans(8, **options).fit(X, sample_weight=weights)
+    assert_array_equal(ours.labels_, theirs.labels_)
+    assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-12)
+    assert_allclose(ours.inertia_, theirs.inertia_)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert_array_equal(ours.predict(X), theirs.predict(X))
+    assert_allclose(ours.transform(X), theirs.transform(X), atol=1e-7)
+    assert_allclose(ours.score(X, sample_weight=weights), theirs.score(X, sample_weight=weights))
+    for data in (X, X.toarray()):
+        assert_array_equal(ours.predict(data), ours.labels_)
+
+
+@compiled_only
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_and_indices(name: str) -> None:
+    X = make_sparse((200, 30, 5, 0.2), np.float64)
+    expected = KMeans(5, random_state=0).fit(X)
+    found = KMeans(5, random_state=0).fit(getattr(scipy.sparse, name)(X))
+    assert found.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+    wide = make_sparse((200, 30, 5, 0.2), np.float64, np.int64)
+    found = KMeans(5, random_state=0).fit(wide)
+    assert wide.indices.dtype == np.int64
+    assert found.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+
+
+@compiled_only
+def test_unsorted_and_repeated_entries() -> None:
+    X = make_sparse((80, 20, 4, 0.4), np.float64)
+    expected = KMeans(4, random_state=0).fit(X)
+    # Every entry in two halves, in reverse order.
+    counts = np.diff(X.indptr)
+    data, indices = [], []
+    for row in range(80):
+        own = slice(X.indptr[row], X.indptr[row + 1])
+        data += [*(X.data[own][::-1] / 2), *(X.data[own] / 2)]
+        indices += [*X.indices[own][::-1], *X.indices[own]]
+    starts = np.concatenate([[0], np.cumsum(2 * counts)])
+    messy = scipy.sparse.csr_array((data, np.array(indices, np.int32), starts), shape=X.shape)
+    before = [part.copy() for part in (messy.data, messy.indices, messy.indptr)]
+    found = KMeans(4, random_state=0).fit(messy)
+    assert found.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+    for part, was in zip((messy.data, messy.indices, messy.indptr), before, strict=True):
+        assert_array_equal(part, was)
+
+
+@compiled_only
+def test_same_bits_for_any_number_of_threads(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = make_sparse((4000, 200, 40, 0.1), dtype)
+    weights = np.random.default_rng(0).random(4000)
+    results = set()
+    for n_threads in (1, 2, 5):
+        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        model = KMeans(40, random_state=0, max_iter=15).fit(X, sample_weight=weights)
+        parts = model.cluster_centers_, model.labels_, model.inertia_, model.predict(X)
+        results.add(tuple(np.asarray(part).tobytes() for part in parts))
+    assert len(results) == 1
+
+
+@compiled_only
+def test_empty_clusters_are_relocated_as_by_scikit_learn() -> None:
+    X = abs(make_sparse((60, 10, 6, 0.5), np.float64))
+    start = np.full((6, 10), 1000.0)
+    start[0], start[1] = X[[0]].toarray(), X[[1]].toarray()
+    options: dict[str, Any] = {"init": start, "n_init": 1}
+    theirs = sklearn.cluster.KMeans(6, **options).fit(X)
+    ours = KMeans(6, **options).fit(X)
+    assert_array_equal(ours.labels_, theirs.labels_)
+    assert_allclose(ours.cluster_centers_, theirs.cluster_centers_)
+
+
+@compiled_only
+def test_callable_init_receives_the_data_as_they_are() -> None:
+    X = make_sparse((50, 8, 3, 0.5), np.float64)
+    seen = []
+
+    def init(data: Any, n_clusters: int, random_state: Any) -> Any:
+        seen.append(data)
+        return data[:n_clusters].toarray()
+
+    k_means(X, 3, init=init, n_init=1)
+    assert seen[0] is X
+
+
+@compiled_only
+def test_data_never_become_dense() -> None:
+    n, d = 3000, 20_000
+    rng = np.random.default_rng(0)
+    indices = np.sort(rng.integers(d, size=(n, 5)), axis=1).astype(np.int32).ravel()
+    X = scipy.sparse.csr_array((rng.random(5 * n), indices, np.arange(0, 5 * n + 1, 5)), (n, d))
+    KMeans(3, random_state=0, max_iter=2).fit(X[:50])
+    tracemalloc.start()
+    model = KMeans(3, random_state=0, max_iter=3).fit(X)
+    model.predict(X)
+    model.score(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n * d  # an eighth of the dense data
