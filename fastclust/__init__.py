@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from .bisecting import BisectingKMeans
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
 from .mixture import BayesianGaussianMixture, GaussianMixture
@@ -9,6 +10,7 @@ from .mixture import BayesianGaussianMixture, GaussianMixture
 __version__ = version("fastclust")
 __all__ = [
     "BayesianGaussianMixture",
+    "BisectingKMeans",
     "GaussianMixture",
     "KMeans",
     "MiniBatchKMeans",

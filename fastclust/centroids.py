@@ -177,17 +177,22 @@ def rows_of(X: Any, weights: Array | None = None) -> Rows | SparseRows:
     return make_sparse_rows(X, weights) if scipy.sparse.issparse(X) else make_rows(X, weights)
 
 
+def assigned(rows: Rows | SparseRows, centers: Array, mean: Array, threads: Team) -> Any:
+    """An algorithm that has labelled the rows; `centers` are centred by `mean`, as rows will be."""
+    kind = algorithm_for(rows, "lloyd")
+    algorithm = kind(rows, mean, len(centers), kind.update_class(rows, mean, 0, threads), threads)
+    algorithm.assign(centers, account=False)
+    return algorithm
+
+
 def _assigned(rows: Rows | SparseRows, centers: Array, threads: Team) -> Any:
-    """An algorithm that has labelled the rows; its `mean` is what it has centred both sides by."""
+    """The same for centers that are not centred."""
     centers = np.ascontiguousarray(centers, rows.dtype)
     shift = centers.mean(axis=0, dtype=np.float64)
     if isinstance(rows, SparseRows):
         shift[:] = 0
     mean = padded_vector(shift, rows.dtype)
-    kind = algorithm_for(rows, "lloyd")
-    algorithm = kind(rows, mean, len(centers), kind.update_class(rows, mean, 0, threads), threads)
-    algorithm.assign(centers - mean[: centers.shape[1]], account=False)
-    return algorithm
+    return assigned(rows, centers - mean[: centers.shape[1]], mean, threads)
 
 
 def nearest(rows: Rows | SparseRows, centers: Array, threads: Team) -> Array:

@@ -17,7 +17,7 @@ from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
-from .lloyd_loop import Fit, Loop
+from .lloyd_loop import Fit, Loop, first_centers
 
 
 class KMeans(CentroidEstimator):
@@ -196,7 +196,7 @@ class KMeans(CentroidEstimator):
                 if n_init == 1:
                     seeding = None  # its buffers are as long as the data
             else:
-                start = _first_centers(loop, X, self.n_clusters, init, random_state)
+                start = first_centers(loop, X, self.n_clusters, init, random_state)
             if self.verbose:
                 print("Initialization complete")
             fit = loop.run(start)
@@ -223,23 +223,6 @@ class KMeans(CentroidEstimator):
         self.inertia_ = fit.inertia
         self.n_iter_ = fit.n_iter
         self.n_distances_ = n_distances
-
-
-def _first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: Any) -> Array:
-    """Centred centers for all ways to start but k-means++, with scikit-learn's draws."""
-    rows = loop.rows
-    n_samples, n_features = rows.shape
-    mean = loop.mean[:n_features]
-    if isinstance(init, str):
-        weights = rows.weights if len(rows.weights) else np.ones(n_samples, rows.dtype)
-        probabilities = weights / weights.sum()
-        chosen = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
-        return loop.centred(chosen)
-    if callable(init):
-        data = X if scipy.sparse.issparse(X) else X - mean
-        centers = init(data, n_clusters, random_state=random_state)
-        return validation.check_centers("init", centers, X, n_clusters)
-    return init - mean
 
 
 def _moments(X: Any, threads: Team) -> tuple[Array, Array]:

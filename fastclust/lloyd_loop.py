@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 
+from . import validation
 from .kernels.parallel import Team
 from .kernels.sparse import SparseRows
 from .kernels.tiles import Array, Rows
@@ -131,3 +133,20 @@ class Loop:
                 f"Converged at iteration {iteration}: center shift {shift} "
                 f"within tolerance {self.tol}."
             )
+
+
+def first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: Any) -> Array:
+    """Centred centers for all ways to start but k-means++, with scikit-learn's draws."""
+    rows = loop.rows
+    n_samples, n_features = rows.shape
+    mean = loop.mean[:n_features]
+    if isinstance(init, str):
+        weights = rows.weights if len(rows.weights) else np.ones(n_samples, rows.dtype)
+        probabilities = weights / weights.sum()
+        chosen = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
+        return loop.centred(chosen)
+    if callable(init):
+        data = X if scipy.sparse.issparse(X) else X - mean
+        centers = init(data, n_clusters, random_state=random_state)
+        return validation.check_centers("init", centers, X, n_clusters)
+    return init - mean

@@ -7,6 +7,7 @@ changed before all checks have passed.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,23 @@ def check_bool(name: str, value: Any) -> bool:
 
 def check_algorithm(value: Any) -> Any:
     """The class behind the name of an algorithm."""
-    if not isinstance(value, str) or value not in ALGORITHMS:
-        known = ", ".join(map(repr, ALGORITHMS))
-        raise ValueError(f"algorithm must be one of {known}, but it is {_said(value)}.")
-    return ALGORITHMS[value]
+    return ALGORITHMS[check_choice("algorithm", value, list(ALGORITHMS))]
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """One of the names that are known."""
+    if not isinstance(value, str) or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {known}, but it is {_said(value)}.")
+    return value
+
+
+def check_bisecting_init(init: Any) -> None:
+    """The name of a method or a callable."""
+    if not callable(init) and not (isinstance(init, str) and init in ("k-means++", "random")):
+        raise ValueError(
+            f"init must be 'k-means++', 'random' or a callable, but it is {_said(init)}."
+        )
 
 
 def check_init(init: Any) -> Any:

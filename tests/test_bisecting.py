@@ -1,0 +1,168 @@
+"""BisectingKMeans against scikit-learn's, and what it must refuse."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.cluster
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import make_blobs
+
+from fastclust import BisectingKMeans
+
+STRATEGIES = ["biggest_inertia", "largest_cluster"]
+
+
+def dense(n: int = 600, d: int = 5, offset: float = 0.0) -> Any:
+    """Overlapping clusters."""
+    X, _ = make_blobs(n, d, centers=12, random_state=1, cluster_std=2.0)
+    return X + offset
+
+
+def sparse(n: int = 500, d: int = 40) -> Any:
+    """Random rows with a fifth of their entries."""
+    return scipy.sparse.random(n, d, 0.2, format="csr", random_state=0)
+
+
+def assert_same(X: Any, new: Any, weights: Any = None, **options: Any) -> None:
+    """Both libraries find the same clusters and send new rows the same way."""
+    theirs = sklearn.cluster.BisectingKMeans(**options).fit(X, sample_weight=weights)
+    ours = BisectingKMeans(**options).fit(X, sample_weight=weights)
+    assert_array_equal(ours.labels_, theirs.labels_)
+    assert ours.labels_.dtype == theirs.labels_.dtype
+    scale = np.abs(theirs.cluster_centers_).max()
+    assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-12 * scale)
+    assert_allclose(ours.inertia_, theirs.inertia_)
+    assert_array_equal(ours.predict(new), theirs.predict(new))
+    assert_array_equal(ours.predict(X), ours.labels_)
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("make", [dense, sparse])
+def test_clusters_are_scikit_learns(make: Any, init: str, strategy: str, weighted: bool) -> None:
+    X = make()
+    weights = np.random.default_rng(0).random(X.shape[0]) if weighted else None
+    assert_same(
+        X,
+        3 * X[::-1],
+        weights,
+        n_clusters=9,
+        init=init,
+        n_init=2,
+        bisecting_strategy=strategy,
+        random_state=3,
+    )
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 40])
+def test_numbers_of_clusters(n_clusters: int) -> None:
+    assert_same(dense(40), dense(90), n_clusters=n_clusters, random_state=0)
+
+
+def test_callable_init_gets_the_rows_of_the_cluster() -> None:
+    seen = []
+
+    def init(X: Any, n_clusters: int, random_state: Any) -> Any:
+        seen.append(X.shape)
+        return X[:n_clusters].copy()  # or scikit-learn would write its centers to X
+
+    assert_same(dense(), dense(), n_clusters=4, init=init, random_state=0)
+    assert seen[:3] == seen[3:]
+    assert seen[0] == (600, 5)
+
+
+def test_far_from_the_origin() -> None:
+    near = BisectingKMeans(6, random_state=0).fit(dense())
+    far = BisectingKMeans(6, random_state=0).fit(dense(offset=2.0**20))
+    assert_array_equal(near.labels_, far.labels_)
+    assert_array_equal(far.predict(dense(offset=2.0**20)), far.labels_)
+
+
+@pytest.mark.parametrize("algorithm", ["lloyd", "elkan", "full", "auto"])
+def test_every_algorithm_gives_the_same_bits(algorithm: str) -> None:
+    expected = BisectingKMeans(6, random_state=0).fit(dense())
+    found = BisectingKMeans(6, random_state=0, algorithm=algorithm).fit(dense())
+    assert found.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+
+
+@pytest.mark.parametrize("make", [dense, sparse])
+def test_same_bits_for_any_number_of_threads(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = make(30_000, 20)
+    results = set()
+    for n_threads in (1, 2, 5):
+        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        model = BisectingKMeans(5, random_state=0, max_iter=10).fit(X)
+        parts = model.cluster_centers_, model.labels_, model.inertia_, model.predict(X)
+        results.add(tuple(np.asarray(part).tobytes() for part in parts))
+    assert len(results) == 1
+
+
+def test_float32_stays_float32() -> None:
+    single = BisectingKMeans(6, random_state=0).fit(dense().astype(np.float32))
+    assert single.cluster_centers_.dtype == np.float32
+    assert_array_equal(single.labels_, BisectingKMeans(6, random_state=0).fit(dense()).labels_)
+    assert_array_equal(single.predict(dense()), single.labels_)
+
+
+def test_duplicates_leave_empty_halves() -> None:
+    X = np.repeat([[0.0, 1.0], [2.0, 3.0]], 10, axis=0)
+    for init in ("random", "k-means++"):
+        model = BisectingKMeans(5, init=init, random_state=0).fit(X)
+        assert model.inertia_ == 0
+        assert_array_equal(model.predict(X), model.labels_)
+        assert len(set(model.labels_)) == 2
+
+
+def test_a_tree_of_many_levels_can_be_pickled() -> None:
+    # Each cut takes the farthest row off.
+    X = 1.8 ** np.arange(500)[:, None]
+    model = BisectingKMeans(400, random_state=0).fit(X)
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.predict(X), model.labels_)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        (
+            "init",
+            "kmeans",
+            ValueError,
+            "init must be 'k-means.*', 'random' or a callable.*'kmeans'",
+        ),
+        ("init", np.eye(2), ValueError, r"init must be .*, but it is array"),
+        ("n_init", "auto", TypeError, "n_init must be an integer, not 'auto'"),
+        ("n_init", 0, ValueError, "n_init must be at least 1, but it is 0"),
+        ("n_clusters", 41, ValueError, "n_samples=40 should be >= n_clusters=41"),
+        ("max_iter", 2.5, TypeError, "max_iter must be an integer, not 2.5"),
+        ("tol", -1.0, ValueError, "tol must be finite and not negative, but it is -1"),
+        ("algorithm", "fast", ValueError, "algorithm must be one of .*'fast'"),
+        ("random_state", "seed", ValueError, "random_state.*'seed'"),
+        (
+            "bisecting_strategy",
+            "largest",
+            ValueError,
+            "bisecting_strategy must be one of 'biggest_inertia', 'largest_cluster', .*'largest'",
+        ),
+    ],
+)
+def test_bad_parameters(name: str, value: Any, error: type[Exception], message: str) -> None:
+    model = BisectingKMeans(3, random_state=0).fit(dense(30))
+    before = dict(vars(model.set_params(**{name: value})))
+    with pytest.raises(error, match=message):
+        model.fit(dense(40))
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[key] is before[key] for key in before)
+
+
+def test_too_few_rows_of_weight() -> None:
+    weights = np.zeros(40)
+    weights[:3] = 1
+    with pytest.raises(ValueError, match=r"n_clusters=5 must not exceed .* cut into"):
+        BisectingKMeans(5, random_state=0).fit(dense(40), sample_weight=weights)
