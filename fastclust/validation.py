@@ -113,7 +113,7 @@ def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
 
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
-    if scipy.sparse.issparse(X) and not estimator.reads_sparse:
+    if scipy.sparse.issparse(X) and not getattr(estimator, "reads_sparse", False):
         raise TypeError(
             f"X must be a dense array, but it is a sparse {type(X).__name__}; "
             "use X.toarray() if it fits in memory."

@@ -20,7 +20,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastclust
 from fastclust import KMeans, k_means, kmeans_plusplus
@@ -302,17 +301,3 @@ def test_warnings_are_scikit_learns() -> None:
         KMeans(3, random_state=0).fit(X)
     with pytest.warns(RuntimeWarning, match="only one init in KMeans instead of n_init=5"):
         KMeans(2, init=np.eye(2), n_init=5).fit(np.random.default_rng(0).normal(size=(10, 2)))
-
-
-def expected_failures(_: Any) -> dict[str, str]:
-    """What scikit-learn expects of its own KMeans, too."""
-    reason = (
-        "draws depend on number and order of rows, so weights are not repetitions of rows there"
-    )
-    check = "check_sample_weight_equivalence_on"
-    return {f"{check}_dense_data": reason, f"{check}_sparse_data": reason}
-
-
-@parametrize_with_checks([KMeans(n_clusters=3)], expected_failed_checks=expected_failures)
-def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
-    check(estimator)
