@@ -2,6 +2,12 @@
 
 from importlib.metadata import version
 
+from .acceleration import (
+    load_ipython_extension,
+    patch_sklearn,
+    unload_ipython_extension,
+    unpatch_sklearn,
+)
 from .bisecting import BisectingKMeans
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
@@ -17,4 +23,8 @@ __all__ = [
     "__version__",
     "k_means",
     "kmeans_plusplus",
+    "load_ipython_extension",
+    "patch_sklearn",
+    "unload_ipython_extension",
+    "unpatch_sklearn",
 ]

@@ -1,5 +1,7 @@
 """The command ``fastclust``, also ``python -m fastclust``.
 
+``fastclust script.py`` and ``fastclust -m module`` run a program with fastclust in the place of
+scikit-learn's clustering (:mod:`.acceleration`); what follows belongs to the program.
 Every sub-command is a module with ``add_arguments(parser)``, which declares its options, and
 ``command(args)``, which runs it and returns the exit status. Adding one is adding a line to
 `COMMANDS`.
@@ -9,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+
+from .acceleration import run_program
 
 # Name, module and what it does.
 COMMANDS = (
@@ -34,15 +39,32 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastclust",
         description="Exact k-means several times faster than scikit-learn's.",
+        usage="%(prog)s [-h] [--version] {COMMAND | SCRIPT | -m MODULE} ...",
+        epilog="SCRIPT and MODULE are Python programs, run with fastclust in the place of "
+        "scikit-learn's KMeans and its relatives.",
     )
     parser.add_argument("--version", action="version", version=f"fastclust {version('fastclust')}")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    subparsers = parser.add_subparsers(
+        prog="fastclust", required=True, metavar="COMMAND", title="commands"
+    )
     for name, module_name, text in COMMANDS:
         module = importlib.import_module(module_name)
         subparser = subparsers.add_parser(name, help=text, description=f"{text.capitalize()}.")
         module.add_arguments(subparser)
         subparser.set_defaults(command=module.command)
     return parser
+
+
+def _is_program(arguments: Sequence[str]) -> bool:
+    """Whether a script or a module is to be run, not one of the commands.
+
+    What is neither a command nor a file is left to the parser, which knows what to say.
+    """
+    if not arguments or arguments[0] in {name for name, _, _ in COMMANDS}:
+        return False
+    if arguments[0] == "-m":
+        return len(arguments) > 1
+    return os.path.exists(arguments[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,8 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if _is_program(arguments):
+        run_program(arguments)
+        return 0
     try:
-        args = build_parser().parse_args(argv)
+        args = build_parser().parse_args(arguments)
         status: int = args.command(args)
     except KeyboardInterrupt:
         # Where a sub-command has nothing to save; 130 is 128 + SIGINT, as shells have it.

@@ -18,6 +18,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .kernels.algorithms import ALGORITHMS
 from .kernels.tiles import Array
 
+
+class Unsupported(TypeError):
+    """A wish that scikit-learn's estimator of the same name fulfils and fastclust's does not."""
+
+
 FLOATS = [np.float64, np.float32]
 
 
@@ -114,7 +119,7 @@ def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
     if scipy.sparse.issparse(X) and not getattr(estimator, "reads_sparse", False):
-        raise TypeError(
+        raise Unsupported(
             f"X must be a dense array, but it is a sparse {type(X).__name__}; "
             "use X.toarray() if it fits in memory."
         )

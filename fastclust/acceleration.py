@@ -1,0 +1,192 @@
+"""fastclust in place of scikit-learn's clustering, for programs that are not to be edited.
+
+``python -m fastclust script.py``, ``%load_ext fastclust`` and :func:`patch_sklearn` put classes and
+functions of fastclust's into the namespaces ``sklearn.cluster`` and ``sklearn.mixture``.  What has
+been taken out of them before (``from sklearn.cluster import KMeans``) stays what it was: patch
+first.
+
+The classes put there are those below.  They differ from fastclust's own in one thing: where a fit
+asks for something that fastclust lacks, they say so and become scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Self
+
+import sklearn.cluster
+import sklearn.mixture
+
+from . import bisecting, kmeans, minibatch, mixture
+from .validation import Unsupported
+
+logger = logging.getLogger("fastclust")
+
+
+class _Substitute:
+    """Fits by fastclust, or by the class of scikit-learn that it stands for."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """As the class it substitutes."""
+        return self._fit("fit", X, y, sample_weight)
+
+    def _fit(self, method: str, X: Any, y: Any, sample_weight: Any) -> Self:
+        try:
+            getattr(super(), method)(X, y, sample_weight=sample_weight)
+        except Unsupported as reason:
+            # A fit that has failed has left nothing behind: all that is there are parameters, or
+            # a former fit, which the next one replaces.
+            name = type(self).__name__
+            say(logging.WARNING, f"fastclust: scikit-learn's {name} is used, since {reason}")
+            self.__class__ = _ORIGINALS[name]
+            weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+            getattr(self, method)(X, y, **weights)
+        return self
+
+
+class KMeans(_Substitute, kmeans.KMeans):
+    """:class:`fastclust.KMeans` in scikit-learn's place."""
+
+
+class MiniBatchKMeans(_Substitute, minibatch.MiniBatchKMeans):
+    """:class:`fastclust.MiniBatchKMeans` in scikit-learn's place."""
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """As the class it substitutes."""
+        return self._fit("partial_fit", X, y, sample_weight)
+
+
+class BisectingKMeans(_Substitute, bisecting.BisectingKMeans):
+    """:class:`fastclust.BisectingKMeans` in scikit-learn's place."""
+
+
+class GaussianMixture(_Substitute, mixture.GaussianMixture):
+    """:class:`fastclust.GaussianMixture` in scikit-learn's place."""
+
+
+class BayesianGaussianMixture(_Substitute, mixture.BayesianGaussianMixture):
+    """:class:`fastclust.BayesianGaussianMixture` in scikit-learn's place."""
+
+
+SUBSTITUTES: dict[Any, dict[str, Any]] = {
+    sklearn.cluster: {
+        "KMeans": KMeans,
+        "MiniBatchKMeans": MiniBatchKMeans,
+        "BisectingKMeans": BisectingKMeans,
+        "k_means": kmeans.k_means,
+        "kmeans_plusplus": kmeans.kmeans_plusplus,
+    },
+    sklearn.mixture: {
+        "GaussianMixture": GaussianMixture,
+        "BayesianGaussianMixture": BayesianGaussianMixture,
+    },
+}
+# As scikit-learn has them: nothing is patched before this module is imported.
+_ORIGINALS = {
+    name: getattr(module, name) for module, names in SUBSTITUTES.items() for name in names
+}
+_said = False
+
+
+def say(level: int, message: str) -> None:
+    """To the log, or to standard error where nobody has set up a log."""
+    if logger.hasHandlers():
+        logger.log(level, message)
+    else:
+        print(message, file=sys.stderr)
+
+
+def _in_main(name: str, value: Any) -> bool:
+    return getattr(sys.modules.get("__main__"), name, None) is value
+
+
+class patch_sklearn:
+    """Put fastclust's estimators and functions in the place of scikit-learn's.
+
+    Names imported from ``sklearn.cluster`` and ``sklearn.mixture`` from now on are fastclust's;
+    what a module has imported before stays scikit-learn's.  Says once, in the log or on standard
+    error, what it has replaced, and what ``__main__`` had already imported.
+
+    As a context manager, it is undone at the end of the block.
+
+    Examples
+    --------
+    >>> import fastclust, sklearn.cluster
+    >>> with fastclust.patch_sklearn():
+    ...     from sklearn.cluster import KMeans
+    >>> issubclass(KMeans, fastclust.KMeans)
+    True
+    >>> issubclass(sklearn.cluster.KMeans, fastclust.KMeans)
+    False
+    """
+
+    def __init__(self) -> None:
+        global _said
+        self._before = {
+            (module, name): getattr(module, name)
+            for module, substitutes in SUBSTITUTES.items()
+            for name in substitutes
+        }
+        for module, substitutes in SUBSTITUTES.items():
+            for name, substitute in substitutes.items():
+                setattr(module, name, substitute)
+        if not _said:
+            _said = True
+            names = ", ".join(name for names in SUBSTITUTES.values() for name in names)
+            say(logging.INFO, f"fastclust {version('fastclust')} in scikit-learn's place: {names}")
+            early = [name for name, value in _ORIGINALS.items() if _in_main(name, value)]
+            if early:
+                names = ", ".join(early)
+                say(
+                    logging.WARNING,
+                    f"fastclust: imported before, and so still scikit-learn's: {names}",
+                )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for (module, name), value in self._before.items():
+            setattr(module, name, value)
+
+
+def unpatch_sklearn() -> None:
+    """Put scikit-learn's own estimators and functions back."""
+    for module, substitutes in SUBSTITUTES.items():
+        for name in substitutes:
+            setattr(module, name, _ORIGINALS[name])
+
+
+def run_program(arguments: Sequence[str]) -> None:
+    """Run a program as ``python`` would, with fastclust in scikit-learn's place.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The path of a script, or '-m' and the name of a module, followed by its own arguments.
+    """
+    is_module = arguments[0] == "-m"
+    program = list(arguments[is_module:])
+    patch_sklearn()
+    sys.argv[:] = program
+    if is_module:
+        sys.path[0] = os.getcwd()
+        runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(program[0]))
+        runpy.run_path(program[0], run_name="__main__")
+
+
+def load_ipython_extension(_: Any) -> None:
+    """``%load_ext fastclust``."""
+    patch_sklearn()
+
+
+def unload_ipython_extension(_: Any) -> None:
+    """``%unload_ext fastclust``."""
+    unpatch_sklearn()

@@ -1,0 +1,173 @@
+"""Programs that are not edited, run with fastclust in scikit-learn's place."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.cluster
+import sklearn.mixture
+from numpy.testing import assert_array_equal
+
+import fastclust
+from fastclust import acceleration, validation
+
+NAMES = {
+    name: (module, getattr(module, name))
+    for module, names in acceleration.SUBSTITUTES.items()
+    for name in names
+}
+X = np.random.RandomState(0).rand(60, 3)
+
+PROGRAM = """
+import sys
+from sklearn.cluster import KMeans
+if __name__ == "__main__":
+    print(KMeans.__module__, sys.argv[1:], sys.path[0])
+    print(KMeans(2, random_state=0).fit([[1.0], [2.0], [9.0]]).labels_.tolist())
+    sys.exit(7)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _scikit_learn_again() -> Any:
+    yield
+    fastclust.unpatch_sklearn()
+
+
+def run(*arguments: str, cwd: Path) -> Any:
+    """``python -m fastclust`` with these arguments."""
+    return subprocess.run(
+        [sys.executable, "-m", "fastclust", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_a_script_runs_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "program.py").write_text(PROGRAM)
+    finished = run("inner/program.py", "-m", "compare", cwd=tmp_path)
+    assert finished.returncode == 7, finished.stderr
+    modules, labels = finished.stdout.splitlines()
+    assert modules == f"fastclust.acceleration ['-m', 'compare'] {tmp_path / 'inner'}"
+    assert labels == "[0, 0, 1]"
+    assert finished.stderr.count("in scikit-learn's place: KMeans, ") == 1
+
+
+def test_a_module_runs_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    finished = run("-m", "program", "--fast", cwd=tmp_path)
+    assert finished.returncode == 7, finished.stderr
+    modules, _ = finished.stdout.splitlines()
+    assert modules == f"fastclust.acceleration ['--fast'] {tmp_path}"
+
+
+def test_neither_a_command_nor_a_file(tmp_path: Path) -> None:
+    finished = run("missing.py", cwd=tmp_path)
+    assert finished.returncode == 2
+    assert "invalid choice: 'missing.py'" in finished.stderr
+    assert "compare" in finished.stderr
+
+
+def test_workers_of_a_script_use_it_too(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "from joblib import Parallel, delayed\n"
+        "from sklearn.cluster import KMeans\n"
+        "def where(model):\n"
+        "    return type(model.fit([[1.0], [2.0], [9.0]])).__module__\n"
+        "print(Parallel(2)(delayed(where)(KMeans(2, random_state=0)) for _ in range(2)))\n"
+    )
+    finished = run("program.py", cwd=tmp_path)
+    assert finished.stdout.strip() == str(["fastclust.acceleration"] * 2), finished.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_patched_and_put_back(name: str) -> None:
+    module, original = NAMES[name]
+    fastclust.patch_sklearn()
+    patched = getattr(module, name)
+    ours = getattr(fastclust, name)
+    assert patched is ours or (issubclass(patched, ours) and patched.__name__ == name)
+    fastclust.patch_sklearn()  # twice is once
+    fastclust.unpatch_sklearn()
+    assert getattr(module, name) is original
+
+
+def test_context_managers_nest() -> None:
+    original = sklearn.cluster.KMeans
+    with fastclust.patch_sklearn():
+        patched = sklearn.cluster.KMeans
+        with pytest.raises(KeyError), fastclust.patch_sklearn():
+            raise KeyError
+        assert sklearn.cluster.KMeans is patched is not original
+    assert sklearn.cluster.KMeans is original
+
+
+def test_notebook_extension() -> None:
+    original = sklearn.cluster.KMeans
+    fastclust.load_ipython_extension(None)
+    assert issubclass(sklearn.cluster.KMeans, fastclust.KMeans)
+    fastclust.unload_ipython_extension(None)
+    assert sklearn.cluster.KMeans is original
+
+
+def test_says_once_what_it_has_replaced(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceleration, "_said", False)
+    monkeypatch.setattr(sys.modules["__main__"], "KMeans", sklearn.cluster.KMeans, raising=False)
+    with caplog.at_level(logging.INFO, logger="fastclust"):
+        fastclust.patch_sklearn()
+        fastclust.unpatch_sklearn()
+        fastclust.patch_sklearn()
+    place, early = (record.getMessage() for record in caplog.records)
+    assert all(name in place for name in NAMES)
+    assert early == "fastclust: imported before, and so still scikit-learn's: KMeans"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name[0].isupper()])
+def test_fits_are_fastclusts(name: str) -> None:
+    module, original = NAMES[name]
+    parameter = "n_components" if name.endswith("Mixture") else "n_clusters"
+    with fastclust.patch_sklearn():
+        model = getattr(module, name)(**{parameter: 3}, random_state=0)
+    assert original().get_params().keys() <= model.get_params().keys()
+    expected = getattr(fastclust, name)(**{parameter: 3}, random_state=0).fit(X)
+    found = model.fit(X)
+    assert_array_equal(found.predict(X), expected.predict(X))
+    assert_array_equal(pickle.loads(pickle.dumps(found)).predict(X), expected.predict(X))
+    assert repr(model) == repr(expected)
+
+
+def test_what_fastclust_lacks_is_scikit_learns(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fastclust.KMeans, "reads_sparse", False)
+    data = scipy.sparse.csr_array(X)
+    weights = np.arange(60) % 4
+    with fastclust.patch_sklearn():
+        model = sklearn.cluster.KMeans(3, random_state=0)
+    with caplog.at_level(logging.WARNING, logger="fastclust"):
+        found = model.fit_transform(data, sample_weight=weights)
+    (record,) = caplog.records
+    reason = "X must be a dense array, but it is a sparse csr_array"
+    assert f"scikit-learn's KMeans is used, since {reason}" in record.getMessage()
+    assert type(model) is sklearn.cluster.KMeans
+    expected = sklearn.cluster.KMeans(3, random_state=0).fit_transform(data, sample_weight=weights)
+    np.testing.assert_allclose(found, expected)
+    with pytest.raises(validation.Unsupported):
+        fastclust.KMeans(3).fit(data)
+
+
+def test_bad_input_is_no_reason_to_fall_back() -> None:
+    with fastclust.patch_sklearn():
+        model = sklearn.cluster.KMeans(3)
+    with pytest.raises(ValueError, match="n_samples=2 should be >= n_clusters=3"):
+        model.fit(X[:2])
+    assert isinstance(model, fastclust.KMeans)
