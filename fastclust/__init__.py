@@ -9,6 +9,7 @@ from .acceleration import (
     unpatch_sklearn,
 )
 from .bisecting import BisectingKMeans
+from .interchange import from_sklearn
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
 from .mixture import BayesianGaussianMixture, GaussianMixture
@@ -21,6 +22,7 @@ __all__ = [
     "KMeans",
     "MiniBatchKMeans",
     "__version__",
+    "from_sklearn",
     "k_means",
     "kmeans_plusplus",
     "load_ipython_extension",

@@ -21,6 +21,7 @@ from sklearn.base import (
 from sklearn.metrics.pairwise import euclidean_distances
 
 from . import validation
+from .interchange import Interchangeable
 from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
@@ -28,7 +29,11 @@ from .kernels.tiles import Array, Rows, make_rows, padded_vector
 
 
 class CentroidEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+    Interchangeable,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
 ):
     """Prediction, transformation and scoring for a fitted ``cluster_centers_``."""
 

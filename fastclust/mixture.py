@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import validation
 from .centroids import unchanged_on_error
+from .interchange import Interchangeable
 from .kernels.gaussian import (
     COVARIANCES,
     MEANS,
@@ -207,7 +208,7 @@ class _Problem:
         return _Start(Moments(0.0, 0.0, *sums), means)  # type: ignore[arg-type]
 
 
-class _FusedMixture:
+class _FusedMixture(Interchangeable):
     """What the two mixtures share: the loop of EM, and everything that is computed row by row."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

@@ -1,0 +1,148 @@
+"""Models to and from scikit-learn's classes."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import sklearn.cluster
+import sklearn.mixture
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+
+import fastclust
+from fastclust import acceleration, from_sklearn
+from fastclust.interchange import PAIRS
+
+X = np.random.RandomState(0).normal(size=(150, 4)) + 5 * (np.arange(150) % 4)[:, None]
+NEW = 3 * X[::-1] + 1
+each_pair = pytest.mark.parametrize("name", PAIRS)
+RESULTS = ["cluster_centers_", "labels_", "inertia_", "means_", "covariances_", "weights_"]
+
+
+def classes(name: str) -> tuple[type[Any], type[Any], dict[str, Any]]:
+    """Our class, scikit-learn's, and parameters."""
+    size = "n_components" if name.endswith("Mixture") else "n_clusters"
+    return PAIRS[name].ours(), PAIRS[name].theirs, {size: 4, "random_state": 0}
+
+
+def assert_same_model(found: Any, expected: Any, dtype: Any) -> None:
+    """The same parameters, results and predictions."""
+    new, rtol = NEW.astype(dtype), 1e-6 if dtype == np.float64 else 1e-3
+    shared = found.get_params().keys() & expected.get_params().keys()
+    assert len(shared) >= 8
+    assert all(found.get_params()[name] == expected.get_params()[name] for name in shared)
+    for name in RESULTS:
+        if hasattr(expected, name):
+            one, other = getattr(found, name), getattr(expected, name)
+            assert_array_equal(one, other)
+            assert np.asarray(one).dtype == np.asarray(other).dtype
+            assert not np.may_share_memory(np.asarray(one), np.asarray(other))
+    assert_array_equal(found.predict(new), expected.predict(new))
+    assert_allclose(found.score(new), expected.score(new), rtol=rtol)
+    for method in ("transform", "predict_proba", "score_samples"):
+        if hasattr(expected, method):
+            one, other = getattr(found, method)(new), getattr(expected, method)(new)
+            assert_allclose(one, other, rtol=rtol, atol=1e-3 * rtol)
+
+
+@each_pair
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_to_scikit_learn(name: str, dtype: Any, tmp_path: Path) -> None:
+    ours, theirs, parameters = classes(name)
+    model = ours(**parameters).fit(X.astype(dtype))
+    found = model.to_sklearn()
+    assert type(found) is theirs
+    assert_same_model(found, model, dtype)
+    assert vars(theirs(**parameters).fit(X.astype(dtype))).keys() == vars(found).keys()
+    # A process in which fastclust cannot be imported reads the pickle and continues with it.
+    (tmp_path / "model").write_bytes(pickle.dumps((found, NEW.astype(dtype))))
+    program = (
+        "import pickle, sys; sys.modules['fastclust'] = None\n"
+        "model, X = pickle.load(open('model', 'rb'))\n"
+        "print(model.predict(X).tolist()); model.fit(X)"
+    )
+    output = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert output.strip() == str(model.predict(NEW.astype(dtype)).tolist())
+
+
+@each_pair
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_from_scikit_learn(name: str, dtype: Any) -> None:
+    ours, theirs, parameters = classes(name)
+    model = pickle.loads(pickle.dumps(theirs(**parameters).fit(X.astype(dtype))))
+    found = from_sklearn(model)
+    assert type(found) is ours
+    assert_same_model(found, model, dtype)
+    assert vars(ours(**parameters).fit(X.astype(dtype))).keys() == vars(found).keys()
+    assert_same_model(pickle.loads(pickle.dumps(found)), model, dtype)
+    again = found.to_sklearn()
+    assert_same_model(again, model, dtype)
+
+
+@each_pair
+def test_parameters_without_a_fit(name: str) -> None:
+    ours, theirs, parameters = classes(name)
+    found = ours(**parameters, max_iter=7).to_sklearn()
+    assert type(found) is theirs
+    assert found.get_params() == theirs(**parameters, max_iter=7).get_params()
+    assert from_sklearn(found).get_params() == ours(**parameters, max_iter=7).get_params()
+    with pytest.raises(NotFittedError):
+        found.predict(X)
+
+
+@each_pair
+def test_names_of_features(name: str) -> None:
+    ours, theirs, parameters = classes(name)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    assert list(ours(**parameters).fit(frame).to_sklearn().feature_names_in_) == list("abcd")
+    assert list(from_sklearn(theirs(**parameters).fit(frame)).feature_names_in_) == list("abcd")
+
+
+def test_batches_continue() -> None:
+    ours, theirs = (
+        kind(4, random_state=0).partial_fit(X)
+        for kind in (fastclust.MiniBatchKMeans, sklearn.cluster.MiniBatchKMeans)
+    )
+    for model in (ours.to_sklearn(), from_sklearn(theirs)):
+        found, expected = model.partial_fit(NEW), clone(theirs).partial_fit(X).partial_fit(NEW)
+        assert_allclose(found.cluster_centers_, expected.cluster_centers_)
+        assert found.n_steps_ == 2
+
+
+def test_trees_of_sparse_data() -> None:
+    data = scipy.sparse.random(100, 20, 0.2, format="csr", random_state=0)
+    ours = fastclust.BisectingKMeans(7, random_state=0).fit(data)
+    assert_array_equal(ours.to_sklearn().predict(data), ours.labels_)
+    theirs = sklearn.cluster.BisectingKMeans(7, random_state=0).fit(data)
+    assert_array_equal(from_sklearn(theirs).predict(data), theirs.labels_)
+
+
+def test_names_that_only_fastclust_knows() -> None:
+    model = fastclust.KMeans(4, algorithm="full", random_state=0).fit(X).to_sklearn()
+    assert model.algorithm == "lloyd"
+    assert_array_equal(model.fit(X).labels_, fastclust.KMeans(4, random_state=0).fit(X).labels_)
+
+
+def test_models_made_in_scikit_learns_place() -> None:
+    model = acceleration.KMeans(4, random_state=0).fit(X)
+    with fastclust.patch_sklearn():
+        assert type(model.to_sklearn()) is PAIRS["KMeans"].theirs
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [(PCA(), "PCA"), (fastclust.KMeans(), "fastclust.kmeans.KMeans"), (None, "NoneType")],
+)
+def test_other_classes_are_refused(estimator: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"estimator must be scikit-learn's own KMeans.*{name}"):
+        from_sklearn(estimator)
