@@ -13,11 +13,11 @@ import numpy as np
 import scipy.sparse
 
 from . import validation
-from .centroids import CentroidEstimator, assigned, rows_of, unchanged_on_error
+from .centroids import CentroidEstimator, assigned, is_extreme, rows_of, unchanged_on_error
 from .kernels.algorithms import algorithm_for, seeding_for
-from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
+from .kmeans import moments
 from .lloyd_loop import Fit, Loop, first_centers
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
@@ -169,14 +169,24 @@ class BisectingKMeans(CentroidEstimator):
                 self.bisecting_strategy,
                 ("biggest_inertia", "largest_cluster"),
             )
+            validation.check_bool("copy_x", self.copy_x)
+            validation.check_verbose(self.verbose)
             random_state = validation.check_seed(self.random_state)
             X = validation.check_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             with team() as threads:
-                mean = _column_means(X, threads)
+                means, variances = moments(X, threads)
+                validation.check_spread(variances, X)
+                dtype = X.dtype
+                if is_extreme(float(variances.max()), dtype):
+                    X = X.astype(np.float64)
+                    weights = None if weights is None else weights.astype(np.float64)
+                mean = padded_vector(means, X.dtype)
                 nodes, leaves = self._cut(X, weights, mean, n_clusters, random_state, threads)
                 self._keep(X, weights, mean, nodes, leaves, threads)
+                validation.check_inertia(self.inertia_)
+                self.cluster_centers_ = self.cluster_centers_.astype(dtype, copy=False)
         return self
 
     def _cut(
@@ -298,6 +308,7 @@ class BisectingKMeans(CentroidEstimator):
         """
         validation.check_fitted(self)
         X = validation.check_data(self, X, fitting=False)
+        X = X.astype(np.result_type(X.dtype, self._mean.dtype), copy=False)
         labels = np.full(X.shape[0], -1, np.int32)
         mean = padded_vector(self._mean, X.dtype)
         with team() as threads:
@@ -319,12 +330,6 @@ class BisectingKMeans(CentroidEstimator):
 def _taken(X: Any, listed: Array) -> Any:
     """The listed rows; NumPy's `take` is faster than its indexing, and SciPy has none."""
     return X[listed] if scipy.sparse.issparse(X) else X.take(listed, axis=0)
-
-
-def _column_means(X: Any, threads: Team) -> Array:
-    """What rows are centred by: zero for sparse ones."""
-    means = np.zeros(X.shape[1]) if scipy.sparse.issparse(X) else column_moments(X, threads)[0]
-    return padded_vector(means, X.dtype)
 
 
 def _next_to_cut(leaves: list[_Leaf], weights: Array | None, n_clusters: int) -> int:

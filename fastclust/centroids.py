@@ -27,6 +27,10 @@ from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
 
+# Variances of columns at which float32 data are clustered in float64: their squares come near the
+# ends of the range, with room for many features and for rows far out.
+SQUARES = (1e-26, 1e26)
+
 
 class CentroidEstimator(
     Interchangeable,
@@ -84,6 +88,7 @@ class CentroidEstimator(
         """
         validation.check_fitted(self)
         X = validation.check_data(self, X, fitting=False)
+        X = _widened(X, self.cluster_centers_)
         with team() as threads:
             return nearest(rows_of(X), self.cluster_centers_, threads)
 
@@ -142,7 +147,8 @@ class CentroidEstimator(
         """
         validation.check_fitted(self)
         X = validation.check_data(self, X, fitting=False)
-        rows = rows_of(X, validation.check_weights(sample_weight, X))
+        weights = validation.check_weights(sample_weight, X)
+        rows = rows_of(_widened(X, self.cluster_centers_), weights)
         with team() as threads:
             return -labels_and_inertia(rows, self.cluster_centers_, threads)[1]
 
@@ -175,6 +181,18 @@ def single_start(n_init: int, estimator: Any) -> int:
             stacklevel=3,
         )
     return 1
+
+
+def is_extreme(variance: float, dtype: Any) -> bool:
+    """Whether squared distances of this size leave the range of float32, and `dtype` is that."""
+    least, most = SQUARES
+    return dtype == np.float32 and (0 < variance < least or variance > most)
+
+
+def _widened(X: Any, centers: Array) -> Any:
+    """`X`, in float64 where distances to the centers ask for it."""
+    variance = float(centers.var(axis=0, dtype=np.float64).max())
+    return X.astype(np.float64) if is_extreme(variance, X.dtype) else X
 
 
 def rows_of(X: Any, weights: Array | None = None) -> Rows | SparseRows:

@@ -8,14 +8,14 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from . import validation
-from .centroids import CentroidEstimator, rows_of, single_start, unchanged_on_error
+from .centroids import CentroidEstimator, is_extreme, rows_of, single_start, unchanged_on_error
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
+from .kernels.sparse import column_variances
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, first_centers
 
@@ -148,6 +148,8 @@ class KMeans(CentroidEstimator):
             max_iter = validation.check_int("max_iter", self.max_iter, 1)
             tol = validation.check_tolerance("tol", self.tol)
             validation.check_int("n_clusters", self.n_clusters, 1)
+            validation.check_bool("copy_x", self.copy_x)
+            verbose = validation.check_verbose(self.verbose)
             random_state = validation.check_seed(self.random_state)
             X = validation.check_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
@@ -166,8 +168,14 @@ class KMeans(CentroidEstimator):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = single_start(n_init, self)
             with team() as threads:
+                column_means, variances = moments(X, threads)
+                validation.check_spread(variances, X)
+                dtype = X.dtype
+                if is_extreme(float(variances.max()), dtype):
+                    X = X.astype(np.float64)
+                    weights = None if weights is None else weights.astype(np.float64)
+                    init = init.astype(np.float64) if validation.is_array_like(init) else init
                 rows = rows_of(X, weights)
-                column_means, variances = _moments(X, threads)
                 mean = padded_vector(column_means, X.dtype)
                 loop = Loop(
                     algorithm_for(rows, "lloyd" if n_clusters == 1 else self.algorithm),
@@ -176,12 +184,13 @@ class KMeans(CentroidEstimator):
                     n_clusters,
                     max_iter=max_iter,
                     tol=tol * float(variances.mean()),
-                    verbose=bool(self.verbose),
+                    verbose=verbose,
                     team=threads,
                 )
                 best = self._best_of(loop, X, n_init, init, random_state)
             self._n_init = n_init
-            self._keep(best, mean[: X.shape[1]], loop.algorithm.n_distances)
+            validation.check_inertia(best.inertia)
+            self._keep(best, mean[: X.shape[1]], dtype, loop.algorithm.n_distances)
         return self
 
     def _best_of(self, loop: Loop, X: Any, n_init: int, init: Any, random_state: Any) -> Fit:
@@ -208,7 +217,7 @@ class KMeans(CentroidEstimator):
         assert best is not None
         return best
 
-    def _keep(self, fit: Fit, mean: Array, n_distances: int) -> None:
+    def _keep(self, fit: Fit, mean: Array, dtype: Any, n_distances: int) -> None:
         n_distinct = int(np.count_nonzero(np.bincount(fit.labels, minlength=self.n_clusters)))
         if n_distinct < self.n_clusters:
             warnings.warn(
@@ -217,7 +226,7 @@ class KMeans(CentroidEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        self.cluster_centers_ = fit.centers + mean
+        self.cluster_centers_ = (fit.centers + mean).astype(dtype, copy=False)
         self._n_features_out = len(self.cluster_centers_)
         self.labels_ = fit.labels
         self.inertia_ = fit.inertia
@@ -225,10 +234,10 @@ class KMeans(CentroidEstimator):
         self.n_distances_ = n_distances
 
 
-def _moments(X: Any, threads: Team) -> tuple[Array, Array]:
+def moments(X: Any, threads: Team) -> tuple[Array, Array]:
     """Means to centre the columns by (zeros for sparse data), and their variances."""
     if scipy.sparse.issparse(X):
-        return np.zeros(X.shape[1]), mean_variance_axis(X, axis=0)[1]
+        return np.zeros(X.shape[1]), column_variances(X)
     return column_moments(X, threads)
 
 
@@ -360,7 +369,10 @@ def kmeans_plusplus(
         n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
     random_state = validation.check_seed(random_state)
     with team() as threads:
-        rows = rows_of(X, weights)
+        variances = moments(X, threads)[1]
+        validation.check_spread(variances, X)
+        wide = is_extreme(float(variances.max()), X.dtype)
+        rows = rows_of(X.astype(np.float64) if wide else X, weights)
         seeding = seeding_for(rows)(rows, n_clusters, threads, n_local_trials)
         indices = seeding.choose(random_state)
-    return rows.take(indices), indices
+    return rows.take(indices).astype(X.dtype, copy=False), indices

@@ -68,6 +68,33 @@ def check_algorithm(value: Any) -> Any:
     return ALGORITHMS[check_choice("algorithm", value, list(ALGORITHMS))]
 
 
+def check_verbose(value: Any) -> bool:
+    """True, False, or a number of which all but zero mean True."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    return check_int("verbose", value, 0) > 0
+
+
+def check_spread(variances: Array, X: Any) -> None:
+    """Data whose squared distances are numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.sum(variances) * X.shape[0]
+    if not np.isfinite(total):
+        raise ValueError(
+            "X must have columns whose squares add up to finite numbers, but the sum of squared "
+            f"distances to the mean is {total}: scale X down."
+        )
+
+
+def check_inertia(inertia: float) -> None:
+    """A result that has not overflowed."""
+    if not np.isfinite(inertia):
+        raise ValueError(
+            "X and sample_weight must be small enough for a finite weighted sum of squared "
+            f"distances, but it is {inertia}: scale one of them down."
+        )
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """One of the names that are known."""
     if not isinstance(value, str) or value not in choices:
@@ -203,6 +230,13 @@ def check_weights(sample_weight: Any, X: Array, *, all_zero: bool = False) -> Ar
         raise ValueError(
             "Negative values in data passed to `sample_weight`: weights must not be negative, "
             f"but the smallest is {weights.min()}."
+        )
+    with np.errstate(over="ignore"):
+        total = weights.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise ValueError(
+            "sample_weight must add up to a finite number, but its largest weight is "
+            f"{weights.max()}: scale it down."
         )
     if not all_zero and not weights.any():
         raise ValueError("sample_weight must have a weight above zero, but all are zero.")

@@ -59,6 +59,12 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
 
 def _merge(X: Array, slice_size: int, sums: Array, squares: Array) -> tuple[Array, Array]:
     """Mean and variance out of the slices', each relative to its own first row."""
+    # Whoever asked sees from infinite results that the data are too large.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _merged(X, slice_size, sums, squares)
+
+
+def _merged(X: Array, slice_size: int, sums: Array, squares: Array) -> tuple[Array, Array]:
     sizes = np.full((len(sums), 1), float(slice_size))
     sizes[-1] = len(X) - slice_size * (len(sums) - 1)
     shifts = sums / sizes

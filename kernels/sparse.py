@@ -68,9 +68,7 @@ def make_sparse_rows(X: Any, weights: Array | None = None) -> SparseRows:
     Copied only where a row has columns out of order or twice.  `weights` is (n,) or None; an empty
     array stands for weights of one.
     """
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
+    X = _canonical(X)
     index = np.int64 if np.int64 in (X.indices.dtype, X.indptr.dtype) else np.int32
     return SparseRows(
         read_only(X.data),
@@ -79,6 +77,29 @@ def make_sparse_rows(X: Any, weights: Array | None = None) -> SparseRows:
         read_only(np.empty(0, X.dtype) if weights is None else weights),
         int(X.shape[1]),
     )
+
+
+def _canonical(X: Any) -> Any:
+    """`X`, or a copy in which each row has its columns in order and once."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def column_variances(X: Any) -> Array:
+    """Population variance of the columns of a CSR matrix (n, d): (d,), float64.
+
+    In two passes, so that far from zero nothing cancels; in float64 whatever the entries are.
+    """
+    X = _canonical(X)
+    n_samples, n_features = X.shape
+    values = X.data.astype(np.float64, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.bincount(X.indices, values, n_features) / n_samples
+        squares = np.bincount(X.indices, (values - mean[X.indices]) ** 2, n_features)
+        n_zeros = n_samples - np.bincount(X.indices, minlength=n_features)
+        return (squares + n_zeros * mean**2) / n_samples
 
 
 # --------------------------------------------------------------------------------------------

@@ -143,6 +143,18 @@ BAD_TOL: dict[str, tuple[Any, type[Exception], str]] = {
     "tol is complex": (1j, TypeError, "tol must be a number, not 1j of type complex"),
 }
 
+BAD_VERBOSE: dict[str, tuple[Any, type[Exception], str]] = {
+    "verbose is a string": ("yes", TypeError, "verbose must be an integer, not 'yes' of type str"),
+    "verbose is none": (None, TypeError, "verbose must be an integer, not None"),
+    "verbose is negative": (-1, ValueError, "verbose must be at least 0, but it is -1"),
+    "verbose is a fraction": (0.5, TypeError, "verbose must be an integer, not 0.5"),
+}
+BAD_COPY_X: dict[str, tuple[Any, type[Exception], str]] = {
+    "copy_x is a string": ("no", TypeError, "copy_x must be True or False, not 'no' of type str"),
+    "copy_x is none": (None, TypeError, "copy_x must be True or False, not None"),
+    "copy_x is a number": (1, TypeError, "copy_x must be True or False, not 1 of type int"),
+}
+
 BAD_RANDOM_STATE: dict[str, tuple[Any, type[Exception], str]] = {
     "random_state is a string": ("seed", ValueError, "random_state.*'seed'"),
     "random_state is negative": (-1, ValueError, "random_state.*-1"),
@@ -169,11 +181,14 @@ BAD_PARAMETERS: dict[str, tuple[str, Any, type[Exception], str]] = (
     | of("n_init", integer_cases("n_init"))
     | of("n_init", {"n_init is a word": ("many", ValueError, "n_init must be 'auto'.*'many'")})
     | of("random_state", BAD_RANDOM_STATE)
+    | of("verbose", BAD_VERBOSE)
+    | of("copy_x", BAD_COPY_X)
 )
 
 ONES = np.ones(40)
 LENGTH = r"sample_weight.shape == \({shape}\), expected \(40,\)"
 BAD_WEIGHTS: dict[str, tuple[Any, type[Exception], str]] = {
+    "infinite sum": (1e308 * ONES, ValueError, "sample_weight must add up to a finite.*1e\\+308"),
     "negative": (-ONES, ValueError, "`sample_weight`.*not be negative.*-1.0"),
     "one negative": (ONES - 3 * (ONES.cumsum() == 5), ValueError, "`sample_weight`.*-2.0"),
     "a negative number": (-2, ValueError, "`sample_weight`.*-2.0"),

@@ -20,6 +20,7 @@ from fastclust.kernels.sparse import (
     SparseKMeansPlusPlus,
     SparseLloyd,
     SparseUpdate,
+    column_variances,
     make_sparse_rows,
 )
 
@@ -109,6 +110,13 @@ def test_seeding_is_the_references(shape: Any, dtype: Any, weighted: bool) -> No
                 n_trials,
             )
             assert_array_equal(found.choose(np.random.RandomState(seed)), expected)
+
+
+def test_variances_of_columns(shape: Any, dtype: Any) -> None:
+    X = make_sparse(shape, dtype)
+    X.data += dtype(1000)
+    expected = X.toarray().astype(np.float64).var(axis=0)
+    assert_allclose(column_variances(X), expected, rtol=1e-12)
 
 
 def test_a_row_has_distance_zero_to_itself(dtype: Any) -> None:
