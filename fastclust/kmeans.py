@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics.pairwise import euclidean_distances
 
 from . import validation
-from .kernels.distances import own_distances
+from .centroids import CentroidEstimator, single_start, unchanged_on_error
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
-from .kernels.parallel import Team, team
+from .kernels.parallel import team
 from .kernels.seeding import GreedyKMeansPlusPlus
-from .kernels.tiles import Array, Rows, make_rows, padded_vector
-from .kernels.update import Update
+from .kernels.tiles import Array, make_rows, padded_vector
 from .lloyd_loop import Fit, Loop
 
 
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(CentroidEstimator):
     """k-means clustering: scikit-learn's ``KMeans``, several times faster.
 
     The same parameters, draws and attributes; labels and centers agree with scikit-learn's up to
@@ -147,7 +137,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with _unchanged_on_error(self):
+        with unchanged_on_error(self):
             algorithm = validation.check_algorithm(self.algorithm)
             n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
             max_iter = validation.check_int("max_iter", self.max_iter, 1)
@@ -170,7 +160,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 validation.check_drawable(weights, n_clusters)
             if validation.is_array_like(init):
                 init = validation.check_centers("init", init, X, n_clusters)
-                n_init = _single_start(n_init)
+                n_init = single_start(n_init, self)
             with team() as threads:
                 column_means, variances = column_moments(X, threads)
                 mean = padded_vector(column_means, X.dtype)
@@ -227,137 +217,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.n_iter_ = fit.n_iter
         self.n_distances_ = n_distances
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
-        """Find the clusters of `X` and return its labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to cluster.
-        y : Ignored
-            Present for scikit-learn's conventions.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-            Index of the cluster of each row.
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def predict(self, X: Any) -> Array:
-        """Index of the center nearest to each row of `X`, the lowest of several.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to label.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-            Index of each row's cluster.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before a fit.
-        """
-        validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
-        with team() as threads:
-            return _nearest(make_rows(X), self.cluster_centers_, threads)[0]
-
-    def transform(self, X: Any) -> Array:
-        """Distances of each row of `X` to each center.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to transform.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances.
-        """
-        validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
-        return euclidean_distances(X, self.cluster_centers_)
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
-        """Find the clusters of `X` and return the distances of its rows to the centers.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to cluster.
-        y : Ignored
-            Present for scikit-learn's conventions.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances.
-        """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Minus the inertia of `X` for the centers of this fit.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to score.
-        y : Ignored
-            Present for scikit-learn's conventions.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        score : float
-            Minus the weighted sum of squared distances to the nearest centers.
-        """
-        validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
-        rows = make_rows(X, validation.check_weights(sample_weight, X))
-        with team() as threads:
-            labels, shift = _nearest(rows, self.cluster_centers_, threads)
-            centers = self.cluster_centers_ - shift[: X.shape[1]]
-            return -own_distances(rows, shift, centers, labels, threads)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-@contextlib.contextmanager
-def _unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Leave `estimator` as it was if the block does not come to its end."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-def _single_start(n_init: int) -> int:
-    if n_init != 1:
-        warnings.warn(
-            "Explicit initial center position passed: performing only one init in KMeans "
-            f"instead of n_init={n_init}.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return 1
-
 
 def _first_centers(loop: Loop, n_clusters: int, init: Any, random_state: Any) -> Array:
     """Centred centers for all ways to start but k-means++, with scikit-learn's draws."""
@@ -373,15 +232,6 @@ def _first_centers(loop: Loop, n_clusters: int, init: Any, random_state: Any) ->
         centers = init(rows.X - mean, n_clusters, random_state=random_state)
         return validation.check_centers("init", centers, rows.X, n_clusters)
     return init - mean
-
-
-def _nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
-    """Labels of rows, and the shift (the centers' mean) by which both sides were centred."""
-    centers = np.ascontiguousarray(centers, rows.X.dtype)
-    shift = padded_vector(centers.mean(axis=0, dtype=np.float64), rows.X.dtype)
-    algorithm = Lloyd(rows, shift, len(centers), Update(rows, shift, 0, threads), threads)
-    algorithm.assign(centers - shift[: centers.shape[1]], account=False)
-    return algorithm.labels[: rows.X.shape[0]], shift
 
 
 def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:

@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import validation
+from .centroids import unchanged_on_error
 from .kernels.gaussian import (
     COVARIANCES,
     MEANS,
@@ -35,7 +36,7 @@ from .kernels.gaussian import (
 from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, make_rows
-from .kmeans import KMeans, _unchanged_on_error, kmeans_plusplus
+from .kmeans import KMeans, kmeans_plusplus
 
 # Releases of scikit-learn that know array namespaces hand one to their own methods.
 _NAMESPACE: dict[str, Any] = (
@@ -363,7 +364,7 @@ class _FusedMixture:
 
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Array:
         """The fit; returns the checked rows."""
-        with _unchanged_on_error(self):
+        with unchanged_on_error(self):
             X = self._checked(X, least_samples=2)
             if len(X) < self.n_components:
                 raise ValueError(
@@ -622,7 +623,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         self : GaussianMixture
             The mixture; `lower_bound_` is the mean log-likelihood of the batch before the step.
         """
-        with _unchanged_on_error(self):
+        with unchanged_on_error(self):
             fresh = not hasattr(self, "means_")
             if fresh:
                 first = self._checked(X, least_samples=2)

@@ -1,0 +1,181 @@
+"""What estimators whose clusters are the rows nearest to a center have in common.
+
+Labels, distances and scores of new rows need nothing but ``cluster_centers_``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.metrics.pairwise import euclidean_distances
+
+from . import validation
+from .kernels.distances import own_distances
+from .kernels.lloyd import Lloyd
+from .kernels.parallel import Team, team
+from .kernels.tiles import Array, Rows, make_rows, padded_vector
+from .kernels.update import Update
+
+
+class CentroidEstimator(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """Prediction, transformation and scoring for a fitted ``cluster_centers_``."""
+
+    cluster_centers_: Array
+    labels_: Array
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Find the clusters of `X`; every subclass has its own way."""
+        raise NotImplementedError
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Find the clusters of `X` and return its labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of the cluster of each row.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def predict(self, X: Any) -> Array:
+        """Index of the center nearest to each row of `X`, the lowest of several.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to label.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of each row's cluster.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before a fit.
+        """
+        validation.check_fitted(self)
+        X = validation.check_data(self, X, fitting=False)
+        with team() as threads:
+            return nearest(make_rows(X), self.cluster_centers_, threads)[0]
+
+    def transform(self, X: Any) -> Array:
+        """Distances of each row of `X` to each center.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to transform.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Euclidean distances.
+        """
+        validation.check_fitted(self)
+        X = validation.check_data(self, X, fitting=False)
+        return euclidean_distances(X, self.cluster_centers_)
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Find the clusters of `X` and return the distances of its rows to the centers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Euclidean distances.
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Minus the inertia of `X` for the centers of this fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        score : float
+            Minus the weighted sum of squared distances to the nearest centers.
+        """
+        validation.check_fitted(self)
+        X = validation.check_data(self, X, fitting=False)
+        rows = make_rows(X, validation.check_weights(sample_weight, X))
+        with team() as threads:
+            labels, shift = nearest(rows, self.cluster_centers_, threads)
+            centers = self.cluster_centers_ - shift[: X.shape[1]]
+            return -own_distances(rows, shift, centers, labels, threads)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+@contextlib.contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Leave `estimator` as it was if the block does not come to its end."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def single_start(n_init: int, estimator: Any) -> int:
+    """The one start that given centers are; a warning where more were asked for."""
+    if n_init != 1:
+        warnings.warn(
+            "Explicit initial center position passed: performing only one init in "
+            f"{type(estimator).__name__} instead of n_init={n_init}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return 1
+
+
+def nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
+    """Labels of rows, and the shift (the centers' mean) by which both sides were centred."""
+    centers = np.ascontiguousarray(centers, rows.X.dtype)
+    shift = padded_vector(centers.mean(axis=0, dtype=np.float64), rows.X.dtype)
+    algorithm = Lloyd(rows, shift, len(centers), Update(rows, shift, 0, threads), threads)
+    algorithm.assign(centers - shift[: centers.shape[1]], account=False)
+    return algorithm.labels[: rows.X.shape[0]], shift
