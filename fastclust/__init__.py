@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from .kmeans import KMeans, k_means, kmeans_plusplus
+from .minibatch import MiniBatchKMeans
 from .mixture import BayesianGaussianMixture, GaussianMixture
 
 __version__ = version("fastclust")
@@ -10,6 +11,7 @@ __all__ = [
     "BayesianGaussianMixture",
     "GaussianMixture",
     "KMeans",
+    "MiniBatchKMeans",
     "__version__",
     "k_means",
     "kmeans_plusplus",

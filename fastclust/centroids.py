@@ -138,9 +138,7 @@ class CentroidEstimator(
         X = validation.check_data(self, X, fitting=False)
         rows = make_rows(X, validation.check_weights(sample_weight, X))
         with team() as threads:
-            labels, shift = nearest(rows, self.cluster_centers_, threads)
-            centers = self.cluster_centers_ - shift[: X.shape[1]]
-            return -own_distances(rows, shift, centers, labels, threads)
+            return -labels_and_inertia(rows, self.cluster_centers_, threads)[1]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -179,3 +177,10 @@ def nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
     algorithm = Lloyd(rows, shift, len(centers), Update(rows, shift, 0, threads), threads)
     algorithm.assign(centers - shift[: centers.shape[1]], account=False)
     return algorithm.labels[: rows.X.shape[0]], shift
+
+
+def labels_and_inertia(rows: Rows, centers: Array, threads: Team) -> tuple[Array, float]:
+    """Labels of rows, and the weighted sum of squared distances to their centers."""
+    labels, shift = nearest(rows, centers, threads)
+    centred = centers - shift[: centers.shape[1]]
+    return labels, own_distances(rows, shift, centred, labels, threads)

@@ -48,6 +48,15 @@ def check_tolerance(name: str, value: Any) -> float:
     return float(value)
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """True or False, nothing that merely counts as such."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{name} must be True or False, not {_said(value)} of type {type(value).__name__}."
+        )
+    return bool(value)
+
+
 def check_algorithm(value: Any) -> Any:
     """The class behind the name of an algorithm."""
     if not isinstance(value, str) or value not in ALGORITHMS:
@@ -92,6 +101,23 @@ def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
             "use X.toarray() if it fits in memory."
         )
     return validate_data(estimator, X, reset=fitting, dtype=FLOATS, order="C")
+
+
+def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
+    """As :func:`check_data`, in a fraction of the time for a batch that is as it should be."""
+    if (
+        not fitting
+        and type(X) is np.ndarray
+        and X.dtype in FLOATS
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and X.flags.c_contiguous
+        and not hasattr(estimator, "feature_names_in_")
+        and np.isfinite(X.sum())
+    ):
+        return X
+    return check_data(estimator, X, fitting=fitting)
 
 
 def check_rows(X: Any) -> Array:
@@ -148,8 +174,8 @@ def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> A
     return array
 
 
-def check_weights(sample_weight: Any, X: Array) -> Array | None:
-    """Weights of the dtype of `X`, or None where all are one."""
+def check_weights(sample_weight: Any, X: Array, *, all_zero: bool = False) -> Array | None:
+    """Weights of the dtype of `X`, or None where all are one; `all_zero` says if they may be."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, numbers.Number):
@@ -160,7 +186,7 @@ def check_weights(sample_weight: Any, X: Array) -> Array | None:
             "Negative values in data passed to `sample_weight`: weights must not be negative, "
             f"but the smallest is {weights.min()}."
         )
-    if not weights.any():
+    if not all_zero and not weights.any():
         raise ValueError("sample_weight must have a weight above zero, but all are zero.")
     return weights
 

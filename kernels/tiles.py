@@ -154,10 +154,10 @@ def make_rows(X: Array, weights: Array | None = None) -> Rows:
     tail = np.zeros((TILE_ROWS if whole < n_samples else 0, n_features), X.dtype)
     tail[: n_samples - whole] = X[whole:]
     weights = np.empty(0, X.dtype) if weights is None else weights
-    return Rows(_read_only(X), _read_only(tail), _read_only(weights))
+    return Rows(read_only(X), read_only(tail), read_only(weights))
 
 
-def _read_only(array: Array) -> Array:
+def read_only(array: Array) -> Array:
     """View that cannot be written to: one type for all, so one compiled kernel for all."""
     view = array.view(np.ndarray)
     view.flags.writeable = False

@@ -1,0 +1,390 @@
+"""Mini-batch k-means: many steps in one call, each a pass over the rows that a batch lists.
+
+Sculley, D.: Web-scale k-means clustering. WWW 2010.
+
+A step assigns the rows of one batch, moves every center to the mean of all rows it has been given
+so far, and follows the smoothed inertia of the batches, as scikit-learn does.  Rows are read where
+they lie, by their numbers; no batch is ever copied.  What one step costs beside the distances is
+little enough that Python would cost more: :func:`_steps` therefore makes as many steps as it is
+given batches, and comes back early only where something must be decided or drawn.
+
+Centers are sums and weights in float64 of centred rows; what rows are compared with is their
+quotient, rounded to the dtype of the rows.  Sums are made in the order of the batch, by one thread,
+so that results are the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiling import helper, kernel
+from .parallel import NEXT, Team, enter, leave, next_task
+from .simd import (
+    TILE_ROWS,
+    add_row,
+    changed_labels,
+    lanes,
+    nearest_in_tile,
+    pack_listed_rows,
+    round_up,
+)
+from .tiles import Array, make_panels, pack_centers, scratch
+
+# Why `_steps` has come back.
+MORE, REASSIGN, SMALL_SHIFT, NO_IMPROVEMENT = 0, 1, 2, 3
+# Slots of `Running.monitor`.
+MEAN, SMOOTHED, LEAST, SINCE_LEAST, SEEN, STEP, SHIFT = range(7)
+MONITOR_SIZE = 7
+
+TASK_TILES = 4
+# Multiply-adds of a step from which on it is worth a call of its own by all threads: some 100 µs.
+LARGE_STEP = 20_000_000
+FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
+
+
+class Rules(NamedTuple):
+    """What ends a run and when centers are reassigned; see :class:`fastclust.MiniBatchKMeans`.
+
+    `patience` is -1 and `tol` 0 where there is no such limit; `smoothing` is the weight of the
+    latest batch in the average of the inertias; a weighing is due whenever `period` rows have been
+    seen, `seen_per_step` in each step.
+    """
+
+    tol: float
+    smoothing: float
+    patience: int
+    ratio: float
+    period: int
+    seen_per_step: int
+
+
+class Running(NamedTuple):
+    """State carried from step to step."""
+
+    centers: Array  # (k, d), of the dtype of the rows
+    exact: Array  # (k, d) float64: sums / weights, or what a center that has no rows started from
+    sums: Array  # (k, d) float64
+    weights: Array  # (k,) float64
+    previous: Array  # (k, d) float64, `exact` before the step; empty where nobody asks
+    touched: Array  # (k,) bool, scratch
+    monitor: Array  # see the slots above; NaN stands for nothing yet
+
+
+@helper
+def _absorb(X, listed, labels, row_weights, shift, running):
+    """Move every center to the mean of its rows, those of this batch included."""
+    centers, exact, sums, weights, previous, touched, _ = running
+    n_clusters, n_features = centers.shape
+    if len(previous):
+        for cluster in range(n_clusters):
+            for t in range(n_features):
+                previous[cluster, t] = exact[cluster, t]
+    for cluster in range(n_clusters):
+        touched[cluster] = False
+    weighted = len(row_weights) > 0
+    for i in range(len(listed)):
+        weight = np.float64(row_weights[i]) if weighted else 1.0
+        if weight > 0.0:
+            cluster = np.int64(labels[i])
+            add_row(X, listed[i], n_features, shift, weight, sums, cluster * n_features)
+            weights[cluster] += weight
+            touched[cluster] = True
+    for cluster in range(n_clusters):
+        if touched[cluster]:
+            scale = 1.0 / weights[cluster]
+            for t in range(n_features):
+                exact[cluster, t] = sums[cluster, t] * scale
+                centers[cluster, t] = exact[cluster, t]
+
+
+@helper
+def _follow(rules, running):
+    """scikit-learn's early stopping, after a step; why to stop, or `MORE`."""
+    _, exact, _, _, previous, _, monitor = running
+    monitor[STEP] += 1
+    if monitor[STEP] == 1:  # its inertia is that of the first centers
+        return MORE
+    mean = monitor[MEAN]
+    if np.isnan(monitor[SMOOTHED]):
+        monitor[SMOOTHED] = mean
+    else:
+        monitor[SMOOTHED] = monitor[SMOOTHED] * (1 - rules.smoothing) + mean * rules.smoothing
+    if len(previous):
+        shift = 0.0
+        for cluster in range(exact.shape[0]):
+            for t in range(exact.shape[1]):
+                change = exact[cluster, t] - previous[cluster, t]
+                shift += change * change
+        monitor[SHIFT] = shift
+        if rules.tol > 0.0 and shift <= rules.tol:
+            return SMALL_SHIFT
+    if np.isnan(monitor[LEAST]) or monitor[SMOOTHED] < monitor[LEAST]:
+        monitor[SINCE_LEAST] = 0
+        monitor[LEAST] = monitor[SMOOTHED]
+    else:
+        monitor[SINCE_LEAST] += 1
+    if rules.patience >= 0 and monitor[SINCE_LEAST] >= rules.patience:
+        return NO_IMPROVEMENT
+    return MORE
+
+
+@helper
+def _finish(X, listed, labels, row_weights, inertias, shift, rules, running, follow):
+    """All of a step that comes after the assignment; `REASSIGN` before the rules are followed."""
+    _, _, _, weights, _, _, monitor = running
+    total = 0.0
+    for task in range(len(inertias)):
+        total += inertias[task]
+    monitor[MEAN] = total / rules.seen_per_step
+    # Due or not is decided by the weights before the step, who is concerned by those after it.
+    monitor[SEEN] += rules.seen_per_step
+    due = monitor[SEEN] >= rules.period
+    for cluster in range(len(weights)):
+        due = due or weights[cluster] == 0.0
+    if due:
+        monitor[SEEN] = 0
+    _absorb(X, listed, labels, row_weights, shift, running)
+    if due and rules.ratio > 0.0:
+        least, most = np.inf, 0.0
+        for cluster in range(len(weights)):
+            least, most = min(least, weights[cluster]), max(most, weights[cluster])
+        if least < rules.ratio * most:
+            return REASSIGN
+    return _follow(rules, running) if follow else MORE
+
+
+@kernel
+def _steps(
+    counter, gate, n_tasks, n_steps, follow, size, X, batches, row_weights, shift, panels, labels,
+    inertias, rules, running,
+):  # fmt: skip
+    """Make a step for each row of `batches` (n_steps, size of a batch), which lists rows of `X`.
+
+    Without `n_steps`, by any number of threads: the assignment to the first batch and nothing
+    else.  Otherwise by one thread.  Returns the number of steps made and why it has come back.
+    """
+    enter(counter, gate)
+    _, n_wide, n_narrow, packed_centers, bias = panels
+    n_features = X.shape[1]
+    batch_size = batches.shape[1]
+    packed = scratch(shift, len(shift) * TILE_ROWS)
+    best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
+    norms = np.empty(TILE_ROWS, shift.dtype)
+    winners = np.empty(TILE_ROWS, np.int32)
+    # One vector more than a tile: rows that pack_listed_rows fetches early.
+    tile = np.zeros(2 * TILE_ROWS, np.int64)
+    weighted = len(row_weights) > 0
+    status, step = np.int64(MORE), 0
+    while True:
+        if n_steps > 0:
+            centers = running.centers
+            pack_centers(centers, False, n_wide, n_narrow, size, packed_centers, bias)
+        while True:
+            task = next_task(counter)
+            if task >= n_tasks:
+                break
+            total = 0.0
+            start = task * TASK_TILES * TILE_ROWS
+            stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
+            for first in range(start, stop, TILE_ROWS):
+                for i in range(2 * TILE_ROWS):  # the last row stands in where there are no more
+                    tile[i] = batches[step, min(first + i, batch_size - 1)]
+                if n_features > FEW_FEATURES:
+                    pack_listed_rows(X, tile, 0, n_features, shift, packed)
+                else:
+                    for i in range(TILE_ROWS):
+                        row = tile[i]
+                        for t in range(n_features):
+                            packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
+                nearest_in_tile(
+                    packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
+                )
+                changed_labels(index, labels, first, winners)
+                for i in range(TILE_ROWS):
+                    norms[i] = best[i] + best[i]
+                for t in range(n_features):
+                    for i in range(TILE_ROWS):
+                        value = packed[t * TILE_ROWS + i]
+                        norms[i] += value * value
+                for i in range(min(TILE_ROWS, batch_size - first)):
+                    labels[first + i] = winners[i]
+                    square = np.float64(max(norms[i], norms[i] * 0))
+                    total += square * np.float64(row_weights[first + i]) if weighted else square
+            inertias[task] = total
+        if n_steps == 0:
+            break
+        status = _finish(
+            X, batches[step], labels, row_weights, inertias, shift, rules, running, follow
+        )
+        step += 1
+        if step == n_steps or status != MORE:
+            break
+        counter[NEXT] = 0
+    leave(counter, gate)
+    return step, status
+
+
+@kernel
+def _pack(centers, n_wide, n_narrow, size, packed, bias):
+    pack_centers(centers, False, n_wide, n_narrow, size, packed, bias)
+
+
+@kernel
+def _finish_step(X, listed, labels, row_weights, inertias, shift, rules, running, follow):
+    return _finish(X, listed, labels, row_weights, inertias, shift, rules, running, follow)
+
+
+@kernel
+def _follow_step(rules, running):
+    return _follow(rules, running)
+
+
+class MiniBatches:
+    """Runs steps of mini-batch k-means from given centers.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The rows that batches are taken from: C-contiguous, read-only.
+    shift : ndarray of shape (padded n_features,)
+        What every row is centred by; as from :func:`.tiles.padded_vector`.
+    centers : ndarray of shape (n_clusters, n_features), float64
+        Centred centers to start from.
+    weights : ndarray of shape (n_clusters,), float64
+        Weight of the rows that each center is the mean of; zeros at the start.
+    batch_size : int
+        Rows of a batch.
+    rules : Rules
+        When to stop and to reassign.
+    team : Team
+        Threads to run on, where a step is large.
+    """
+
+    def __init__(
+        self,
+        X: Array,
+        shift: Array,
+        centers: Array,
+        weights: Array,
+        batch_size: int,
+        rules: Rules,
+        team: Team,
+    ) -> None:
+        n_clusters, n_features = centers.shape
+        self.X, self.shift, self.rules = X, shift, rules
+        monitor = np.zeros(MONITOR_SIZE)
+        monitor[[SMOOTHED, LEAST]] = np.nan
+        self.running = Running(
+            centers.astype(X.dtype),
+            centers,
+            centers * weights[:, None],
+            weights,
+            np.empty(centers.shape if rules.tol > 0.0 else (0, 0)),
+            np.empty(n_clusters, np.bool_),
+            monitor,
+        )
+        self.labels = np.empty(round_up(batch_size, TILE_ROWS), np.int32)
+        self.n_tasks = -(-batch_size // (TASK_TILES * TILE_ROWS))
+        self.inertias = np.empty(self.n_tasks)
+        self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=False)
+        self.size = lanes(X.dtype)
+        self.work = float(batch_size) * n_features * (n_clusters + 4)
+        self.none = np.empty(0, X.dtype)
+        self.team = team
+        self.shared = self.work >= LARGE_STEP and len(team.helpers) > 0
+
+    @property
+    def most_steps(self) -> int:
+        """Steps that are worth one call: some milliseconds, and 1 where threads share a step."""
+        return 1 if self.shared else int(min(64, 1 + 200_000_000 // self.work))
+
+    def run(
+        self, batches: Array, row_weights: Array | None = None, *, follow: bool = True
+    ) -> tuple[int, int]:
+        """Make a step for each batch, and stop early where the rules say so.
+
+        Parameters
+        ----------
+        batches : ndarray of shape (n_steps, batch_size), int64
+            Rows of each batch; at most :attr:`most_steps` batches.
+        row_weights : ndarray of shape (batch_size,), optional
+            Weights of the rows of the batch, by their place in it.
+        follow : bool
+            Whether the inertia is followed, by which a run ends.
+
+        Returns
+        -------
+        n_steps : int
+            Number of steps made.
+        status : int
+            `MORE`, `SMALL_SHIFT`, `NO_IMPROVEMENT`, or `REASSIGN`: :meth:`reassign` is to be
+            called, and then :meth:`follow`, before more steps are made.
+        """
+        weights = self.none if row_weights is None else row_weights
+        if not self.shared:
+            return _steps(
+                np.zeros(8, np.int64), self.team.gate, self.n_tasks,
+                *self._arguments(len(batches), follow, batches, weights),
+            )  # fmt: skip
+        self._assign(batches, weights)
+        status = _finish_step(
+            self.X, batches[0], self.labels, weights, self.inertias, self.shift, self.rules,
+            self.running, follow,
+        )  # fmt: skip
+        return 1, status
+
+    def _assign(self, batches: Array, weights: Array) -> None:
+        centers, (_, n_wide, n_narrow, packed, bias) = self.running.centers, self.panels
+        _pack(centers, n_wide, n_narrow, self.size, packed, bias)
+        arguments = self._arguments(0, False, batches, weights)
+        work = self.work if self.shared else 0.0
+        self.team.run(_steps, work, self.n_tasks, *arguments)
+
+    def _arguments(
+        self, n_steps: int, follow: bool, batches: Array, weights: Array
+    ) -> tuple[object, ...]:
+        return (
+            n_steps, follow, self.size, self.X, batches, weights, self.shift, self.panels,
+            self.labels, self.inertias, self.rules, self.running,
+        )  # fmt: skip
+
+    def follow(self) -> int:
+        """Follow the rules after a reassignment; `MORE` or why to stop."""
+        return int(_follow_step(self.rules, self.running))
+
+    def label(self, batch: Array) -> Array:
+        """Labels of the rows of one batch, of shape (1, batch_size), to the centers as they are."""
+        self._assign(batch, self.none)
+        return self.labels[: batch.shape[1]].copy()
+
+    def reassign(self, batch: Array, random_state: np.random.RandomState) -> int:
+        """Move centers of little weight to rows of the batch just seen, as scikit-learn does.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (batch_size,), int64
+            Its rows.
+        random_state : numpy.random.RandomState
+            Drawn from once.
+
+        Returns
+        -------
+        int
+            Number of centers that were moved.
+        """
+        centers, exact, sums, weights = self.running[:4]
+        moved = weights < self.rules.ratio * weights.max()
+        most = int(0.5 * len(batch))
+        if np.count_nonzero(moved) > 0.5 * len(batch):
+            moved[np.argsort(weights)[most:]] = False
+        n_moved = int(np.count_nonzero(moved))
+        if n_moved:
+            chosen = random_state.choice(len(batch), replace=False, size=n_moved)
+            shift = self.shift[: self.X.shape[1]]
+            exact[moved] = self.X[batch[chosen]] - shift
+        weights[moved] = weights[~moved].min()
+        sums[moved] = exact[moved] * weights[moved, None]
+        centers[moved] = exact[moved]
+        return n_moved
