@@ -14,7 +14,6 @@ from .centroids import (
     single_start,
     unchanged_on_error,
 )
-from .kernels.distances import own_distances
 from .kernels.minibatch import (
     LARGE_STEP,
     MEAN,
@@ -245,22 +244,23 @@ class MiniBatchKMeans(CentroidEstimator):
     def _step(self, X: Array, weights: Array | None) -> None:
         """One step of :meth:`partial_fit`, with all rows of `X` as the batch."""
         shift, exact = _centred(self.cluster_centers_)
-        rows = make_rows(X, weights)
+        X = read_only(X)
+        weights = None if weights is None else read_only(weights)
         batch = np.arange(len(X))[None]
         counts = self.counts_.astype(np.float64)
         rules = self._rules(0.0, len(X))
-        large = X.size * self.n_clusters >= LARGE_STEP
+        large = X.nbytes * self.n_clusters >= 4 * LARGE_STEP
         with team(None if large else 1) as threads:
-            steps = MiniBatches(rows.X, shift, exact, counts, len(X), rules, threads)
+            steps = MiniBatches(
+                X, shift, exact, counts, len(X), rules, threads, relabels=self.compute_labels
+            )
             steps.running.monitor[SEEN] = self._n_since_last_reassign
             _, status = steps.run(batch, weights, follow=False)
             if status == REASSIGN:
                 self._reassign(steps, batch[0], self._random_state)
             self._keep(steps)
             if self.compute_labels:
-                self.labels_ = steps.label(batch)
-                centers = steps.running.exact
-                self.inertia_ = own_distances(rows, shift, centers, self.labels_, threads)
+                self.labels_, self.inertia_ = steps.relabel(batch[0], weights)
         self.n_steps_ += 1
 
     def _keep(self, steps: MiniBatches) -> None:
@@ -279,7 +279,8 @@ class MiniBatchKMeans(CentroidEstimator):
             drawn = batches.draw(min(at_once, n_steps - done))
             made, status = steps.run(drawn)
             done += made
-            batches.rewind(len(drawn) - made, len(drawn))
+            if status in (MORE, REASSIGN) or self.random_state is batches.random_state:
+                batches.rewind(len(drawn) - made, len(drawn))
             # Draws that are taken back are lost work: few at once where centers still move.
             at_once = min(2 * at_once, 1 if self.verbose else steps.most_steps)
             if status == REASSIGN:
