@@ -57,12 +57,17 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_option(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """One of several names."""
+    if not isinstance(value, str) or value not in known:
+        options = ", ".join(map(repr, known))
+        raise ValueError(f"{name} must be one of {options}, but it is {_said(value)}.")
+    return value
+
+
 def check_algorithm(value: Any) -> Any:
     """The class behind the name of an algorithm."""
-    if not isinstance(value, str) or value not in ALGORITHMS:
-        known = ", ".join(map(repr, ALGORITHMS))
-        raise ValueError(f"algorithm must be one of {known}, but it is {_said(value)}.")
-    return ALGORITHMS[value]
+    return ALGORITHMS[check_option("algorithm", value, tuple(ALGORITHMS))]
 
 
 def check_init(init: Any) -> Any:
