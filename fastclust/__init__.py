@@ -5,6 +5,7 @@ from importlib.metadata import version
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
 from .mixture import BayesianGaussianMixture, GaussianMixture
+from .seeding import SampledKMeansPlusPlus
 
 __version__ = version("fastclust")
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "GaussianMixture",
     "KMeans",
     "MiniBatchKMeans",
+    "SampledKMeansPlusPlus",
     "__version__",
     "k_means",
     "kmeans_plusplus",

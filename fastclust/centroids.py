@@ -23,8 +23,10 @@ from . import validation
 from .kernels.distances import own_distances
 from .kernels.lloyd import Lloyd
 from .kernels.parallel import Team, team
-from .kernels.tiles import Array, Rows, make_rows, padded_vector
+from .kernels.tiles import Array, make_rows, padded_vector
 from .kernels.update import Update
+from .sources import Source
+from .streaming import StreamedRows, streamed_labels
 
 
 class CentroidEstimator(
@@ -77,9 +79,9 @@ class CentroidEstimator(
             Before a fit.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
+        X = validation.open_data(self, X, fitting=False)
         with team() as threads:
-            return nearest(make_rows(X), self.cluster_centers_, threads)[0]
+            return nearest(open_parts(X), self.cluster_centers_, threads)[0]
 
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
@@ -95,8 +97,14 @@ class CentroidEstimator(
             Euclidean distances.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
-        return euclidean_distances(X, self.cluster_centers_)
+        X = validation.open_data(self, X, fitting=False)
+        if not isinstance(X, Source):
+            return euclidean_distances(X, self.cluster_centers_)
+        result, first = np.empty((len(X), len(self.cluster_centers_)), X.dtype), 0
+        for block in X.blocks(max(1, 2**20 // X.shape[1])):
+            result[first : first + len(block)] = euclidean_distances(block, self.cluster_centers_)
+            first += len(block)
+        return result
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Find the clusters of `X` and return the distances of its rows to the centers.
@@ -135,8 +143,8 @@ class CentroidEstimator(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
-        rows = make_rows(X, validation.check_weights(sample_weight, X))
+        X = validation.open_data(self, X, fitting=False)
+        rows = open_parts(X, validation.check_weights(sample_weight, X))
         with team() as threads:
             return -labels_and_inertia(rows, self.cluster_centers_, threads)[1]
 
@@ -170,17 +178,27 @@ def single_start(n_init: int, estimator: Any) -> int:
     return 1
 
 
-def nearest(rows: Rows, centers: Array, threads: Team) -> tuple[Array, Array]:
+def open_parts(X: Any, weights: Array | None = None) -> Any:
+    """Rows of an array for kernels, or what stands for them where `X` must be read."""
+    return StreamedRows(X, weights) if isinstance(X, Source) else make_rows(X, weights)
+
+
+def nearest(rows: Any, centers: Array, threads: Team) -> tuple[Array, Array]:
     """Labels of rows, and the shift (the centers' mean) by which both sides were centred."""
     centers = np.ascontiguousarray(centers, rows.X.dtype)
     shift = padded_vector(centers.mean(axis=0, dtype=np.float64), rows.X.dtype)
+    centred = centers - shift[: centers.shape[1]]
+    if isinstance(rows, StreamedRows):
+        return streamed_labels(rows, shift, centred, threads), shift
     algorithm = Lloyd(rows, shift, len(centers), Update(rows, shift, 0, threads), threads)
-    algorithm.assign(centers - shift[: centers.shape[1]], account=False)
+    algorithm.assign(centred, account=False)
     return algorithm.labels[: rows.X.shape[0]], shift
 
 
-def labels_and_inertia(rows: Rows, centers: Array, threads: Team) -> tuple[Array, float]:
+def labels_and_inertia(rows: Any, centers: Array, threads: Team) -> tuple[Array, float]:
     """Labels of rows, and the weighted sum of squared distances to their centers."""
     labels, shift = nearest(rows, centers, threads)
     centred = centers - shift[: centers.shape[1]]
+    if isinstance(rows, StreamedRows):
+        return labels, rows.own_distances(shift, centred, labels, threads)
     return labels, own_distances(rows, shift, centred, labels, threads)

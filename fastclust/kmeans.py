@@ -9,13 +9,15 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from . import validation
-from .centroids import CentroidEstimator, single_start, unchanged_on_error
+from .centroids import CentroidEstimator, open_parts, single_start, unchanged_on_error
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
 from .kernels.parallel import team
 from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, make_rows, padded_vector
 from .lloyd_loop import Fit, Loop
+from .sources import Source
+from .streaming import StreamedLoop
 
 
 class KMeans(CentroidEstimator):
@@ -33,7 +35,7 @@ class KMeans(CentroidEstimator):
         How the first centers are found.  'k-means++' is greedy k-means++ [2]_; 'random' takes
         distinct rows; a callable is called as ``init(X, n_clusters, random_state=...)`` with a
         copy of the data from which the mean has been subtracted, as in scikit-learn, and returns
-        centers for it.
+        centers for it.  :class:`fastclust.SampledKMeansPlusPlus` is a callable for data on disk.
     n_init : 'auto' or int, default='auto'
         Number of starts, of which the best is kept; 'auto' is 1 for 'k-means++' and for arrays,
         10 otherwise.
@@ -120,8 +122,11 @@ class KMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to cluster; read in place where they are a C-contiguous float array.
+        X : array-like of shape (n_samples, n_features), or rows that are read
+            Rows to cluster; read in place where they are a C-contiguous float array, a memory map
+            or the path of such a ``.npy`` file.  A Parquet file, an HDF5 or Zarr array and a
+            callable that returns an iterator of blocks are read block by block, once in every
+            iteration, and give the same bits; see :mod:`fastclust.sources`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -144,9 +149,10 @@ class KMeans(CentroidEstimator):
             tol = validation.check_tolerance("tol", self.tol)
             validation.check_int("n_clusters", self.n_clusters, 1)
             random_state = validation.check_seed(self.random_state)
-            X = validation.check_data(self, X, fitting=True)
+            X = validation.open_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
             weights = validation.check_weights(sample_weight, X)
+            validation.check_init_for(self.init, X)
             if n_clusters == 1 and algorithm is not Lloyd:
                 warnings.warn(
                     f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
@@ -162,11 +168,15 @@ class KMeans(CentroidEstimator):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = single_start(n_init, self)
             with team() as threads:
-                column_means, variances = column_moments(X, threads)
+                rows = open_parts(X, weights)
+                streamed = isinstance(X, Source)
+                column_means, variances = (
+                    rows.moments(threads) if streamed else column_moments(X, threads)
+                )
                 mean = padded_vector(column_means, X.dtype)
-                loop = Loop(
+                loop = (StreamedLoop if streamed else Loop)(
                     algorithm,
-                    make_rows(X, weights),
+                    rows,
                     mean,
                     n_clusters,
                     max_iter=max_iter,
@@ -184,7 +194,7 @@ class KMeans(CentroidEstimator):
         seeding = None
         for _ in range(n_init):
             if isinstance(init, str) and init == "k-means++":
-                seeding = seeding or GreedyKMeansPlusPlus(loop.rows, self.n_clusters, loop.team)
+                seeding = seeding or loop.seeding(loop.rows, self.n_clusters, loop.team)
                 start = loop.centred(seeding.choose(random_state))
                 if n_init == 1:
                     seeding = None  # its buffers are as long as the data
@@ -229,6 +239,8 @@ def _first_centers(loop: Loop, n_clusters: int, init: Any, random_state: Any) ->
         chosen = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
         return loop.centred(chosen)
     if callable(init):
+        if isinstance(rows.X, Source):
+            return init.choose_from(rows.X, n_clusters, random_state) - mean
         centers = init(rows.X - mean, n_clusters, random_state=random_state)
         return validation.check_centers("init", centers, rows.X, n_clusters)
     return init - mean

@@ -13,6 +13,7 @@ import numpy as np
 
 from .kernels.distances import own_distances
 from .kernels.parallel import Team
+from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, Rows
 from .kernels.update import Update
 
@@ -48,6 +49,8 @@ class Loop:
         Threads to run on.
     """
 
+    seeding: type[GreedyKMeansPlusPlus] = GreedyKMeansPlusPlus
+
     def __init__(
         self,
         algorithm: type[Any],
@@ -62,8 +65,11 @@ class Loop:
     ) -> None:
         self.rows, self.mean, self.team = rows, mean, team
         self.max_iter, self.tol, self.verbose = max_iter, tol, verbose
-        self.update = Update(rows, mean, n_clusters, team)
-        self.algorithm = algorithm(rows, mean, n_clusters, self.update, team)
+        self._equip(algorithm, n_clusters)
+
+    def _equip(self, algorithm: type[Any], n_clusters: int) -> None:
+        self.update = Update(self.rows, self.mean, n_clusters, self.team)
+        self.algorithm = algorithm(self.rows, self.mean, n_clusters, self.update, self.team)
 
     def centred(self, indices: Array) -> Array:
         """Rows of the data as centers to start from."""
@@ -119,12 +125,15 @@ class Loop:
     def _relocate(self, centers: Array, new_centers: Array) -> float:
         """Move empty clusters to the farthest rows; the movement of all centers thereafter."""
         distances = np.empty(self.rows.X.shape[0])
-        labels = self.algorithm.labels
-        own_distances(self.rows, self.mean, centers, labels, self.team, distances=distances)
-        return self.update.relocated(labels, distances, centers, new_centers)
+        self._own_distances(centers, distances)
+        return self.update.relocated(self.algorithm.labels, distances, centers, new_centers)
 
     def _inertia(self, centers: Array) -> float:
-        return own_distances(self.rows, self.mean, centers, self.algorithm.labels, self.team)
+        return self._own_distances(centers)
+
+    def _own_distances(self, centers: Array, distances: Array | None = None) -> float:
+        labels = self.algorithm.labels
+        return own_distances(self.rows, self.mean, centers, labels, self.team, distances=distances)
 
     def _report(self, iteration: int, strict: bool, shift: float) -> None:
         if self.verbose and strict:

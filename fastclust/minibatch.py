@@ -12,6 +12,7 @@ from . import validation
 from .centroids import (
     CentroidEstimator,
     labels_and_inertia,
+    open_parts,
     single_start,
     unchanged_on_error,
 )
@@ -32,6 +33,8 @@ from .kernels.parallel import Team, team
 from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, make_rows, padded_vector, read_only
 from .nested import run_nested
+from .sources import Source
+from .streaming import BLOCK_BYTES
 
 
 def _takes_batches(estimator: MiniBatchKMeans) -> bool:
@@ -172,8 +175,10 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to cluster; read in place where they are a C-contiguous float array.
+        X : array-like of shape (n_samples, n_features), or rows that are read
+            Rows to cluster; read in place where they are a C-contiguous float array, a memory map
+            or the path of such a ``.npy`` file.  Of other rows (see :mod:`fastclust.sources`)
+            batches are drawn block by block, in the order of the file: it should be a random one.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -192,18 +197,25 @@ class MiniBatchKMeans(CentroidEstimator):
         with unchanged_on_error(self):
             self._check_parameters()
             random_state = validation.check_seed(self.random_state)
-            X = validation.check_data(self, X, fitting=True)
+            X = validation.open_data(self, X, fitting=True)
             weights = validation.check_weights(sample_weight, X)
             init = self._resolve(X)
+            streamed = isinstance(X, Source)
+            if streamed and self.algorithm == "nested":
+                raise ValueError(
+                    "algorithm='nested' needs rows as an array or a memory map: for "
+                    f"{X.name} it must be 'minibatch'."
+                )
             with team() as threads:
                 tol = 0.0
+                rows = open_parts(X, weights)
                 if self.tol > 0:
-                    tol = self.tol * float(column_moments(X, threads)[1].mean())
+                    moments = rows.moments(threads) if streamed else column_moments(X, threads)
+                    tol = self.tol * float(moments[1].mean())
                 start = self._best_start(X, weights, init, random_state, threads)
                 find = self._fit_nested if self.algorithm == "nested" else self._fit_batches
                 mean_inertia = find(X, weights, start, tol, random_state, threads)
                 if self.compute_labels:
-                    rows = make_rows(X, weights)
                     self.labels_, self.inertia_ = labels_and_inertia(
                         rows, self.cluster_centers_, threads
                     )
@@ -214,7 +226,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _fit_batches(
         self,
-        X: Array,
+        X: Any,
         weights: Array | None,
         start: Array,
         tol: float,
@@ -226,8 +238,14 @@ class MiniBatchKMeans(CentroidEstimator):
         shift, exact = _centred(start)
         none = np.zeros(self.n_clusters)
         rules = self._rules(tol, len(X))
-        steps = MiniBatches(read_only(X), shift, exact, none, size, rules, threads)
-        self._run(steps, _Batches(len(X), weights, size, random_state))
+        streamed = isinstance(X, Source)
+        first = np.empty((0, X.shape[1]), X.dtype) if streamed else read_only(X)
+        steps = MiniBatches(first, shift, exact, none, size, rules, threads)
+        if streamed:
+            self._run_over_blocks(steps, X, weights, random_state)
+        else:
+            n_steps = self._n_steps(X)
+            self._run(steps, _Batches(len(X), weights, size, random_state), n_steps, n_steps)
         self._keep(steps)
         self.n_steps_ = int(steps.running.monitor[STEP])
         self.n_iter_ = -(-self.n_steps_ * size // len(X))
@@ -235,7 +253,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _fit_nested(
         self,
-        X: Array,
+        X: Any,
         weights: Array | None,
         start: Array,
         tol: float,
@@ -340,10 +358,13 @@ class MiniBatchKMeans(CentroidEstimator):
         self._n_since_last_reassign = int(running.monitor[SEEN])
         self._n_features_out = len(self.cluster_centers_)
 
-    def _run(self, steps: MiniBatches, batches: _Batches) -> None:
-        """Make steps until a rule stops them or all passes are done."""
-        n_steps = self.max_iter * batches.n_samples // self._batch_size
-        done, at_once = 0, 1
+    def _n_steps(self, X: Any) -> int:
+        """Most steps of a fit to `X`."""
+        return int(self.max_iter * len(X) // self._batch_size)
+
+    def _run(self, steps: MiniBatches, batches: _Batches, n_steps: int, in_all: int) -> int:
+        """Make up to `n_steps` of all steps; `MORE`, or why to stop."""
+        done, at_once, status = 0, 1, MORE
         while done < n_steps:
             drawn = batches.draw(min(at_once, n_steps - done))
             made, status = steps.run(drawn)
@@ -356,9 +377,41 @@ class MiniBatchKMeans(CentroidEstimator):
                 self._reassign(steps, drawn[made - 1], batches.random_state)
                 status, at_once = steps.follow(), 1
             if self.verbose:
-                self._report(steps.running.monitor, n_steps, status)
+                self._report(steps.running.monitor, in_all, status)
             if status != MORE:
                 break
+        return status
+
+    def _run_over_blocks(
+        self,
+        steps: MiniBatches,
+        source: Source,
+        weights: Array | None,
+        random_state: np.random.RandomState,
+    ) -> None:
+        """Make steps on rows that are read: each block gives as many batches as it has rows.
+
+        With weights, as many as is its share of all weight.
+        """
+        n_samples, n_features = source.shape
+        size = max(self._batch_size, BLOCK_BYTES // (n_features * source.dtype.itemsize))
+        in_all = self._n_steps(source)
+        shares = np.arange(1, n_samples + 1) if weights is None else np.cumsum(weights, dtype=float)
+        shares = shares[np.r_[size - 1 : n_samples - 1 : size, n_samples - 1]] / shares[-1]
+        done = 0
+        for turn in range(1, self.max_iter + 1):
+            for number, block in enumerate(source.blocks(size)):
+                share = (turn - 1 + shares[number]) / self.max_iter
+                quota = min(round(share * in_all), in_all) - done
+                if quota < 1:
+                    continue
+                here = slice(number * size, number * size + len(block))
+                own = None if weights is None else weights[here]
+                steps.X = read_only(block)
+                batches = _Batches(len(block), own, self._batch_size, random_state)
+                if self._run(steps, batches, quota, in_all) != MORE:
+                    return
+                done += quota
 
     def _reassign(
         self, steps: MiniBatches, batch: Array, random_state: np.random.RandomState
@@ -392,7 +445,7 @@ class MiniBatchKMeans(CentroidEstimator):
         validation.check_option("algorithm", self.algorithm, ("minibatch", "nested"))
         validation.check_bool("compute_labels", self.compute_labels)
 
-    def _resolve(self, X: Array) -> Any:
+    def _resolve(self, X: Any) -> Any:
         """Sizes for these data, under scikit-learn's names; `init`, checked if an array."""
         n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
         self._n_init = validation.check_n_init(self.n_init, self.init, 3)
@@ -426,7 +479,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _best_start(
         self,
-        X: Array,
+        X: Any,
         weights: Array | None,
         init: Any,
         random_state: np.random.RandomState,
@@ -437,7 +490,7 @@ class MiniBatchKMeans(CentroidEstimator):
         sample = random_state.randint(0, len(X), self._init_size)
         rows = None
         if self._n_init > 1 or self.verbose:
-            rows = make_rows(np.asarray(X[sample]), None if weights is None else weights[sample])
+            rows = make_rows(_chosen(X, sample), None if weights is None else weights[sample])
         best, least = None, np.inf
         for number in range(1, self._n_init + 1):
             if self.verbose:
@@ -453,7 +506,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _first_centers(
         self,
-        X: Array,
+        X: Any,
         weights: Array | None,
         init: Any,
         random_state: np.random.RandomState,
@@ -462,8 +515,10 @@ class MiniBatchKMeans(CentroidEstimator):
         """Centers to start from, found among `init_size` rows."""
         if self._init_size < len(X):
             sample = random_state.randint(0, len(X), self._init_size)
-            X = np.asarray(X[sample])
+            X = _chosen(X, sample)
             weights = None if weights is None else weights[sample]
+        elif isinstance(X, Source):
+            X = X.take(np.arange(len(X)))
         if not isinstance(init, str):
             if not callable(init):
                 return init
@@ -516,6 +571,11 @@ class _Batches:
         if n_unused:
             self.random_state.set_state(self._before)
             self.random_state.random_sample((n_drawn - n_unused) * self.size)
+
+
+def _chosen(X: Any, rows: Array) -> Array:
+    """The given rows as an array of their own."""
+    return X.take(rows) if isinstance(X, Source) else np.asarray(X[rows])
 
 
 def _centred(centers: Array) -> tuple[Array, Array]:

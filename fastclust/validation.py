@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
 from .kernels.tiles import Array
+from .sources import Source, open_rows
 
 FLOATS = [np.float64, np.float32]
 
@@ -86,6 +87,15 @@ def check_init(init: Any) -> Any:
     return init
 
 
+def check_init_for(init: Any, X: Any) -> None:
+    """That rows which must be read are not asked for as an array."""
+    if isinstance(X, Source) and callable(init) and not hasattr(init, "choose_from"):
+        raise TypeError(
+            f"init must be 'k-means++', 'random', an array or SampledKMeansPlusPlus for {X.name}, "
+            f"not a callable that wants all rows as an array ({_said(init)})."
+        )
+
+
 def check_n_init(value: Any, init: Any, default: int) -> int:
     """Number of starts: ``"auto"`` is 1 for k-means++ and arrays, `default` otherwise."""
     if isinstance(value, str):
@@ -106,6 +116,16 @@ def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
             "use X.toarray() if it fits in memory."
         )
     return validate_data(estimator, X, reset=fitting, dtype=FLOATS, order="C")
+
+
+def open_data(estimator: Any, X: Any, *, fitting: bool) -> Any:
+    """Rows as by :func:`check_data`, or a :class:`.sources.Source` of rows that must be read."""
+    X = open_rows(X)
+    if not isinstance(X, Source):
+        return check_data(estimator, X, fitting=fitting)
+    # Names and number of columns; values are checked when they are read.
+    validate_data(estimator, X.head(), reset=fitting, dtype=FLOATS, ensure_all_finite=False)
+    return X
 
 
 def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
