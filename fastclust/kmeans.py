@@ -212,7 +212,9 @@ class KMeans(CentroidEstimator):
         return best
 
     def _keep(self, fit: Fit, mean: Array, n_distances: int) -> None:
-        n_distinct = int(np.count_nonzero(np.bincount(fit.labels, minlength=self.n_clusters)))
+        found = np.zeros(self.n_clusters, np.bool_)
+        found[fit.labels] = True
+        n_distinct = int(np.count_nonzero(found))
         if n_distinct < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_distinct}) found smaller than "
