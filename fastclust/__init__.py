@@ -13,6 +13,7 @@ from .interchange import from_sklearn
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
 from .mixture import BayesianGaussianMixture, GaussianMixture
+from .seeding import SampledKMeansPlusPlus
 
 __version__ = version("fastclust")
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "GaussianMixture",
     "KMeans",
     "MiniBatchKMeans",
+    "SampledKMeansPlusPlus",
     "__version__",
     "from_sklearn",
     "k_means",

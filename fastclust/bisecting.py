@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from . import validation
-from .centroids import CentroidEstimator, assigned, is_extreme, rows_of, unchanged_on_error
+from .centroids import CentroidEstimator, assigned, is_extreme, open_parts, unchanged_on_error
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
@@ -164,7 +164,7 @@ class BisectingKMeans(CentroidEstimator):
             validation.check_int("max_iter", self.max_iter, 1)
             validation.check_tolerance("tol", self.tol)
             validation.check_int("n_clusters", self.n_clusters, 1)
-            validation.check_choice(
+            validation.check_option(
                 "bisecting_strategy",
                 self.bisecting_strategy,
                 ("biggest_inertia", "largest_cluster"),
@@ -227,7 +227,7 @@ class BisectingKMeans(CentroidEstimator):
         """Cut the listed rows in two, and how much cutting each half is worth."""
         if len(listed) < X.shape[0]:
             X, weights = _taken(X, listed), None if weights is None else weights[listed]
-        rows = rows_of(X, weights)
+        rows = open_parts(X, weights)
         loop = Loop(
             algorithm_for(rows, self.algorithm),
             rows,
@@ -279,7 +279,7 @@ class BisectingKMeans(CentroidEstimator):
             self.labels_[leaf.rows] = label
             centers[label] = nodes[leaf.node].center
             nodes[leaf.node] = nodes[leaf.node]._replace(label=label)
-        rows = rows_of(X, weights)
+        rows = open_parts(X, weights)
         kind = algorithm_for(rows, "lloyd")
         algorithm = kind(rows, mean, 1, kind.update_class(rows, mean, 0, threads), threads)
         algorithm.labels[:n_samples] = self.labels_
@@ -320,7 +320,7 @@ class BisectingKMeans(CentroidEstimator):
                     labels[listed] = node.label
                 elif len(listed):
                     halves = [self._nodes[node.left].center, self._nodes[node.right].center]
-                    rows = rows_of(X if len(listed) == X.shape[0] else _taken(X, listed))
+                    rows = open_parts(X if len(listed) == X.shape[0] else _taken(X, listed))
                     found = assigned(rows, np.array(halves, X.dtype), mean, threads)
                     left = found.labels[: len(listed)] == 0
                     waiting += [(node.left, listed[left]), (node.right, listed[~left])]

@@ -26,6 +26,8 @@ from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
+from .sources import Source
+from .streaming import StreamedRows, streamed_labels
 
 # Variances of columns at which float32 data are clustered in float64: their squares come near the
 # ends of the range, with room for many features and for rows far out.
@@ -87,10 +89,10 @@ class CentroidEstimator(
             Before a fit.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
+        X = validation.open_data(self, X, fitting=False)
         X = _widened(X, self.cluster_centers_)
         with team() as threads:
-            return nearest(rows_of(X), self.cluster_centers_, threads)
+            return nearest(open_parts(X), self.cluster_centers_, threads)
 
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
@@ -106,8 +108,14 @@ class CentroidEstimator(
             Euclidean distances.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
-        return euclidean_distances(X, self.cluster_centers_)
+        X = validation.open_data(self, X, fitting=False)
+        if not isinstance(X, Source):
+            return euclidean_distances(X, self.cluster_centers_)
+        result, first = np.empty((len(X), len(self.cluster_centers_)), X.dtype), 0
+        for block in X.blocks(max(1, 2**20 // X.shape[1])):
+            result[first : first + len(block)] = euclidean_distances(block, self.cluster_centers_)
+            first += len(block)
+        return result
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Find the clusters of `X` and return the distances of its rows to the centers.
@@ -146,9 +154,9 @@ class CentroidEstimator(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
+        X = validation.open_data(self, X, fitting=False)
         weights = validation.check_weights(sample_weight, X)
-        rows = rows_of(_widened(X, self.cluster_centers_), weights)
+        rows = open_parts(_widened(X, self.cluster_centers_), weights)
         with team() as threads:
             return -labels_and_inertia(rows, self.cluster_centers_, threads)[1]
 
@@ -192,11 +200,16 @@ def is_extreme(variance: float, dtype: Any) -> bool:
 def _widened(X: Any, centers: Array) -> Any:
     """`X`, in float64 where distances to the centers ask for it."""
     variance = float(centers.var(axis=0, dtype=np.float64).max())
+    if isinstance(X, Source):
+        validation.check_readable(is_extreme(variance, X.dtype), X)
+        return X
     return X.astype(np.float64) if is_extreme(variance, X.dtype) else X
 
 
-def rows_of(X: Any, weights: Array | None = None) -> Rows | SparseRows:
-    """What kernels read, for dense and for sparse data that have passed the checks."""
+def open_parts(X: Any, weights: Array | None = None) -> Any:
+    """Rows of data for kernels, or what stands for them where `X` must be read."""
+    if isinstance(X, Source):
+        return StreamedRows(X, weights)
     return make_sparse_rows(X, weights) if scipy.sparse.issparse(X) else make_rows(X, weights)
 
 
@@ -208,26 +221,31 @@ def assigned(rows: Rows | SparseRows, centers: Array, mean: Array, threads: Team
     return algorithm
 
 
-def _assigned(rows: Rows | SparseRows, centers: Array, threads: Team) -> Any:
-    """The same for centers that are not centred."""
+def _centred(rows: Any, centers: Array) -> tuple[Array, Array]:
+    """Centers of the dtype of the rows minus the centers' mean, and that mean; 0 if sparse."""
     centers = np.ascontiguousarray(centers, rows.dtype)
     shift = centers.mean(axis=0, dtype=np.float64)
     if isinstance(rows, SparseRows):
         shift[:] = 0
     mean = padded_vector(shift, rows.dtype)
-    return assigned(rows, centers - mean[: centers.shape[1]], mean, threads)
+    return centers - mean[: centers.shape[1]], mean
 
 
-def nearest(rows: Rows | SparseRows, centers: Array, threads: Team) -> Array:
+def nearest(rows: Any, centers: Array, threads: Team) -> Array:
     """Label of each row: its nearest center, the lowest of several."""
-    labels: Array = _assigned(rows, centers, threads).labels[: rows.shape[0]]
+    centred, mean = _centred(rows, centers)
+    if isinstance(rows, StreamedRows):
+        return streamed_labels(rows, mean, centred, threads)
+    labels: Array = assigned(rows, centred, mean, threads).labels[: rows.shape[0]]
     return labels
 
 
-def labels_and_inertia(
-    rows: Rows | SparseRows, centers: Array, threads: Team
-) -> tuple[Array, float]:
+def labels_and_inertia(rows: Any, centers: Array, threads: Team) -> tuple[Array, float]:
     """Labels of rows, and the weighted sum of squared distances to their centers."""
-    algorithm = _assigned(rows, centers, threads)
-    inertia = algorithm.own_distances(centers - algorithm.mean[: centers.shape[1]])
-    return algorithm.labels[: rows.shape[0]], float(inertia)
+    centred, mean = _centred(rows, centers)
+    exact = centers - mean[: centers.shape[1]]
+    if isinstance(rows, StreamedRows):
+        labels = streamed_labels(rows, mean, centred, threads)
+        return labels, rows.own_distances(mean, exact, labels, threads)
+    algorithm = assigned(rows, centred, mean, threads)
+    return algorithm.labels[: rows.shape[0]], float(algorithm.own_distances(exact))

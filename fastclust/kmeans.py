@@ -10,7 +10,7 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from . import validation
-from .centroids import CentroidEstimator, is_extreme, rows_of, single_start, unchanged_on_error
+from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
@@ -18,6 +18,8 @@ from .kernels.parallel import Team, team
 from .kernels.sparse import column_variances
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, first_centers
+from .sources import Source
+from .streaming import StreamedLoop, StreamedRows
 
 
 class KMeans(CentroidEstimator):
@@ -35,7 +37,8 @@ class KMeans(CentroidEstimator):
         How the first centers are found.  'k-means++' is greedy k-means++ [2]_; 'random' takes
         distinct rows; a callable is called as ``init(X, n_clusters, random_state=...)`` with a
         copy of the data from which the mean has been subtracted (sparse data come as they are), as
-        in scikit-learn, and returns centers for it.
+        in scikit-learn, and returns centers for it.  :class:`fastclust.SampledKMeansPlusPlus` is a
+        callable for data on disk.
     n_init : 'auto' or int, default='auto'
         Number of starts, of which the best is kept; 'auto' is 1 for 'k-means++' and for arrays,
         10 otherwise.
@@ -125,8 +128,11 @@ class KMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to cluster; read in place where they are a C-contiguous float array or in CSR form.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or rows that are read
+            Rows to cluster; read in place where they are a C-contiguous float array, in CSR form, a
+            memory map or the path of such a ``.npy`` file.  A Parquet file, an HDF5 or Zarr array
+            and a callable that returns an iterator of blocks are read block by block, once in every
+            iteration, and give the same bits; see :mod:`fastclust.sources`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -151,9 +157,10 @@ class KMeans(CentroidEstimator):
             validation.check_bool("copy_x", self.copy_x)
             verbose = validation.check_verbose(self.verbose)
             random_state = validation.check_seed(self.random_state)
-            X = validation.check_data(self, X, fitting=True)
+            X = validation.open_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
+            validation.check_init_for(self.init, X)
             if n_clusters == 1 and algorithm is not Lloyd:
                 warnings.warn(
                     f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
@@ -171,13 +178,15 @@ class KMeans(CentroidEstimator):
                 column_means, variances = moments(X, threads)
                 validation.check_spread(variances, X)
                 dtype = X.dtype
+                streamed = isinstance(X, Source)
                 if is_extreme(float(variances.max()), dtype):
+                    validation.check_readable(streamed, X)
                     X = X.astype(np.float64)
                     weights = None if weights is None else weights.astype(np.float64)
                     init = init.astype(np.float64) if validation.is_array_like(init) else init
-                rows = rows_of(X, weights)
+                rows = open_parts(X, weights)
                 mean = padded_vector(column_means, X.dtype)
-                loop = Loop(
+                loop = (StreamedLoop if streamed else Loop)(
                     algorithm_for(rows, "lloyd" if n_clusters == 1 else self.algorithm),
                     rows,
                     mean,
@@ -200,7 +209,7 @@ class KMeans(CentroidEstimator):
         for _ in range(n_init):
             if isinstance(init, str) and init == "k-means++":
                 if seeding is None:
-                    seeding = seeding_for(loop.rows)(loop.rows, self.n_clusters, loop.team)
+                    seeding = loop.seeding(loop.rows, self.n_clusters, loop.team)
                 start = loop.centred(seeding.choose(random_state))
                 if n_init == 1:
                     seeding = None  # its buffers are as long as the data
@@ -218,7 +227,9 @@ class KMeans(CentroidEstimator):
         return best
 
     def _keep(self, fit: Fit, mean: Array, dtype: Any, n_distances: int) -> None:
-        n_distinct = int(np.count_nonzero(np.bincount(fit.labels, minlength=self.n_clusters)))
+        found = np.zeros(self.n_clusters, np.bool_)
+        found[fit.labels] = True
+        n_distinct = int(np.count_nonzero(found))
         if n_distinct < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_distinct}) found smaller than "
@@ -238,7 +249,7 @@ def moments(X: Any, threads: Team) -> tuple[Array, Array]:
     """Means to centre the columns by (zeros for sparse data), and their variances."""
     if scipy.sparse.issparse(X):
         return np.zeros(X.shape[1]), column_variances(X)
-    return column_moments(X, threads)
+    return StreamedRows(X).moments(threads) if isinstance(X, Source) else column_moments(X, threads)
 
 
 def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
@@ -372,7 +383,7 @@ def kmeans_plusplus(
         variances = moments(X, threads)[1]
         validation.check_spread(variances, X)
         wide = is_extreme(float(variances.max()), X.dtype)
-        rows = rows_of(X.astype(np.float64) if wide else X, weights)
+        rows = open_parts(X.astype(np.float64) if wide else X, weights)
         seeding = seeding_for(rows)(rows, n_clusters, threads, n_local_trials)
         indices = seeding.choose(random_state)
     return rows.take(indices).astype(X.dtype, copy=False), indices

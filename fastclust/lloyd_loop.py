@@ -13,9 +13,11 @@ import numpy as np
 import scipy.sparse
 
 from . import validation
+from .kernels.algorithms import seeding_for
 from .kernels.parallel import Team
 from .kernels.sparse import SparseRows
 from .kernels.tiles import Array, Rows
+from .sources import Source
 
 
 class Fit(NamedTuple):
@@ -63,8 +65,12 @@ class Loop:
     ) -> None:
         self.rows, self.mean, self.team = rows, mean, team
         self.max_iter, self.tol, self.verbose = max_iter, tol, verbose
-        self.update = algorithm.update_class(rows, mean, n_clusters, team)
-        self.algorithm = algorithm(rows, mean, n_clusters, self.update, team)
+        self._equip(algorithm, n_clusters)
+
+    def _equip(self, algorithm: type[Any], n_clusters: int) -> None:
+        self.seeding = seeding_for(self.rows)
+        self.update = algorithm.update_class(self.rows, self.mean, n_clusters, self.team)
+        self.algorithm = algorithm(self.rows, self.mean, n_clusters, self.update, self.team)
 
     def centred(self, indices: Array) -> Array:
         """Rows of the data as centers to start from."""
@@ -119,11 +125,14 @@ class Loop:
     def _relocate(self, centers: Array, new_centers: Array) -> float:
         """Move empty clusters to the farthest rows; the movement of all centers thereafter."""
         distances = np.empty(self.rows.shape[0])
-        self.algorithm.own_distances(centers, distances)
+        self._own_distances(centers, distances)
         return self.update.relocated(self.algorithm.labels, distances, centers, new_centers)
 
     def _inertia(self, centers: Array) -> float:
-        return float(self.algorithm.own_distances(centers))
+        return self._own_distances(centers)
+
+    def _own_distances(self, centers: Array, distances: Array | None = None) -> float:
+        return float(self.algorithm.own_distances(centers, distances))
 
     def _report(self, iteration: int, strict: bool, shift: float) -> None:
         if self.verbose and strict:
@@ -146,6 +155,8 @@ def first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: 
         chosen = random_state.choice(n_samples, size=n_clusters, replace=False, p=probabilities)
         return loop.centred(chosen)
     if callable(init):
+        if isinstance(X, Source):
+            return init.choose_from(X, n_clusters, random_state) - mean
         data = X if scipy.sparse.issparse(X) else X - mean
         centers = init(data, n_clusters, random_state=random_state)
         return validation.check_centers("init", centers, X, n_clusters)

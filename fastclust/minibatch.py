@@ -6,15 +6,16 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 
 from . import validation
 from .centroids import (
     CentroidEstimator,
     labels_and_inertia,
+    open_parts,
     single_start,
     unchanged_on_error,
 )
-from .kernels.distances import own_distances
 from .kernels.minibatch import (
     LARGE_STEP,
     MEAN,
@@ -31,6 +32,19 @@ from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
 from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, make_rows, padded_vector, read_only
+from .nested import run_nested
+from .sources import Source
+from .streaming import BLOCK_BYTES
+
+
+def _takes_batches(estimator: MiniBatchKMeans) -> bool:
+    """Whether there is a ``partial_fit``."""
+    if estimator.algorithm == "nested":
+        raise AttributeError(
+            "algorithm='nested' needs all rows at once: partial_fit must have "
+            "algorithm='minibatch'."
+        )
+    return True
 
 
 class MiniBatchKMeans(CentroidEstimator):
@@ -72,6 +86,13 @@ class MiniBatchKMeans(CentroidEstimator):
         'k-means++' and for arrays, 3 otherwise.
     reassignment_ratio : float, default=0.01
         Centers whose weight is below this share of the largest are moved to random rows.
+    algorithm : {'minibatch', 'nested'}, default='minibatch'
+        'minibatch' [1]_ is scikit-learn's.  'nested' [2]_ runs k-means on a part of the rows that
+        begins with `batch_size` random ones and is doubled whenever its centers have come to rest;
+        every row counts once.  Its inertia comes closer to that of :class:`fastclust.KMeans`.  It
+        copies up to half the rows, has no :meth:`partial_fit`, and of the rules for stopping knows
+        `max_iter` and `tol`; with `max_no_improvement=None` it does not end before all rows have
+        joined.
 
     Attributes
     ----------
@@ -96,6 +117,7 @@ class MiniBatchKMeans(CentroidEstimator):
     References
     ----------
     .. [1] Sculley, D.: Web-scale k-means clustering. WWW 2010.
+    .. [2] Newling, J., Fleuret, F.: Nested mini-batch k-means. NIPS 2016.
 
     Examples
     --------
@@ -127,6 +149,7 @@ class MiniBatchKMeans(CentroidEstimator):
         init_size: int | None = None,
         n_init: Any = "auto",
         reassignment_ratio: float = 0.01,
+        algorithm: str = "minibatch",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -140,6 +163,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.init_size = init_size
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
+        self.algorithm = algorithm
 
     @property
     def _counts(self) -> Array:
@@ -151,8 +175,10 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to cluster; read in place where they are a C-contiguous float array.
+        X : array-like of shape (n_samples, n_features), or rows that are read
+            Rows to cluster; read in place where they are a C-contiguous float array, a memory map
+            or the path of such a ``.npy`` file.  Of other rows (see :mod:`fastclust.sources`)
+            batches are drawn block by block, in the order of the file: it should be a random one.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -171,33 +197,93 @@ class MiniBatchKMeans(CentroidEstimator):
         with unchanged_on_error(self):
             self._check_parameters()
             random_state = validation.check_seed(self.random_state)
-            X = validation.check_data(self, X, fitting=True)
+            X = validation.open_data(self, X, fitting=True)
             weights = validation.check_weights(sample_weight, X)
             init = self._resolve(X)
+            streamed = isinstance(X, Source)
+            if streamed and self.algorithm == "nested":
+                raise ValueError(
+                    "algorithm='nested' needs rows as an array or a memory map: for "
+                    f"{X.name} it must be 'minibatch'."
+                )
             with team() as threads:
                 tol = 0.0
+                rows = open_parts(X, weights)
                 if self.tol > 0:
-                    tol = self.tol * float(column_moments(X, threads)[1].mean())
+                    moments = rows.moments(threads) if streamed else column_moments(X, threads)
+                    tol = self.tol * float(moments[1].mean())
                 start = self._best_start(X, weights, init, random_state, threads)
-                shift, exact = _centred(start)
-                rules = self._rules(tol, len(X))
-                size = self._batch_size
-                none = np.zeros(self.n_clusters)
-                steps = MiniBatches(read_only(X), shift, exact, none, size, rules, threads)
-                self._run(steps, _Batches(len(X), weights, size, random_state))
-                self._keep(steps)
-                self.n_steps_ = int(steps.running.monitor[STEP])
-                self.n_iter_ = -(-self.n_steps_ * size // len(X))
+                find = self._fit_nested if self.algorithm == "nested" else self._fit_batches
+                mean_inertia = find(X, weights, start, tol, random_state, threads)
                 if self.compute_labels:
-                    rows = make_rows(X, weights)
                     self.labels_, self.inertia_ = labels_and_inertia(
                         rows, self.cluster_centers_, threads
                     )
                 else:
                     total = len(X) if weights is None else float(weights.sum(dtype=np.float64))
-                    self.inertia_ = float(steps.running.monitor[SMOOTHED]) * total
+                    self.inertia_ = mean_inertia * total
         return self
 
+    def _fit_batches(
+        self,
+        X: Any,
+        weights: Array | None,
+        start: Array,
+        tol: float,
+        random_state: np.random.RandomState,
+        threads: Team,
+    ) -> float:
+        """Set centers by scikit-learn's algorithm; an estimate of the mean inertia."""
+        size = self._batch_size
+        shift, exact = _centred(start)
+        none = np.zeros(self.n_clusters)
+        rules = self._rules(tol, len(X))
+        streamed = isinstance(X, Source)
+        first = np.empty((0, X.shape[1]), X.dtype) if streamed else read_only(X)
+        steps = MiniBatches(first, shift, exact, none, size, rules, threads)
+        if streamed:
+            self._run_over_blocks(steps, X, weights, random_state)
+        else:
+            n_steps = self._n_steps(X)
+            self._run(steps, _Batches(len(X), weights, size, random_state), n_steps, n_steps)
+        self._keep(steps)
+        self.n_steps_ = int(steps.running.monitor[STEP])
+        self.n_iter_ = -(-self.n_steps_ * size // len(X))
+        return float(steps.running.monitor[SMOOTHED])
+
+    def _fit_nested(
+        self,
+        X: Any,
+        weights: Array | None,
+        start: Array,
+        tol: float,
+        random_state: np.random.RandomState,
+        threads: Team,
+    ) -> float:
+        """Set centers by nested batches; an estimate of the mean inertia."""
+        mean, exact = _centred(start)
+        fit = run_nested(
+            X,
+            weights,
+            mean,
+            exact.astype(X.dtype),
+            first=max(self._batch_size, self.n_clusters),
+            most_rows=float(self.max_iter) * len(X),
+            tol=tol,
+            early_stop=self.max_no_improvement is not None,
+            verbose=bool(self.verbose),
+            random_state=random_state,
+            team=threads,
+        )
+        self.cluster_centers_ = fit.centers + mean[: X.shape[1]]
+        self._n_features_out = len(self.cluster_centers_)
+        self.counts_ = fit.weights
+        self._n_since_last_reassign = 0
+        self.n_steps_ = fit.n_steps
+        self.n_iter_ = -(-fit.n_rows // len(X))
+        return fit.mean_inertia
+
+    @available_if(_takes_batches)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Move the centers by one more batch.
 
@@ -245,22 +331,23 @@ class MiniBatchKMeans(CentroidEstimator):
     def _step(self, X: Array, weights: Array | None) -> None:
         """One step of :meth:`partial_fit`, with all rows of `X` as the batch."""
         shift, exact = _centred(self.cluster_centers_)
-        rows = make_rows(X, weights)
+        X = read_only(X)
+        weights = None if weights is None else read_only(weights)
         batch = np.arange(len(X))[None]
         counts = self.counts_.astype(np.float64)
         rules = self._rules(0.0, len(X))
-        large = X.size * self.n_clusters >= LARGE_STEP
+        large = X.nbytes * self.n_clusters >= 4 * LARGE_STEP
         with team(None if large else 1) as threads:
-            steps = MiniBatches(rows.X, shift, exact, counts, len(X), rules, threads)
+            steps = MiniBatches(
+                X, shift, exact, counts, len(X), rules, threads, relabels=self.compute_labels
+            )
             steps.running.monitor[SEEN] = self._n_since_last_reassign
             _, status = steps.run(batch, weights, follow=False)
             if status == REASSIGN:
                 self._reassign(steps, batch[0], self._random_state)
             self._keep(steps)
             if self.compute_labels:
-                self.labels_ = steps.label(batch)
-                centers = steps.running.exact
-                self.inertia_ = own_distances(rows, shift, centers, self.labels_, threads)
+                self.labels_, self.inertia_ = steps.relabel(batch[0], weights)
         self.n_steps_ += 1
 
     def _keep(self, steps: MiniBatches) -> None:
@@ -271,24 +358,60 @@ class MiniBatchKMeans(CentroidEstimator):
         self._n_since_last_reassign = int(running.monitor[SEEN])
         self._n_features_out = len(self.cluster_centers_)
 
-    def _run(self, steps: MiniBatches, batches: _Batches) -> None:
-        """Make steps until a rule stops them or all passes are done."""
-        n_steps = self.max_iter * batches.n_samples // self._batch_size
-        done, at_once = 0, 1
+    def _n_steps(self, X: Any) -> int:
+        """Most steps of a fit to `X`."""
+        return int(self.max_iter * len(X) // self._batch_size)
+
+    def _run(self, steps: MiniBatches, batches: _Batches, n_steps: int, in_all: int) -> int:
+        """Make up to `n_steps` of all steps; `MORE`, or why to stop."""
+        done, at_once, status = 0, 1, MORE
         while done < n_steps:
             drawn = batches.draw(min(at_once, n_steps - done))
             made, status = steps.run(drawn)
             done += made
-            batches.rewind(len(drawn) - made, len(drawn))
+            if status in (MORE, REASSIGN) or self.random_state is batches.random_state:
+                batches.rewind(len(drawn) - made, len(drawn))
             # Draws that are taken back are lost work: few at once where centers still move.
-            at_once = min(2 * at_once, 1 if self.verbose else steps.most_steps)
+            at_once = min(4 * at_once, 1 if self.verbose else steps.most_steps)
             if status == REASSIGN:
                 self._reassign(steps, drawn[made - 1], batches.random_state)
                 status, at_once = steps.follow(), 1
             if self.verbose:
-                self._report(steps.running.monitor, n_steps, status)
+                self._report(steps.running.monitor, in_all, status)
             if status != MORE:
                 break
+        return status
+
+    def _run_over_blocks(
+        self,
+        steps: MiniBatches,
+        source: Source,
+        weights: Array | None,
+        random_state: np.random.RandomState,
+    ) -> None:
+        """Make steps on rows that are read: each block gives as many batches as it has rows.
+
+        With weights, as many as is its share of all weight.
+        """
+        n_samples, n_features = source.shape
+        size = max(self._batch_size, BLOCK_BYTES // (n_features * source.dtype.itemsize))
+        in_all = self._n_steps(source)
+        shares = np.arange(1, n_samples + 1) if weights is None else np.cumsum(weights, dtype=float)
+        shares = shares[np.r_[size - 1 : n_samples - 1 : size, n_samples - 1]] / shares[-1]
+        done = 0
+        for turn in range(1, self.max_iter + 1):
+            for number, block in enumerate(source.blocks(size)):
+                share = (turn - 1 + shares[number]) / self.max_iter
+                quota = min(round(share * in_all), in_all) - done
+                if quota < 1:
+                    continue
+                here = slice(number * size, number * size + len(block))
+                own = None if weights is None else weights[here]
+                steps.X = read_only(block)
+                batches = _Batches(len(block), own, self._batch_size, random_state)
+                if self._run(steps, batches, quota, in_all) != MORE:
+                    return
+                done += quota
 
     def _reassign(
         self, steps: MiniBatches, batch: Array, random_state: np.random.RandomState
@@ -319,9 +442,10 @@ class MiniBatchKMeans(CentroidEstimator):
             validation.check_int("init_size", self.init_size, 1)
         validation.check_tolerance("tol", self.tol)
         validation.check_tolerance("reassignment_ratio", self.reassignment_ratio)
+        validation.check_option("algorithm", self.algorithm, ("minibatch", "nested"))
         validation.check_bool("compute_labels", self.compute_labels)
 
-    def _resolve(self, X: Array) -> Any:
+    def _resolve(self, X: Any) -> Any:
         """Sizes for these data, under scikit-learn's names; `init`, checked if an array."""
         n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
         self._n_init = validation.check_n_init(self.n_init, self.init, 3)
@@ -355,7 +479,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _best_start(
         self,
-        X: Array,
+        X: Any,
         weights: Array | None,
         init: Any,
         random_state: np.random.RandomState,
@@ -366,7 +490,7 @@ class MiniBatchKMeans(CentroidEstimator):
         sample = random_state.randint(0, len(X), self._init_size)
         rows = None
         if self._n_init > 1 or self.verbose:
-            rows = make_rows(np.asarray(X[sample]), None if weights is None else weights[sample])
+            rows = make_rows(_chosen(X, sample), None if weights is None else weights[sample])
         best, least = None, np.inf
         for number in range(1, self._n_init + 1):
             if self.verbose:
@@ -382,7 +506,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _first_centers(
         self,
-        X: Array,
+        X: Any,
         weights: Array | None,
         init: Any,
         random_state: np.random.RandomState,
@@ -391,8 +515,10 @@ class MiniBatchKMeans(CentroidEstimator):
         """Centers to start from, found among `init_size` rows."""
         if self._init_size < len(X):
             sample = random_state.randint(0, len(X), self._init_size)
-            X = np.asarray(X[sample])
+            X = _chosen(X, sample)
             weights = None if weights is None else weights[sample]
+        elif isinstance(X, Source):
+            X = X.take(np.arange(len(X)))
         if not isinstance(init, str):
             if not callable(init):
                 return init
@@ -432,7 +558,8 @@ class _Batches:
 
     def draw(self, n_batches: int) -> Array:
         """Rows of the next batches, (n_batches, size) int64."""
-        self._before = self.random_state.get_state(legacy=False)
+        if n_batches > 1:  # a single batch is never taken back
+            self._before = self.random_state.get_state(legacy=False)
         uniforms = self.random_state.random_sample((n_batches, self.size))
         if self.cumulative is not None:
             return np.searchsorted(self.cumulative, uniforms, side="right").astype(np.int64)
@@ -444,6 +571,11 @@ class _Batches:
         if n_unused:
             self.random_state.set_state(self._before)
             self.random_state.random_sample((n_drawn - n_unused) * self.size)
+
+
+def _chosen(X: Any, rows: Array) -> Array:
+    """The given rows as an array of their own."""
+    return X.take(rows) if isinstance(X, Source) else np.asarray(X[rows])
 
 
 def _centred(centers: Array) -> tuple[Array, Array]:

@@ -7,7 +7,6 @@ changed before all checks have passed.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
 from .kernels.tiles import Array
+from .sources import Source, open_rows
 
 
 class Unsupported(TypeError):
@@ -63,9 +63,17 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_option(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """One of several names."""
+    if not isinstance(value, str) or value not in known:
+        options = ", ".join(map(repr, known))
+        raise ValueError(f"{name} must be one of {options}, but it is {_said(value)}.")
+    return value
+
+
 def check_algorithm(value: Any) -> Any:
     """The class behind the name of an algorithm."""
-    return ALGORITHMS[check_choice("algorithm", value, list(ALGORITHMS))]
+    return ALGORITHMS[check_option("algorithm", value, tuple(ALGORITHMS))]
 
 
 def check_verbose(value: Any) -> bool:
@@ -86,6 +94,15 @@ def check_spread(variances: Array, X: Any) -> None:
         )
 
 
+def check_readable(extreme: bool, X: Any) -> None:
+    """Rows that must be read are read in their own precision, which must be enough."""
+    if extreme:
+        raise ValueError(
+            f"X must have squared distances within the range of {X.dtype.name} for {X.name}: "
+            "scale X, or store it as float64."
+        )
+
+
 def check_inertia(inertia: float) -> None:
     """A result that has not overflowed."""
     if not np.isfinite(inertia):
@@ -93,14 +110,6 @@ def check_inertia(inertia: float) -> None:
             "X and sample_weight must be small enough for a finite weighted sum of squared "
             f"distances, but it is {inertia}: scale one of them down."
         )
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    """One of the names that are known."""
-    if not isinstance(value, str) or value not in choices:
-        known = ", ".join(map(repr, choices))
-        raise ValueError(f"{name} must be one of {known}, but it is {_said(value)}.")
-    return value
 
 
 def check_bisecting_init(init: Any) -> None:
@@ -127,6 +136,15 @@ def check_init(init: Any) -> Any:
     return init
 
 
+def check_init_for(init: Any, X: Any) -> None:
+    """That rows which must be read are not asked for as an array."""
+    if isinstance(X, Source) and callable(init) and not hasattr(init, "choose_from"):
+        raise TypeError(
+            f"init must be 'k-means++', 'random', an array or SampledKMeansPlusPlus for {X.name}, "
+            f"not a callable that wants all rows as an array ({_said(init)})."
+        )
+
+
 def check_n_init(value: Any, init: Any, default: int) -> int:
     """Number of starts: ``"auto"`` is 1 for k-means++ and arrays, `default` otherwise."""
     if isinstance(value, str):
@@ -151,6 +169,16 @@ def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
             "use X.toarray() if it fits in memory."
         )
     return validate_data(estimator, X, reset=fitting, **DATA)
+
+
+def open_data(estimator: Any, X: Any, *, fitting: bool) -> Any:
+    """Rows as by :func:`check_data`, or a :class:`.sources.Source` of rows that must be read."""
+    X = open_rows(X)
+    if not isinstance(X, Source):
+        return check_data(estimator, X, fitting=fitting)
+    # Names and number of columns; values are checked when they are read.
+    validate_data(estimator, X.head(), reset=fitting, dtype=FLOATS, ensure_all_finite=False)
+    return X
 
 
 def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:

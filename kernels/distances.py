@@ -70,13 +70,26 @@ def own_distances(
     """
     n_samples, n_features = rows.X.shape
     size = slice_rows(n_samples, n_features, 1)
-    n_slices = -(-n_samples // size)
+    return float(own_inertias(rows, shift, centers, labels, team, size, distances).sum())
+
+
+def own_inertias(
+    rows: Rows,
+    shift: Array,
+    centers: Array,
+    labels: Array,
+    team: Team,
+    slice_size: int,
+    distances: Array | None = None,
+) -> Array:
+    """As :func:`own_distances`, but the sum of each slice of `slice_size` rows."""
+    n_slices = -(-len(rows.X) // slice_size)
     inertias = np.empty(n_slices)
     team.run(
         _own_distances,
         2.0 * rows.X.size,
         n_slices,
-        size,
+        slice_size,
         rows,
         shift,
         centers.astype(np.float64),
@@ -84,4 +97,4 @@ def own_distances(
         inertias,
         np.empty(0) if distances is None else distances,
     )
-    return float(inertias.sum())
+    return inertias

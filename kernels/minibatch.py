@@ -19,18 +19,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiling import helper, kernel
+from .compiling import helper, kernel, vector_sum
 from .parallel import NEXT, Team, enter, leave, next_task
 from .simd import (
+    FEATURE_ROWS,
     TILE_ROWS,
     add_row,
     changed_labels,
     lanes,
     nearest_in_tile,
+    nearest_of_few,
+    nearest_two_in_tile,
     pack_listed_rows,
     round_up,
 )
-from .tiles import Array, make_panels, pack_centers, scratch
+from .tiles import Array, make_panels, pack_centers, prefers_features, scratch, squared_distance
 
 # Why `_steps` has come back.
 MORE, REASSIGN, SMALL_SHIFT, NO_IMPROVEMENT = 0, 1, 2, 3
@@ -38,9 +41,10 @@ MORE, REASSIGN, SMALL_SHIFT, NO_IMPROVEMENT = 0, 1, 2, 3
 MEAN, SMOOTHED, LEAST, SINCE_LEAST, SEEN, STEP, SHIFT = range(7)
 MONITOR_SIZE = 7
 
-TASK_TILES = 4
-# Multiply-adds of a step from which on it is worth a call of its own by all threads: some 100 µs.
-LARGE_STEP = 20_000_000
+TASK_TILES = 2
+# Multiply-adds, those of float64 counted twice, from which on a step is worth a call of its own by
+# all threads: some 100 µs.
+LARGE_STEP = 5_000_000
 FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
 
 
@@ -60,6 +64,14 @@ class Rules(NamedTuple):
     seen_per_step: int
 
 
+class Piles(NamedTuple):
+    """Sums of what each task adds, one row per task and cluster, where rows are read only once."""
+
+    sums: Array
+    weights: Array
+    touched: Array
+
+
 class Running(NamedTuple):
     """State carried from step to step."""
 
@@ -72,31 +84,47 @@ class Running(NamedTuple):
     monitor: Array  # see the slots above; NaN stands for nothing yet
 
 
+@vector_sum
+def _copy_row(X, row, shift, block, slot):
+    """Copy a row of `X` to a row of `block`; the squared length of it minus `shift`."""
+    total = shift[0] - shift[0]  # zero, of their type
+    for t in range(X.shape[1]):
+        block[slot, t] = X[row, t]
+        value = X[row, t] - shift[t]
+        total += value * value
+    return total
+
+
 @helper
-def _absorb(X, listed, labels, row_weights, shift, running):
-    """Move every center to the mean of its rows, those of this batch included."""
-    centers, exact, sums, weights, previous, touched, _ = running
-    n_clusters, n_features = centers.shape
+def _begin(rules, running):
+    """Before the rows of a step are added; whether reassignment is due, by the weights so far."""
+    _, exact, _, weights, previous, touched, monitor = running
     if len(previous):
-        for cluster in range(n_clusters):
-            for t in range(n_features):
+        for cluster in range(exact.shape[0]):
+            for t in range(exact.shape[1]):
                 previous[cluster, t] = exact[cluster, t]
-    for cluster in range(n_clusters):
+    monitor[SEEN] += rules.seen_per_step
+    due = monitor[SEEN] >= rules.period
+    for cluster in range(len(weights)):
         touched[cluster] = False
+        due = due or weights[cluster] == 0.0
+    if due:
+        monitor[SEEN] = 0
+    return due
+
+
+@helper
+def _add_rows(start, stop, X, listed, labels, row_weights, shift, sums, weights, touched, base):
+    """Add rows `start` to `stop` of the batch to the sums of their clusters, from `base` on."""
+    n_features = X.shape[1]
     weighted = len(row_weights) > 0
-    for i in range(len(listed)):
+    for i in range(start, stop):
         weight = np.float64(row_weights[i]) if weighted else 1.0
         if weight > 0.0:
-            cluster = np.int64(labels[i])
+            cluster = base + np.int64(labels[i])
             add_row(X, listed[i], n_features, shift, weight, sums, cluster * n_features)
             weights[cluster] += weight
             touched[cluster] = True
-    for cluster in range(n_clusters):
-        if touched[cluster]:
-            scale = 1.0 / weights[cluster]
-            for t in range(n_features):
-                exact[cluster, t] = sums[cluster, t] * scale
-                centers[cluster, t] = exact[cluster, t]
 
 
 @helper
@@ -131,21 +159,44 @@ def _follow(rules, running):
 
 
 @helper
-def _finish(X, listed, labels, row_weights, inertias, shift, rules, running, follow):
-    """All of a step that comes after the assignment; `REASSIGN` before the rules are followed."""
-    _, _, _, weights, _, _, monitor = running
+def _add_piles(piles, running):
+    """Add what the tasks have summed, in their order."""
+    _, _, sums, weights, _, touched, _ = running
+    n_clusters = len(weights)
+    for place in range(len(piles.touched)):
+        if piles.touched[place]:
+            cluster = place % n_clusters
+            touched[cluster] = True
+            weights[cluster] += piles.weights[place]
+            for t in range(sums.shape[1]):
+                sums[cluster, t] += piles.sums[place, t]
+
+
+@helper
+def _add_batch(X, listed, labels, row_weights, shift, piles, running):
+    """Add the rows of a batch to the sums, unless the tasks have done so on piles of their own."""
+    _, _, sums, weights, _, touched, _ = running
+    if len(piles.touched):
+        _add_piles(piles, running)
+    else:
+        n = len(listed)
+        _add_rows(0, n, X, listed, labels, row_weights, shift, sums, weights, touched, 0)
+
+
+@helper
+def _finish(due, inertias, rules, running, follow):
+    """All of a step after its rows have been added; `REASSIGN` before the rules are followed."""
+    centers, exact, sums, weights, _, touched, monitor = running
     total = 0.0
     for task in range(len(inertias)):
         total += inertias[task]
     monitor[MEAN] = total / rules.seen_per_step
-    # Due or not is decided by the weights before the step, who is concerned by those after it.
-    monitor[SEEN] += rules.seen_per_step
-    due = monitor[SEEN] >= rules.period
     for cluster in range(len(weights)):
-        due = due or weights[cluster] == 0.0
-    if due:
-        monitor[SEEN] = 0
-    _absorb(X, listed, labels, row_weights, shift, running)
+        if touched[cluster]:
+            scale = 1.0 / weights[cluster]
+            for t in range(exact.shape[1]):
+                exact[cluster, t] = sums[cluster, t] * scale
+                centers[cluster, t] = exact[cluster, t]
     if due and rules.ratio > 0.0:
         least, most = np.inf, 0.0
         for cluster in range(len(weights)):
@@ -158,39 +209,79 @@ def _finish(X, listed, labels, row_weights, inertias, shift, rules, running, fol
 @kernel
 def _steps(
     counter, gate, n_tasks, n_steps, follow, size, X, batches, row_weights, shift, panels, labels,
-    inertias, rules, running,
+    apart, inertias, rules, piles, running,
 ):  # fmt: skip
     """Make a step for each row of `batches` (n_steps, size of a batch), which lists rows of `X`.
 
     Without `n_steps`, by any number of threads: the assignment to the first batch and nothing
-    else.  Otherwise by one thread.  Returns the number of steps made and why it has come back.
+    else.  Otherwise by one thread.  Where there is an array `apart`, it receives how far each row
+    is at least from all centers but its own.  Returns the number of steps made and why it has come
+    back.
     """
     enter(counter, gate)
-    _, n_wide, n_narrow, packed_centers, bias = panels
-    n_features = X.shape[1]
+    by_features, n_wide, n_narrow, packed_centers, bias = panels
+    pile_sums, pile_weights, pile_touched = piles
+    n_features, n_clusters = X.shape[1], len(running.weights)
     batch_size = batches.shape[1]
-    packed = scratch(shift, len(shift) * TILE_ROWS)
+    packed = scratch(shift, np.int64(0) if by_features else len(shift) * TILE_ROWS)
+    block = np.empty((TILE_ROWS if by_features else 0, n_features), shift.dtype)
     best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
+    second = scratch(shift, TILE_ROWS)
     norms = np.empty(TILE_ROWS, shift.dtype)
     winners = np.empty(TILE_ROWS, np.int32)
     # One vector more than a tile: rows that pack_listed_rows fetches early.
     tile = np.zeros(2 * TILE_ROWS, np.int64)
+    rounding = 8.0 * (n_features + 8) * (1.2e-7 if shift.itemsize == 4 else 2.3e-16)
+    reach = 0.0
     weighted = len(row_weights) > 0
-    status, step = np.int64(MORE), 0
+    status, step, due = np.int64(MORE), 0, False
     while True:
+        listed = batches[step]
         if n_steps > 0:
+            due = _begin(rules, running)
             centers = running.centers
-            pack_centers(centers, False, n_wide, n_narrow, size, packed_centers, bias)
+            pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
+        if len(apart):
+            for cluster in range(running.centers.shape[0]):
+                reach = max(reach, 2.0 * np.float64(bias[cluster]))
         while True:
             task = next_task(counter)
             if task >= n_tasks:
                 break
             total = 0.0
+            if by_features:
+                for place in range(task * n_clusters, (task + 1) * n_clusters):
+                    pile_weights[place] = 0.0
+                    pile_touched[place] = False
+                    for t in range(n_features):
+                        pile_sums[place, t] = 0.0
             start = task * TASK_TILES * TILE_ROWS
             stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
             for first in range(start, stop, TILE_ROWS):
+                filled = min(TILE_ROWS, batch_size - first)
+                if by_features:
+                    # A few rows at a time, for all that is done with them: they are read once.
+                    for row in range(0, filled, FEATURE_ROWS):
+                        few = min(FEATURE_ROWS, filled - row)
+                        for i in range(row, row + few):
+                            norms[i] = _copy_row(X, listed[first + i], shift, block, i)
+                        nearest_of_few(
+                            X[:0], block, 0, shift, packed_centers, bias, n_wide, n_narrow, best,
+                            index, row,
+                        )  # fmt: skip
+                        changed_labels(index, labels, first, winners)
+                        for i in range(row, row + few):
+                            labels[first + i] = winners[i]
+                            square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
+                            weight = np.float64(row_weights[first + i]) if weighted else 1.0
+                            total += square * weight
+                        _add_rows(
+                            first + row, first + row + few, X, listed, labels, row_weights,
+                            shift, pile_sums, pile_weights, pile_touched, task * n_clusters,
+                        )  # fmt: skip
+                    continue
                 for i in range(2 * TILE_ROWS):  # the last row stands in where there are no more
-                    tile[i] = batches[step, min(first + i, batch_size - 1)]
+                    tile[i] = listed[min(first + i, batch_size - 1)]
                 if n_features > FEW_FEATURES:
                     pack_listed_rows(X, tile, 0, n_features, shift, packed)
                 else:
@@ -198,26 +289,37 @@ def _steps(
                         row = tile[i]
                         for t in range(n_features):
                             packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
-                nearest_in_tile(
-                    packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
-                )
+                if len(apart):
+                    nearest_two_in_tile(
+                        packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index,
+                        second,
+                    )  # fmt: skip
+                else:
+                    nearest_in_tile(
+                        packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
+                    )
                 changed_labels(index, labels, first, winners)
                 for i in range(TILE_ROWS):
-                    norms[i] = best[i] + best[i]
+                    norms[i] = 0
                 for t in range(n_features):
                     for i in range(TILE_ROWS):
                         value = packed[t * TILE_ROWS + i]
                         norms[i] += value * value
-                for i in range(min(TILE_ROWS, batch_size - first)):
+                if len(apart):
+                    for i in range(filled):
+                        norm = np.float64(norms[i])
+                        square = norm + 2.0 * np.float64(second[i]) - rounding * (norm + reach)
+                        apart[first + i] = np.sqrt(max(square, 0.0))
+                for i in range(filled):
                     labels[first + i] = winners[i]
-                    square = np.float64(max(norms[i], norms[i] * 0))
-                    total += square * np.float64(row_weights[first + i]) if weighted else square
+                    square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
+                    weight = np.float64(row_weights[first + i]) if weighted else 1.0
+                    total += square * weight
             inertias[task] = total
         if n_steps == 0:
             break
-        status = _finish(
-            X, batches[step], labels, row_weights, inertias, shift, rules, running, follow
-        )
+        _add_batch(X, listed, labels, row_weights, shift, piles, running)
+        status = _finish(due, inertias, rules, running, follow)
         step += 1
         if step == n_steps or status != MORE:
             break
@@ -227,13 +329,85 @@ def _steps(
 
 
 @kernel
-def _pack(centers, n_wide, n_narrow, size, packed, bias):
-    pack_centers(centers, False, n_wide, n_narrow, size, packed, bias)
+def _relabel(
+    counter, gate, n_tasks, X, listed, row_weights, shift, panels, exact, labels, apart, moved,
+    inertias,
+):  # fmt: skip
+    """Nearest centers of one batch after they have moved by at most `moved`, and the inertia.
+
+    By the triangle inequality a row stays where its own center is closer than `apart` less
+    `moved`; only the others are compared with all centers.
+    """
+    enter(counter, gate)
+    _, n_wide, n_narrow, packed_centers, bias = panels
+    n_features = X.shape[1]
+    batch_size = len(listed)
+    packed = scratch(shift, len(shift) * TILE_ROWS)
+    best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
+    winners, unused = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
+    places = np.empty(TASK_TILES * TILE_ROWS, np.int64)
+    own = np.empty(TASK_TILES * TILE_ROWS)
+    tile = np.zeros(2 * TILE_ROWS, np.int64)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        start = task * TASK_TILES * TILE_ROWS
+        stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
+        count = 0
+        for i in range(start, stop):
+            own[i - start] = squared_distance(X[listed[i]], shift, exact[labels[i]])
+            places[count] = i
+            count += not np.sqrt(own[i - start]) < apart[i] - moved
+        for first in range(0, count, TILE_ROWS):
+            for i in range(2 * TILE_ROWS):
+                tile[i] = listed[places[min(first + i, count - 1)]]
+            if n_features > FEW_FEATURES:
+                pack_listed_rows(X, tile, 0, n_features, shift, packed)
+            else:
+                for i in range(TILE_ROWS):
+                    row = tile[i]
+                    for t in range(n_features):
+                        packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
+            nearest_in_tile(packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index)
+            changed_labels(index, unused, 0, winners)
+            for i in range(min(TILE_ROWS, count - first)):
+                place = places[first + i]
+                if labels[place] != winners[i]:
+                    labels[place] = winners[i]
+                    own[place - start] = squared_distance(X[tile[i]], shift, exact[winners[i]])
+        total = 0.0
+        for i in range(start, stop):
+            weight = np.float64(row_weights[i]) if len(row_weights) else 1.0
+            total += own[i - start] * weight
+        inertias[task] = total
+    leave(counter, gate)
 
 
 @kernel
-def _finish_step(X, listed, labels, row_weights, inertias, shift, rules, running, follow):
-    return _finish(X, listed, labels, row_weights, inertias, shift, rules, running, follow)
+def _largest_move(exact, previous):
+    """Largest distance that a center has moved."""
+    largest = 0.0
+    for cluster in range(exact.shape[0]):
+        square = 0.0
+        for t in range(exact.shape[1]):
+            change = exact[cluster, t] - previous[cluster, t]
+            square += change * change
+        largest = max(largest, square)
+    return np.sqrt(largest)
+
+
+@kernel
+def _pack(centers, by_features, n_wide, n_narrow, size, packed, bias):
+    pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
+
+
+@kernel
+def _finish_step(X, listed, labels, row_weights, inertias, shift, rules, piles, running, follow):
+    """What :func:`_steps` does after the assignment."""
+    due = _begin(rules, running)
+    _add_batch(X, listed, labels, row_weights, shift, piles, running)
+    return _finish(due, inertias, rules, running, follow)
 
 
 @kernel
@@ -260,6 +434,8 @@ class MiniBatches:
         When to stop and to reassign.
     team : Team
         Threads to run on, where a step is large.
+    relabels : bool
+        Whether :meth:`relabel` will be called.
     """
 
     def __init__(
@@ -271,6 +447,8 @@ class MiniBatches:
         batch_size: int,
         rules: Rules,
         team: Team,
+        *,
+        relabels: bool = False,
     ) -> None:
         n_clusters, n_features = centers.shape
         self.X, self.shift, self.rules = X, shift, rules
@@ -281,19 +459,26 @@ class MiniBatches:
             centers,
             centers * weights[:, None],
             weights,
-            np.empty(centers.shape if rules.tol > 0.0 else (0, 0)),
+            np.empty(centers.shape if rules.tol > 0.0 or relabels else (0, 0)),
             np.empty(n_clusters, np.bool_),
             monitor,
         )
         self.labels = np.empty(round_up(batch_size, TILE_ROWS), np.int32)
+        self.apart = np.empty(batch_size if relabels else 0)
         self.n_tasks = -(-batch_size // (TASK_TILES * TILE_ROWS))
         self.inertias = np.empty(self.n_tasks)
-        self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=False)
+        # The tile by features keeps no second distances.
+        by_features = prefers_features(n_features, n_clusters) and not relabels
+        self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=by_features)
         self.size = lanes(X.dtype)
         self.work = float(batch_size) * n_features * (n_clusters + 4)
         self.none = np.empty(0, X.dtype)
         self.team = team
-        self.shared = self.work >= LARGE_STEP and len(team.helpers) > 0
+        self.shared = self.work * X.itemsize >= 4 * LARGE_STEP and len(team.helpers) > 0
+        n_piles = self.n_tasks * n_clusters if by_features else 0
+        self.piles = Piles(
+            np.empty((n_piles, n_features)), np.empty(n_piles), np.empty(n_piles, np.bool_)
+        )
 
     @property
     def most_steps(self) -> int:
@@ -331,13 +516,16 @@ class MiniBatches:
         self._assign(batches, weights)
         status = _finish_step(
             self.X, batches[0], self.labels, weights, self.inertias, self.shift, self.rules,
-            self.running, follow,
+            self.piles, self.running, follow,
         )  # fmt: skip
         return 1, status
 
+    def _pack(self) -> None:
+        by_features, n_wide, n_narrow, packed, bias = self.panels
+        _pack(self.running.centers, by_features, n_wide, n_narrow, self.size, packed, bias)
+
     def _assign(self, batches: Array, weights: Array) -> None:
-        centers, (_, n_wide, n_narrow, packed, bias) = self.running.centers, self.panels
-        _pack(centers, n_wide, n_narrow, self.size, packed, bias)
+        self._pack()
         arguments = self._arguments(0, False, batches, weights)
         work = self.work if self.shared else 0.0
         self.team.run(_steps, work, self.n_tasks, *arguments)
@@ -347,17 +535,39 @@ class MiniBatches:
     ) -> tuple[object, ...]:
         return (
             n_steps, follow, self.size, self.X, batches, weights, self.shift, self.panels,
-            self.labels, self.inertias, self.rules, self.running,
+            self.labels, self.apart, self.inertias, self.rules, self.piles, self.running,
         )  # fmt: skip
 
     def follow(self) -> int:
         """Follow the rules after a reassignment; `MORE` or why to stop."""
         return int(_follow_step(self.rules, self.running))
 
-    def label(self, batch: Array) -> Array:
-        """Labels of the rows of one batch, of shape (1, batch_size), to the centers as they are."""
-        self._assign(batch, self.none)
-        return self.labels[: batch.shape[1]].copy()
+    def relabel(self, batch: Array, row_weights: Array | None = None) -> tuple[Array, float]:
+        """Labels and inertia of the batch just seen, for the centers as they are now.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (batch_size,), int64
+            Its rows.
+        row_weights : ndarray of shape (batch_size,), optional
+            Weights of its rows.
+
+        Returns
+        -------
+        labels : ndarray of shape (batch_size,), int32
+            Index of the nearest center.
+        inertia : float
+            Weighted sum of squared distances to these.
+        """
+        exact, previous = self.running.exact, self.running.previous
+        self._pack()
+        weights = self.none if row_weights is None else row_weights
+        self.team.run(
+            _relabel, self.work if self.shared else 0.0, self.n_tasks, self.X, batch, weights,
+            self.shift, self.panels, exact, self.labels, self.apart,
+            _largest_move(exact, previous), self.inertias,
+        )  # fmt: skip
+        return self.labels[: len(batch)].copy(), float(self.inertias.sum())
 
     def reassign(self, batch: Array, random_state: np.random.RandomState) -> int:
         """Move centers of little weight to rows of the batch just seen, as scikit-learn does.

@@ -7,6 +7,8 @@ merged in their order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from .compiling import kernel
@@ -16,6 +18,7 @@ from .tiles import Array
 
 MIN_SLICE_ELEMENTS = 32_768
 MAX_SLICES = 64
+MAX_SLICE_ELEMENTS = 1 << 21
 LANES = 64  # elements that the inner loop runs over at least, so that it vectorises
 
 
@@ -57,22 +60,26 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
     leave(counter, gate)
 
 
-def _merge(X: Array, slice_size: int, sums: Array, squares: Array) -> tuple[Array, Array]:
+# Whoever asked sees from infinite results that the data are too large.
+@np.errstate(over="ignore", invalid="ignore")
+def _merge(
+    n_samples: int, slice_size: int, firsts: Array, sums: Array, squares: Array
+) -> tuple[Array, Array]:
     """Mean and variance out of the slices', each relative to its own first row."""
-    # Whoever asked sees from infinite results that the data are too large.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _merged(X, slice_size, sums, squares)
-
-
-def _merged(X: Array, slice_size: int, sums: Array, squares: Array) -> tuple[Array, Array]:
     sizes = np.full((len(sums), 1), float(slice_size))
-    sizes[-1] = len(X) - slice_size * (len(sums) - 1)
+    sizes[-1] = n_samples - slice_size * (len(sums) - 1)
     shifts = sums / sizes
-    means = X[::slice_size].astype(np.float64) + shifts
-    mean = means[0] + (sizes * (means - means[0])).sum(axis=0) / len(X)
+    means = firsts.astype(np.float64) + shifts
+    mean = means[0] + (sizes * (means - means[0])).sum(axis=0) / n_samples
     inside = np.maximum(squares - shifts * sums, 0.0).sum(axis=0)
     between = (sizes * (means - mean) ** 2).sum(axis=0)
-    return mean, (inside + between) / len(X)
+    return mean, (inside + between) / n_samples
+
+
+def moment_slice_rows(n_samples: int, n_features: int) -> int:
+    """Rows per slice, decided by the shape alone."""
+    share = min(-(-n_samples // MAX_SLICES), MAX_SLICE_ELEMENTS // n_features)
+    return round_up(max(-(-MIN_SLICE_ELEMENTS // n_features), share), TILE_ROWS)
 
 
 def column_moments(X: Array, team: Team) -> tuple[Array, Array]:
@@ -90,11 +97,40 @@ def column_moments(X: Array, team: Team) -> tuple[Array, Array]:
     mean, variance : ndarray of shape (n_features,), float64
         The same bits for any number of threads.
     """
-    n_samples, n_features = X.shape
-    least = max(-(-MIN_SLICE_ELEMENTS // n_features), -(-n_samples // MAX_SLICES))
-    slice_size = round_up(least, TILE_ROWS)
+    return moments_of_blocks([X], X.shape, team)
+
+
+def moments_of_blocks(
+    blocks: Iterable[Array], shape: tuple[int, ...], team: Team
+) -> tuple[Array, Array]:
+    """As :func:`column_moments`, for rows that come in blocks.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        All rows in order; the number of rows of each block but the last is a multiple of
+        :func:`moment_slice_rows`.
+    shape : tuple of int
+        Rows and columns of all blocks together.
+    team : Team
+        Threads to run on.
+
+    Returns
+    -------
+    mean, variance : ndarray of shape (n_features,), float64
+        The same bits however the rows are cut into blocks.
+    """
+    n_samples, n_features = shape
+    slice_size = moment_slice_rows(n_samples, n_features)
     n_slices = -(-n_samples // slice_size)
-    sums, squares = np.empty((2, n_slices, n_features))
-    work, flat = 2.0 * X.size, X.reshape(-1)
-    team.run(_slice_moments, work, n_slices, slice_size, X, flat, sums, squares)
-    return _merge(X, slice_size, sums, squares)
+    firsts, sums, squares = np.empty((3, n_slices, n_features))
+    first = 0
+    for X in blocks:
+        here = slice(first, first + -(-len(X) // slice_size))
+        firsts[here] = X[::slice_size]
+        team.run(
+            _slice_moments, 2.0 * X.size, here.stop - first, slice_size, X, X.reshape(-1),
+            sums[here], squares[here],
+        )  # fmt: skip
+        first = here.stop
+    return _merge(n_samples, slice_size, firsts, sums, squares)

@@ -234,6 +234,7 @@ def _keep_best(n_candidates, latest, rounds):
     for block in range(n_blocks):
         rounds.block_sums[block] = rounds.potentials[block, best]
     rounds.chosen[latest] = rounds.drawn[best]
+    return best
 
 
 @inlined
@@ -302,6 +303,28 @@ def _next_round(uniforms, n_candidates, n_chosen, size, block_rows, rows, candid
         coordinates[0, t] = rounds.centers[latest, t]
         for j in range(n):
             coordinates[j + 1, t] = rows.X[rounds.drawn[j], t]
+    pack_centers(
+        coordinates, False, candidates.n_wide, candidates.n_narrow, size, candidates.packed,
+        candidates.bias,
+    )  # fmt: skip
+    _see_reach(n, n_chosen, coordinates, candidates.reach, rounds.centers)
+
+
+@kernel
+def settle_round(n_candidates, latest, rounds):
+    """Keep the best of the candidates as center `latest`; which one that is."""
+    return _keep_best(n_candidates, latest, rounds)
+
+
+@kernel
+def draw_in_block(value, block_rows, rows, latest, rounds):
+    """Number of the row drawn in the one block that `rows` and `rounds` are of."""
+    return _draw(value, block_rows, rows, latest, rounds)
+
+
+@kernel
+def prepare_round(n, n_chosen, coordinates, size, candidates, rounds):
+    """Pack the previous winner and the `n` candidates of a round, and see how far they reach."""
     pack_centers(
         coordinates, False, candidates.n_wide, candidates.n_narrow, size, candidates.packed,
         candidates.bias,

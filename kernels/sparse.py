@@ -263,8 +263,9 @@ class SparseUpdate(Update):
             self.totals,
         )
 
-    def _centred_row(self, row: int) -> Array:
-        return self.rows.take([row])[0]
+    def row(self, number: int) -> Array:
+        """One row of the data, dense."""
+        return self.rows.take([number])[0]
 
 
 @kernel

@@ -30,15 +30,18 @@ LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache b
 LABELS_ONLY, PILES, RECORD = 0, 1, 2
 
 # Rows are cut into at most MAX_SLICES slices of about SLICE_WORK multiply-adds or more: some
-# 10 µs of work, and enough slices to keep many threads busy.
+# 10 µs of work, and enough slices to keep many threads busy.  No slice has more than
+# SLICE_ELEMENTS numbers, so that rows which do not fit in memory can be read by slices.
 MAX_SLICES = 64
 SLICE_WORK = 500_000
+SLICE_ELEMENTS = 1 << 21
 
 
 def slice_rows(n_samples: int, n_features: int, n_clusters: int) -> int:
     """Rows per slice, a multiple of the tile: decided by the shape of the problem alone."""
     least = SLICE_WORK // (n_features * (n_clusters + 4))
-    return round_up(max(1, least, -(-n_samples // MAX_SLICES)), TILE_ROWS)
+    share = min(-(-n_samples // MAX_SLICES), SLICE_ELEMENTS // n_features)
+    return round_up(max(1, least, share), TILE_ROWS)
 
 
 class Piles(NamedTuple):
@@ -201,6 +204,11 @@ def average(totals, centers, new_centers):
 
 
 @kernel
+def _merge(piles, totals):
+    merge_piles(piles, totals)
+
+
+@kernel
 def _merge_and_average(piles, totals, centers, new_centers):
     merge_piles(piles, totals)
     return average(totals, centers, new_centers)
@@ -219,12 +227,16 @@ class Update:
         Number of clusters.
     team : Team
         Threads to run on.
+    slice_size : int, optional
+        Rows of a slice, where `rows` are a part of what decides about it.
     """
 
-    def __init__(self, rows: Rows, mean: Array, n_clusters: int, team: Team) -> None:
+    def __init__(
+        self, rows: Rows, mean: Array, n_clusters: int, team: Team, slice_size: int | None = None
+    ) -> None:
         n_samples, n_features = rows.X.shape
         self.rows, self.mean, self.team = rows, mean, team
-        self.slice_rows = slice_rows(n_samples, n_features, n_clusters)
+        self.slice_rows = slice_size or slice_rows(n_samples, n_features, n_clusters)
         self.n_slices = -(-n_samples // self.slice_rows)
         self.row_size: float = n_features  # elements to read
         pile_bytes = n_clusters * n_features * 8
@@ -276,12 +288,27 @@ class Update:
         if self.mode == RECORD:
             work = float(self.changes.n.sum()) * 2 * self.row_size
             self._sum_by_owners(work, labels, everything=False)
-        return _merge_and_average(self.piles, self.totals, centers, out)
+        return self.average(out, centers)
+
+    def absorb(self, labels: Array) -> None:
+        """Bring the sums up to date with what an assignment pass has changed, and no more."""
+        if self.mode == RECORD:
+            work = float(self.changes.n.sum()) * 2 * self.row_size
+            self._sum_by_owners(work, labels, everything=False)
+        _merge(self.piles, self.totals)
+
+    def add_all(self, labels: Array) -> None:
+        """Add all rows, in row order, as if they had had no label before."""
+        n_samples = len(self.rows.X)
+        counts = np.minimum(self.slice_rows, n_samples - np.arange(self.n_slices) * self.slice_rows)
+        rows = np.arange(n_samples, dtype=self.changes.rows.dtype)
+        self.changes = Changes(counts, rows, np.full(n_samples, -1, np.int32))
+        self._sum_by_owners(float(self.rows.X.size), labels, everything=False)
 
     def refresh(self, labels: Array, out: Array) -> None:
         """Sum all clusters afresh, in row order, and write their means to `out`."""
         self._sum_by_owners(self.rows.shape[0] * self.row_size, labels, everything=True)
-        _merge_and_average(self.piles, self.totals, out, out)
+        self.average(out)
 
     def _sum_by_owners(self, work: float, labels: Array, *, everything: bool) -> None:
         # Any number of owners gives the same bits; each has to look at every label.
@@ -299,6 +326,14 @@ class Update:
             self.totals,
         )
 
+    def average(self, out: Array, centers: Array | None = None) -> tuple[float, int]:
+        """Write the means of the clusters to `out`; as :meth:`new_centers` after :meth:`absorb`."""
+        return _merge_and_average(self.piles, self.totals, out if centers is None else centers, out)
+
+    def row(self, number: int) -> Array:
+        """One row of the data."""
+        return self.rows.X[number]
+
     def relocated(self, labels: Array, distances: Array, centers: Array, out: Array) -> float:
         """New centers with empty clusters moved to the rows farthest from their centers.
 
@@ -310,15 +345,13 @@ class Update:
         empty = np.flatnonzero(totals.weights <= 0)
         if distances.max() > 0:
             far = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
+            mean = self.mean[: self.rows.shape[1]]
             for cluster, row in zip(empty, far, strict=True):
                 weight = float(self.rows.weights[row]) if len(self.rows.weights) else 1.0
-                moved = self._centred_row(row).astype(np.float64) * weight
+                moved = (self.row(int(row)) - mean).astype(np.float64) * weight
                 totals.sums[labels[row]] -= moved
                 totals.weights[labels[row]] -= weight
                 totals.sums[cluster], totals.weights[cluster] = moved, weight
                 totals.counts[cluster] = 1
         shift, _ = _merge_and_average(self.piles, totals, centers, out)
         return float(shift)
-
-    def _centred_row(self, row: int) -> Array:
-        return self.rows.X[row] - self.mean[: self.rows.X.shape[1]]

@@ -1,0 +1,448 @@
+"""Rows that do not lie in memory: one view of files, tables, array-likes and iterators.
+
+A :class:`Source` knows its shape and dtype and gives its rows as often as asked, in blocks of the
+size that the reader wants.  Block borders are therefore those of the computation and not those of
+the file, which is what makes results the same bits as for an array.  Blocks are read ahead by one
+thread while kernels run; at no time are there more than three of them.
+
+What can be used as an array where it lies (arrays, memory maps, ``.npy`` files of C-contiguous
+floats) is: :func:`open_rows` then gives an array and no source.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .kernels.tiles import Array
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Frames that are smaller are turned into arrays: it costs less than their slices.
+LARGE_FRAME = 1 << 28
+AHEAD = 1  # blocks that wait, beside the one being read and the one being used
+_PATHS = "a path must end in '.npy', '.parquet' or '.pq'"
+
+
+class Source:
+    """Rows by blocks, as often as asked.
+
+    Subclasses say what there is and give :meth:`pieces`; those that can reach any row directly
+    override :meth:`ranges`, too.
+
+    Attributes
+    ----------
+    name : str
+        What error messages call it.
+    shape : tuple of int
+        Rows and columns.
+    dtype : numpy.dtype
+        float32 where all is float32, otherwise float64.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def head(self) -> Any:
+        """The first row, with the names of the columns where there are names."""
+        return self.ranges([(0, 1)])[0]
+
+    def pieces(self) -> Iterator[Any]:
+        """All rows in order, in two-dimensional pieces of any number of rows."""
+        raise NotImplementedError
+
+    def ranges(self, borders: Sequence[tuple[int, int]]) -> list[Array]:
+        """The rows of several ranges ``(start, stop)``; here in one pass over all rows."""
+        found = [np.empty((stop - start, self.shape[1]), self.dtype) for start, stop in borders]
+        last = max(stop for _, stop in borders)
+        first = 0
+        for block in self._blocks(max(1, 2**20 // self.shape[1])):
+            for (start, stop), rows in zip(borders, found, strict=True):
+                low, high = max(start, first), min(stop, first + len(block))
+                if low < high:
+                    rows[low - start : high - start] = block[low - first : high - first]
+            first += len(block)
+            if first >= last:
+                break
+        return found
+
+    def take(self, rows: Array) -> Array:
+        """The given rows, in the order given."""
+        order = np.argsort(rows, kind="stable")
+        ranges = [(int(row), int(row) + 1) for row in rows[order]]
+        result = np.empty((len(rows), self.shape[1]), self.dtype)
+        if ranges:
+            result[order] = np.concatenate(self.ranges(ranges))
+        return result
+
+    def blocks(self, size: int) -> Iterator[Array]:
+        """All rows in C-contiguous blocks of `size` rows, the last one shorter, read ahead.
+
+        Raises
+        ------
+        ValueError
+            Where a block cannot be read, is not finite, or is not what the source has said it
+            is; the message names the block.
+        """
+        return _read_ahead(self._blocks(size))
+
+    def _blocks(self, size: int) -> Iterator[Array]:
+        """As :meth:`blocks`, by the thread that asks."""
+        n_samples, n_features = self.shape
+        pieces = self._numbered()
+        piece, number, used, start = np.empty((0, n_features), self.dtype), 0, 0, 0
+        while start < n_samples:
+            wanted = min(size, n_samples - start)
+            block = np.empty((wanted, n_features), self.dtype)
+            filled = 0
+            while filled < wanted:
+                if used == len(piece):
+                    number, piece = next(pieces, (-1, piece))
+                    used = 0
+                    if number < 0:
+                        raise ValueError(
+                            f"{self.name} must give the same rows every time: it has ended after "
+                            f"{start + filled} of {n_samples} rows, in block {start // size}."
+                        )
+                count = min(wanted - filled, len(piece) - used)
+                block[filled : filled + count] = piece[used : used + count]
+                filled, used = filled + count, used + count
+            yield self._finite(block, start // size, start)
+            start += wanted
+        if used < len(piece) or any(len(more) for _, more in pieces):
+            raise ValueError(
+                f"{self.name} must give the same rows every time: it has more than the "
+                f"{n_samples} rows of before."
+            )
+
+    def _numbered(self) -> Iterator[tuple[int, Array]]:
+        """Pieces with their numbers, checked."""
+        pieces = iter(self.pieces())
+        number = 0
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise ValueError(
+                    f"{self.name} could not be read: block {number} raised "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            yield number, self._checked(piece, number)
+            number += 1
+
+    def _checked(self, piece: Any, number: int) -> Array:
+        array = np.asarray(piece)
+        if array.ndim != 2 or array.shape[1] != self.shape[1]:
+            raise ValueError(
+                f"Every block of {self.name} must have {self.shape[1]} columns, but block "
+                f"{number} has shape {array.shape}."
+            )
+        if _float_dtype(array.dtype) != self.dtype:
+            raise ValueError(
+                f"Every block of {self.name} must have the dtype of the first, "
+                f"{self.dtype.name}, but block {number} has {array.dtype}."
+            )
+        return array
+
+    def _finite(self, block: Array, number: int, start: int) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(block.sum())
+        if suspicious and not np.isfinite(block).all():
+            what = "NaN" if np.isnan(block).any() else "infinity"
+            row = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+            raise ValueError(
+                f"Input X contains {what}: {self.name} has it in row {row}, block {number}."
+            )
+        return block
+
+
+class ArrayLike(Source):
+    """Anything with a shape, a dtype and slices of rows: HDF5 and Zarr arrays, and memory maps.
+
+    Parameters
+    ----------
+    data : array-like
+        Two-dimensional.
+    name : str
+        What error messages call it.
+    """
+
+    def __init__(self, data: Any, name: str) -> None:
+        self.data, self.name = data, name
+        self.shape = _checked_shape(data.shape, name)
+        self.dtype = _float_dtype(np.dtype(data.dtype), name)
+
+    def pieces(self) -> Iterator[Any]:
+        step = max(1, 2**20 // self.shape[1])
+        for start in range(0, self.shape[0], step):
+            yield self._read(start, min(start + step, self.shape[0]))
+
+    def ranges(self, borders: Sequence[tuple[int, int]]) -> list[Array]:
+        return [np.ascontiguousarray(self._read(*pair), self.dtype) for pair in borders]
+
+    def _read(self, start: int, stop: int) -> Any:
+        piece = np.asarray(self.data[start:stop])
+        if len(piece) != stop - start:
+            raise EOFError(f"{len(piece)} rows instead of {stop - start}")
+        return piece
+
+
+class Frame(ArrayLike):
+    """A pandas or polars frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With columns of numbers.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self.name = "the frame"
+        self.frame = frame
+        self.rows = frame.iloc if hasattr(frame, "iloc") else frame
+        self.shape = _checked_shape(frame.shape, self.name)
+        self.dtype = _float_dtype(np.asarray(self.rows[:1]).dtype, self.name)
+
+    def head(self) -> Any:
+        return self.rows[:1]
+
+    def _read(self, start: int, stop: int) -> Any:
+        return np.asarray(self.rows[start:stop])
+
+    def _checked(self, piece: Any, number: int) -> Array:
+        return super()._checked(np.asarray(piece, self.dtype), number)
+
+
+class Parquet(Source):
+    """A Parquet file, read by row groups.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ImportError
+        Without pyarrow.
+    TypeError
+        Where a column holds no numbers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise ImportError(
+                'reading Parquet files needs pyarrow: pip install "fastclust[parquet]"'
+            ) from error
+        self.name = f"the file {path.name!r}"
+        self.path = path
+        try:
+            self._file = pyarrow.parquet.ParquetFile(path)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise ValueError(f"{self.name} could not be read as Parquet: {error}") from error
+        schema = self._file.schema_arrow
+        types = pyarrow.types
+        for field in schema:
+            if not (types.is_floating(field.type) or types.is_integer(field.type)):
+                raise TypeError(
+                    f"Every column of {self.name} must hold numbers, but {field.name!r} is of type "
+                    f"{field.type}."
+                )
+        meta = self._file.metadata
+        self.names = list(schema.names)
+        self.shape = _checked_shape((meta.num_rows, len(self.names)), self.name)
+        single = all(types.is_float32(field.type) for field in schema)
+        self.dtype = np.dtype(np.float32 if single else np.float64)
+        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def head(self) -> Any:
+        import pandas
+
+        return pandas.DataFrame(self.ranges([(0, 1)])[0], columns=self.names)
+
+    def pieces(self) -> Iterator[Any]:
+        for number in range(len(self._starts) - 1):
+            yield self._group(number)
+
+    def ranges(self, borders: Sequence[tuple[int, int]]) -> list[Array]:
+        found = [np.empty((stop - start, self.shape[1]), self.dtype) for start, stop in borders]
+        wanted: dict[int, list[int]] = {}
+        for place, (start, stop) in enumerate(borders):
+            first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
+            for number in range(first, last + 1):
+                wanted.setdefault(number, []).append(place)
+        for number, places in wanted.items():
+            group, base = self._group(number), int(self._starts[number])
+            for place in places:
+                start, stop = borders[place]
+                low, high = max(start, base), min(stop, base + len(group))
+                found[place][low - start : high - start] = group[low - base : high - base]
+        return found
+
+    def _group(self, number: int) -> Array:
+        table = self._file.read_row_group(number)
+        group = np.empty((table.num_rows, table.num_columns), self.dtype)
+        for place, column in enumerate(table.columns):
+            group[:, place] = column.to_numpy()  # nulls become NaN, which is refused later
+        return group
+
+
+class Blocks(Source):
+    """A callable that returns a fresh iterator of blocks each time it is called.
+
+    The first pass counts the rows.
+
+    Parameters
+    ----------
+    make : callable
+        Takes no arguments; the iterator gives two-dimensional arrays of one dtype.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+        self.name = f"the iterator of {getattr(make, '__name__', type(make).__name__)!r}"
+        first = next(iter(self._fresh()), None)
+        if first is None:
+            raise ValueError(f"{self.name} must give at least one block, but it gives none.")
+        array = np.asarray(first)
+        self.shape = _checked_shape((1, *array.shape[1:]), self.name)
+        self.dtype = _float_dtype(array.dtype, self.name)
+        n_samples = sum(len(piece) for _, piece in self._numbered())
+        self.shape = _checked_shape((n_samples, self.shape[1]), self.name)
+
+    def pieces(self) -> Iterator[Any]:
+        return iter(self._fresh())
+
+    def _fresh(self) -> Any:
+        try:
+            return iter(self.make())
+        except Exception as error:
+            raise ValueError(
+                f"{self.name} could not be read: making it raised {type(error).__name__}: {error}"
+            ) from error
+
+
+def open_rows(X: Any) -> Any:
+    """`X` itself where it is or becomes an array, a :class:`Source` where it must be read.
+
+    Parameters
+    ----------
+    X : array-like, path, DataFrame, HDF5 or Zarr array, or callable
+        See :mod:`fastclust.sources`.
+
+    Returns
+    -------
+    array-like or Source
+        A ``.npy`` file of C-contiguous floats becomes a read-only memory map.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where a file cannot be read or is of no known kind.
+    """
+    if isinstance(X, Source | np.ndarray | list | tuple):
+        return X
+    if isinstance(X, str | os.PathLike):
+        return _open_path(Path(X))
+    if callable(X) and not hasattr(X, "shape"):
+        return Blocks(X)
+    module = type(X).__module__.split(".")[0]
+    if module in ("pandas", "polars"):
+        return Frame(X) if _frame_bytes(X) > LARGE_FRAME else X
+    sliceable = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
+    if sliceable and module in ("h5py", "zarr", "tables", "netCDF4", "tensorstore"):
+        return ArrayLike(X, f"the {type(X).__name__}")
+    if sliceable and not hasattr(X, "__array__") and not hasattr(X, "nnz"):
+        return ArrayLike(X, f"the {type(X).__name__}")
+    return X
+
+
+def _open_path(path: Path) -> Any:
+    name = f"the file {path.name!r}"
+    if path.suffix in (".parquet", ".pq"):
+        return Parquet(path)
+    if path.suffix != ".npy":
+        raise ValueError(
+            f"X must be rows or a path to rows, and {_PATHS}, but it is {str(path)!r}."
+        )
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{name} could not be read as rows: {error}") from error
+    if array.ndim == 2 and array.dtype in FLOATS and array.flags.c_contiguous:
+        return array
+    return ArrayLike(array, name)
+
+
+def _frame_bytes(frame: Any) -> int:
+    rows, columns = frame.shape
+    return rows * columns * 8
+
+
+def _checked_shape(shape: Any, name: str) -> tuple[int, int]:
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(
+            f"{name} must hold at least one row and one column, but its shape is {tuple(shape)}."
+        )
+    return int(shape[0]), int(shape[1])
+
+
+def _float_dtype(dtype: np.dtype[Any], name: str = "the source") -> np.dtype[Any]:
+    """The dtype in which numbers of `dtype` are computed with."""
+    if dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, but its dtype is {dtype}.")
+    return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)
+
+
+def _read_ahead(blocks: Iterator[Array]) -> Iterator[Array]:
+    """Blocks of an iterator that a thread of its own runs, at most `AHEAD` of them waiting."""
+    waiting: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(item: tuple[Any, BaseException | None]) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def read() -> None:
+        try:
+            for block in blocks:
+                if not put((block, None)):
+                    return
+            put((None, None))
+        except BaseException as error:  # carried to the reader
+            put((None, error))
+
+    thread = threading.Thread(target=read, name="fastclust-reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            block, error = waiting.get()
+            if error is not None:
+                raise error
+            if block is None:
+                return
+            yield block
+            del block
+    finally:
+        stopped.set()
+        thread.join()
