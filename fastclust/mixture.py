@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import sklearn
 import sklearn.mixture
 from scipy.linalg import lapack
 from scipy.special import digamma
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import validation
@@ -47,10 +49,16 @@ _ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": V
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
 _CHUNK_ROWS = 65_536  # rows whose random responsibilities are drawn at once
 _LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
+# scikit-learn's message; its end changed with 1.7, and is what the release at hand would say.
+_REMEDY = (
+    "increase reg_covar, or scale the input data."
+    if parse_version(sklearn.__version__) >= parse_version("1.7")
+    else "or increase reg_covar."
+)
 _ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
     "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
-    "number of components, increase reg_covar, or scale the input data."
+    f"number of components, {_REMEDY}"
 )
 
 
