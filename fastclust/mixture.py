@@ -46,6 +46,7 @@ _NAMESPACE: dict[str, Any] = (
     else {}
 )
 _ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": VARIANCES}
+STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
 _CHUNK_ROWS = 65_536  # rows whose random responsibilities are drawn at once
 _LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
@@ -369,6 +370,16 @@ class _FusedMixture:
         )
         return X
 
+    def _checked_weights(self: Any, sample_weight: Any, X: Array) -> Array | None:
+        """Weights to start from: no component can begin with a row that does not count."""
+        weights = validation.check_weights(sample_weight, X)
+        if weights is not None and np.count_nonzero(weights) < self.n_components:
+            raise ValueError(
+                f"sample_weight must have at least n_components={self.n_components} weights above "
+                f"zero, but it has {np.count_nonzero(weights)}."
+            )
+        return weights
+
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Array:
         """The fit; returns the checked rows."""
         with _unchanged_on_error(self):
@@ -378,7 +389,7 @@ class _FusedMixture:
                     "Expected n_samples >= n_components but got n_components = "
                     f"{self.n_components}, n_samples = {len(X)}"
                 )
-            weights = validation.check_weights(sample_weight, X)
+            weights = self._checked_weights(sample_weight, X)
             problem = _Problem(X, weights, self.covariance_type)
             self._check_parameters_for(problem)
             fresh = not (self.warm_start and hasattr(self, "converged_"))
@@ -639,10 +650,12 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
                         "The first batch must have n_samples >= n_components but got "
                         f"n_components = {self.n_components}, n_samples = {len(first)}"
                     )
+                weights = self._checked_weights(sample_weight, first)
             else:
                 self._validate_params()
+                self._check_goes_on()
                 first = validation.check_data(self, X, fitting=False)
-            weights = validation.check_weights(sample_weight, first)
+                weights = validation.check_weights(sample_weight, first)
             problem = _Problem(first, weights, self.covariance_type)
             if fresh:
                 self._check_parameters_for(problem)
@@ -651,6 +664,21 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
                 self._batches = None
             self._learn(problem)
         return self
+
+    def _check_goes_on(self) -> None:
+        """A further batch finds the components that the ones before have left."""
+        k, d = self.means_.shape
+        shape = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}
+        if k != self.n_components:
+            raise ValueError(
+                f"n_components={self.n_components} must not change between batches, but the "
+                f"mixture was fitted with {k}."
+            )
+        if self.precisions_cholesky_.shape != shape[self.covariance_type]:
+            raise ValueError(
+                f"covariance_type={self.covariance_type!r} must not change between batches, but "
+                f"the mixture was fitted with covariances of shape {self.covariances_.shape}."
+            )
 
     def _learn(self, problem: _Problem) -> None:
         """Blend the statistics of a batch into those of the batches before."""
@@ -669,6 +697,11 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         self.n_iter_ = batches.n_batches
         self.converged_ = False
         self._set_parameters(self._get_parameters(), **_NAMESPACE)
+
+    def _estimate(self, X: Any, sample_weight: Any) -> Array:
+        X = super()._estimate(X, sample_weight)
+        self._batches = None  # statistics of batches before this fit are of other components
+        return X
 
     def _initialize_from(self, problem: _Problem, start: _Start) -> None:
         counts, means, covariances = problem.parameters(
@@ -713,6 +746,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
     ) -> Iterator[tuple[float, bool]]:
         if self.acceleration is None:
             yield from super()._steps(problem, sweep, lower_bound, bounds)
+        longest = 1.0
         while True:
             points = [self._point()]
             for _ in range(2):
@@ -720,12 +754,17 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
                 yield bounds[-1] - lower_bound, True
                 lower_bound = bounds[-1]
                 points.append(self._point())
-            leap = _extrapolated(*points)
-            if leap is not None:
+            length = min(longest, _step_length(*points))
+            rise = 0.0
+            if length > 1.0:
+                leap = _extrapolated(points[0], points[1], points[2], length)
                 rise = self._leap(problem, sweep, leap, bounds)
                 lower_bound += rise
                 # However small the rise, it is no sign of convergence: only EM's own steps are.
                 yield rise, False
+            if length == longest:  # the limit was felt: widen it where that helped
+                helped = rise > 0.0 or length == 1.0
+                longest = longest * STEP_FACTOR if helped else max(1.0, longest / STEP_FACTOR)
 
     def _leap(self, problem: _Problem, sweep: Sweep, point: Array, bounds: list[float]) -> float:
         """A step of EM from `point` if it is likelier than before; by how much."""
@@ -772,15 +811,18 @@ def _diagonal(factors: Array, covariance_type: str) -> Array:
     return np.einsum("...ii->...i", factors)
 
 
-def _extrapolated(start: Array, once: Array, twice: Array) -> Array | None:
-    """SQUAREM's third scheme: where two steps of EM seem to lead; None where not beyond them."""
+def _step_length(start: Array, once: Array, twice: Array) -> float:
+    """SQUAREM's third scheme: how many steps of EM the two seem worth; at least 1."""
     first = once - start
-    second = twice - once - first
-    curvature = float(np.linalg.norm(second))
-    length = float(np.linalg.norm(first)) / curvature if curvature > 0 else 1.0
-    if not 1.0 < length < np.inf:
-        return None
-    return start + 2 * length * first + length**2 * second
+    curvature = float(np.linalg.norm(twice - once - first))
+    length = float(np.linalg.norm(first)) / curvature if curvature > 0.0 else 1.0
+    return length if 1.0 < length < np.inf else 1.0
+
+
+def _extrapolated(start: Array, once: Array, twice: Array, length: float) -> Array:
+    """Where two steps of EM seem to lead; a length of 1 is where they have led."""
+    first = once - start
+    return start + 2 * length * first + length**2 * (twice - once - first)
 
 
 class _Batches(NamedTuple):
