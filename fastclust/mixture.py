@@ -620,6 +620,8 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         )
         self.acceleration = acceleration
 
+    _batches: _Batches | None = None  # what :meth:`partial_fit` has learnt
+
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one batch by a step of stepwise EM [3]_.
 
@@ -682,13 +684,16 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
 
     def _learn(self, problem: _Problem) -> None:
         """Blend the statistics of a batch into those of the batches before."""
-        batches = getattr(self, "_batches", None) or _Batches(problem.center)
-        problem.center = batches.center
+        before = self._batches
+        if before is not None:
+            problem.center = before.center
         with team() as threads:
             if problem.covariance_type == "tied":
                 problem.scatter = problem.whole(threads).second[0]
             moments, means = self._sweep_once(problem, problem.sweep(threads))
-        batches = batches.blended(moments, problem.scatter, problem.total)
+        batches = _Batches.first(problem, moments)
+        if before is not None:
+            batches = before.blended(batches)
         problem.scatter = batches.scatter
         self._maximise(problem, batches.moments, means)
         moved = np.asarray(self.means_) - means
@@ -829,21 +834,26 @@ class _Batches(NamedTuple):
     """Running means of the sufficient statistics of the batches of :meth:`partial_fit`."""
 
     center: Array
-    n_batches: int = 0
-    moments: Moments | None = None
-    scatter: Array = np.empty((0, 0))
+    n_batches: int
+    moments: Moments
+    scatter: Array
 
-    def blended(self, moments: Moments, scatter: Array, total: float) -> _Batches:
-        """With one batch more, of weight `total`; the moments are about the same means."""
+    @classmethod
+    def first(cls, problem: _Problem, moments: Moments) -> _Batches:
+        """Statistics of one batch, per unit of weight."""
+        fields = (field / problem.total for field in moments[2:])
+        scatter = problem.scatter / problem.total
+        return cls(problem.center, 1, Moments(0.0, 0.0, *fields), scatter)
+
+    def blended(self, batch: _Batches) -> _Batches:
+        """With one batch more; the moments of both are about the same means."""
         n_batches = self.n_batches + 1
-        step = (n_batches + 1) ** -STEP_EXPONENT if self.moments is not None else 1.0
-        fields = [field / total for field in (*moments[2:], scatter)]
-        if self.moments is not None:
-            before = (*self.moments[2:], self.scatter)
-            fields = [
-                (1 - step) * old + step * new for old, new in zip(before, fields, strict=True)
-            ]
-        return _Batches(self.center, n_batches, Moments(0.0, 0.0, *fields[:3]), fields[3])
+        step = (n_batches + 1) ** -STEP_EXPONENT
+        pairs = zip(
+            (*self.moments[2:], self.scatter), (*batch.moments[2:], batch.scatter), strict=True
+        )
+        *sums, scatter = ((1 - step) * old + step * new for old, new in pairs)
+        return _Batches(self.center, n_batches, Moments(0.0, 0.0, *sums), scatter)
 
 
 def _shifted(moments: Moments, moved: Array) -> Moments:
