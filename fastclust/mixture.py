@@ -528,7 +528,8 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         Steps between two lines.
     acceleration : {None, 'squarem'}, default=None
         'squarem' [2]_ extrapolates from two steps of EM and keeps the result where it is likelier:
-        the same optimum, mostly by fewer steps.  The likelihood never falls.
+        the same optimum by a fraction of the steps, where EM takes many.  The likelihood never
+        falls.
 
     Attributes
     ----------
@@ -550,7 +551,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
     lower_bound_ : float
         Mean log-likelihood of a row before the last step of the best start.
     lower_bounds_ : list of float
-        The same after every step.
+        The same after every step; extrapolations that were given up are not among them.
     n_features_in_ : int
         Number of columns seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -772,7 +773,10 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
                 longest = longest * STEP_FACTOR if helped else max(1.0, longest / STEP_FACTOR)
 
     def _leap(self, problem: _Problem, sweep: Sweep, point: Array, bounds: list[float]) -> float:
-        """A step of EM from `point` if it is likelier than before; by how much."""
+        """A step of EM from `point` if it is likelier than before; by how much.
+
+        Before is where the last likelihood was computed: a step of EM behind the parameters.
+        """
         safe = self._get_parameters()
         self._move_to(point)
         moments, means = self._sweep_once(problem, sweep)
