@@ -203,11 +203,11 @@ def measure_steps(problem: Problem, effort: Effort) -> Steps:
     Steps
         What was measured.
     """
-    fitted: dict[str, Any] = {}
+    fitted: dict[tuple[str, int], Any] = {}
 
     def side(name: str, n_steps: int) -> Side:
         def fit() -> None:
-            fitted[name] = problem.fit(MODULES[name], n_steps)
+            fitted[name, n_steps] = problem.fit(MODULES[name], n_steps)
 
         return timed(fit)
 
@@ -216,11 +216,11 @@ def measure_steps(problem: Problem, effort: Effort) -> Steps:
     names = {key: " ".join(key) for key in sides}
     flat = in_turn(problem.label, {names[key]: sides[key] for key in sides}, effort)
     seconds = {which: {name: flat[names[which, name]] for name in MODULES} for which in _LENGTHS}
-    bounds = {name: float(np.sum(fitted[name].lower_bound_)) for name in MODULES}
+    bounds = {name: float(np.sum(fitted[name, 1 + STEPS].lower_bound_)) for name in MODULES}
     return Steps(problem.label, seconds, bounds)
 
 
-_LENGTHS = {"short": 1, "long": 1 + STEPS}  # the long one comes last: its bound is compared
+_LENGTHS = {"short": 1, "long": 1 + STEPS}  # steps of the two fits
 
 
 def _cells(

@@ -420,6 +420,8 @@ class _FusedMixture:
         if dtype == np.float32:
             parameters = tuple(_as_float32(value) for value in parameters)
         self._set_parameters(parameters, **_NAMESPACE)
+        if dtype == np.float32:
+            self.precisions_ = _as_float32(self.precisions_)  # float64 in earlier releases
         for name, value in best.items():
             setattr(self, name, value)
 
