@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 
 from . import validation
+from .kernels.auto import Auto
 from .kernels.distances import own_distances
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
@@ -58,10 +59,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Source of the draws; an int makes them reproducible.
     copy_x : bool, default=True
         Accepted for compatibility: `X` is neither copied nor changed either way.
-    algorithm : {'auto', 'lloyd', 'full', 'elkan'}, default='lloyd'
-        All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name;
-        'elkan' [3]_ keeps ``n_samples * n_clusters`` bounds to compute fewer, which pays only for
-        many features and clusters that are apart.  'auto' is free to choose.
+    algorithm : {'auto', 'lloyd', 'full', 'elkan', 'hamerly', 'exponion'}, default='auto'
+        All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name.  The
+        others keep bounds and compute fewer: 'hamerly' [4]_ two for each row, 'exponion' [5]_ the
+        same and compares a row with the centers around its own, 'elkan' [3]_ one for each row and
+        center, in at most 1 GiB.  'auto' chooses in every iteration what promises to be fastest.
 
     Attributes
     ----------
@@ -86,6 +88,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
        28 (1982).
     .. [2] Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
     .. [3] Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
+    .. [4] Hamerly, G.: Making k-means even faster. SDM 2010.
+    .. [5] Newling, J., Fleuret, F.: Fast k-means with accurate bounds. ICML 2016.
 
     Examples
     --------
@@ -113,7 +117,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         verbose: int = 0,
         random_state: Any = None,
         copy_x: bool = True,
-        algorithm: str = "lloyd",
+        algorithm: str = "auto",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -157,7 +161,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             X = validation.check_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
             weights = validation.check_weights(sample_weight, X)
-            if n_clusters == 1 and algorithm is not Lloyd:
+            if n_clusters == 1 and algorithm not in (Auto, Lloyd):
                 warnings.warn(
                     f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
                     "Using 'lloyd' instead.",
@@ -403,7 +407,7 @@ def k_means(
     tol: float = 1e-4,
     random_state: Any = None,
     copy_x: bool = True,
-    algorithm: str = "lloyd",
+    algorithm: str = "auto",
     return_n_iter: bool = False,
 ) -> tuple[Any, ...]:
     """Cluster the rows of `X`: :class:`KMeans` as a function.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from .auto import Auto
 from .elkan import Elkan
+from .exponion import Exponion
+from .hamerly import Hamerly
 from .lloyd import Lloyd
 
 ALGORITHMS: dict[str, type[Lloyd]] = {
-    "auto": Lloyd,
+    "auto": Auto,
     "elkan": Elkan,
+    "exponion": Exponion,
     "full": Lloyd,
+    "hamerly": Hamerly,
     "lloyd": Lloyd,
 }

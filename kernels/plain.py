@@ -171,6 +171,69 @@ def spin_multiply_adds(values: Array, count: int) -> None:
         values.reshape(24, -1)[:] = values.reshape(24, -1) * factor + factor
 
 
+def scores_in_tile(
+    packed: Array,
+    centers: Array,
+    bias: Array,
+    n_wide: int,
+    n_narrow: int,
+    n_features: int,
+    scores: Array,
+) -> None:
+    """Write all scores."""
+    found = _scores(packed, centers, bias, n_wide, n_narrow, n_features)
+    scores.reshape(-1, 64)[: len(found)] = found
+
+
+def scatter_lines(lines: Array, n_lines: int, rows: Array, first: int, results: Array) -> None:
+    """Write columns of lines as rows."""
+    results[rows[first : first + 64]] = lines.reshape(-1, 64)[:n_lines].T
+
+
+def below(values: Array, first: int, limits: Array) -> np.uint64:
+    """Mask of 64 numbers that are below their limits."""
+    mask = 0
+    for bit in np.flatnonzero(values[first : first + 64] < limits[:64]):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
+def unsettled_rows(
+    labels: Array, first: int, upper: Array, lower: Array, table: Array, slack: float, reach: float
+) -> np.uint64:
+    """Move the bounds of 64 rows; the mask of those that they do not settle."""
+    from .simd import BOUND_DOWN, BOUND_UP, LEAST_SQUARE
+
+    up, down = np.float32(BOUND_UP), np.float32(BOUND_DOWN)
+    rows = slice(first, first + 64)
+    drift, fall, near, far = table[np.maximum(labels[rows], 0)].T
+    upper[rows] = u = (upper[rows] + drift) * up
+    below = np.maximum(np.minimum(far - u, lower[rows] - fall), np.float32(0)) * down
+    lower[rows] = below
+    best, wall = np.maximum(below, near), u + np.float32(reach)
+    with np.errstate(over="ignore"):
+        limit = (u * u + np.float32(slack) * (wall * wall)) * up + np.float32(LEAST_SQUARE)
+        settled = best * best * down > limit
+    mask = 0
+    for bit in np.flatnonzero(~settled):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
+def least_bound(
+    bounds: Array,
+    row: int,
+    ahead: int,
+    fallen: Array,
+    since: int,
+    halves: Array,
+    own: int,
+    n_groups: int,
+) -> np.float32:
+    """Smallest bound of one row."""
+    return np.maximum(bounds[row] - fallen[since], halves[own]).min()
+
+
 # --------------------------------------------------------------------------------------------
 # Of fastclust.kernels.gaussian_tiles, which imports this module: what it owns is fetched late.
 
