@@ -1,9 +1,9 @@
 """Memory that one fit takes at its peak, beside its data: run as a script in a process of its own.
 
-``python benchmarks/peak_memory.py MODULE N_SAMPLES N_FEATURES N_CLUSTERS`` fits the ``KMeans`` of
-``MODULE`` to float32 data and prints the bytes by which the resident memory rose during the fit.
-The data are made before.  A fit to a few rows comes first, so that what is counted is neither
-compiled code nor a thread's stack.
+``python benchmarks/peak_memory.py MODULE N_SAMPLES N_FEATURES N_CLUSTERS [ESTIMATOR]`` fits the
+``KMeans`` of ``MODULE`` to float32 data, or its ``GaussianMixture`` to float64 data, and prints
+the bytes by which the resident memory rose during the fit.  The data are made before.  A fit to a
+few rows comes first, so that what is counted is neither compiled code nor a thread's stack.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ import contextlib
 import ctypes
 import importlib
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sklearn.exceptions import ConvergenceWarning
+
 from fastclust.workloads import gaussian_blobs
 
+# What is fitted: the dtype of its data, and its parameters beside the number of clusters.
+ESTIMATORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "KMeans": ("float32", {"n_init": 1}),
+    "GaussianMixture": ("float64", {"max_iter": 2, "tol": 0.0}),
+}
 ROWS_PER_CLUSTER = 20  # of the warm-up: enough for every thread to take part in it
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -71,28 +79,35 @@ def extra_memory(action: Callable[[], Any]) -> int:
     return _status("VmHWM") - before
 
 
-def main(module: str, n_samples: int, n_features: int, n_clusters: int) -> int:
+def main(
+    module: str, n_samples: int, n_features: int, n_clusters: int, name: str = "KMeans"
+) -> int:
     """Measure one fit.
 
     Parameters
     ----------
     module : str
-        Holds the ``KMeans`` to measure.
+        Holds the estimator to measure.
     n_samples, n_features : int
         Shape of the data.
     n_clusters : int
         Number of clusters.
+    name : str
+        Name of the estimator.
 
     Returns
     -------
     int
         Bytes, see `extra_memory`.
     """
-    estimator = importlib.import_module(module).KMeans(n_clusters, n_init=1, random_state=0)
-    X = gaussian_blobs(n_samples, n_features, n_clusters, "float32")
+    dtype, parameters = ESTIMATORS[name]
+    make = getattr(importlib.import_module(module), name)
+    estimator = make(n_clusters, random_state=0, **parameters)
+    warnings.simplefilter("ignore", ConvergenceWarning)  # two steps of EM are enough to measure
+    X = gaussian_blobs(n_samples, n_features, n_clusters, dtype)
     estimator.fit(X[: ROWS_PER_CLUSTER * n_clusters].copy())
     return extra_memory(lambda: estimator.fit(X))
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], *map(int, sys.argv[2:5])))
+    print(main(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:]))

@@ -831,7 +831,9 @@ def start(session: Session) -> Outcome:
 
 # --- Command ---------------------------------------------------------------------------------
 
-ROWS: dict[str, Callable[[Session], Outcome]] = {
+Rows: TypeAlias = Mapping[str, Callable[[Session], Outcome]]
+
+ROWS: Rows = {
     function.__name__: function
     for function in (assignment, iteration, fit, peers, seeding, small, memory, start)
 }
@@ -925,75 +927,84 @@ def show(outcomes: Mapping[str, Outcome], failed: Mapping[str, str], effort: Eff
         print(f"\n{name}: not measured ({error})")
 
 
-def listing() -> str:
+def listing(rows: Rows) -> str:
     """Names of the rows and what they measure, as text."""
-    width = max(map(len, ROWS))
+    width = max(map(len, rows))
     lines = []
-    for name, function in ROWS.items():
+    for name, function in rows.items():
         summary = (function.__doc__ or "").splitlines()[0]
         lines.append(f"{name:<{width}}  {summary}")
     return "\n".join(lines)
 
 
-def _row(text: str) -> str:
-    if text not in ROWS:
-        raise argparse.ArgumentTypeError(f"no row is named {text!r}: they are {', '.join(ROWS)}")
-    return text
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, rows: Rows, output: str) -> argparse.Namespace:
     """Read the command line.
 
     Parameters
     ----------
     argv : sequence of str or None
         The arguments; by default those of the process.
+    rows : mapping of str to callable
+        The rows that can be named.
+    output : str
+        Name of the JSON file by default, less its ending.
 
     Returns
     -------
     argparse.Namespace
         Their values.
     """
+
+    def row(text: str) -> str:
+        if text not in rows:
+            known = ", ".join(rows)
+            raise argparse.ArgumentTypeError(f"no row is named {text!r}: they are {known}")
+        return text
+
     parser = argparse.ArgumentParser(description="Measure the figures that fastclust publishes.")
     add = parser.add_argument
-    add("rows", nargs="*", type=_row, metavar="ROW", help="rows to measure (default: all)")
+    add("rows", nargs="*", type=row, metavar="ROW", help="rows to measure (default: all)")
     add("--quick", action="store_true", help="a trial run: a twentieth of the rows, one repeat")
     add(
         "--output",
         type=Path,
         metavar="FILE",
-        help="JSON file to write (default: results.json, with --quick results-quick.json)",
+        help=f"JSON file to write (default: {output}.json, with --quick {output}-quick.json)",
     )
     add("--list", action="store_true", help="list the rows and exit")
     args = parser.parse_args(argv)
     if args.output is None:
-        args.output = Path("results-quick.json" if args.quick else "results.json")
+        args.output = Path(f"{output}-quick.json" if args.quick else f"{output}.json")
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, rows: Rows = ROWS, output: str = "results") -> int:
     """Run the script.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The arguments; by default those of the process.
+    rows : mapping of str to callable
+        What can be measured.
+    output : str
+        Name of the JSON file by default, less its ending.
 
     Returns
     -------
     int
         Exit status: 0, 1 if a row could not be measured, 130 if interrupted.
     """
-    args = parse(argv)
+    args = parse(argv, rows, output)
     if args.list:
-        print(listing())
+        print(listing(rows))
         return 0
     effort = QUICK if args.quick else FULL
-    chosen = [name for name in ROWS if name in args.rows] or list(ROWS)
-    return measure(Session(effort, chosen), args.output)
+    chosen = [name for name in rows if name in args.rows] or list(rows)
+    return measure(Session(effort, chosen), args.output, rows)
 
 
-def measure(session: Session, output: Path) -> int:
+def measure(session: Session, output: Path, rows: Rows | None = None) -> int:
     """Measure the rows of a session, show them and write them to a file.
 
     Parameters
@@ -1002,19 +1013,22 @@ def measure(session: Session, output: Path) -> int:
         What to measure.
     output : Path
         The file; it is written anew after every row, so that an interruption loses only one.
+    rows : mapping of str to callable, optional
+        How each row is measured; `ROWS` by default.
 
     Returns
     -------
     int
         Exit status: 0, 1 if a row could not be measured, 130 if interrupted.
     """
+    rows = ROWS if rows is None else rows
     outcomes: dict[str, Outcome] = {}
     failed: dict[str, str] = {}
     interrupted = False
     for i, name in enumerate(session.rows, start=1):
         say(f"[{i}/{len(session.rows)}] {name}")
         try:
-            outcomes[name] = ROWS[name](session)
+            outcomes[name] = rows[name](session)
         except KeyboardInterrupt:
             interrupted = True
             break

@@ -116,8 +116,8 @@ PAIRS = {
         _ours("BayesianGaussianMixture"), sklearn.mixture.BayesianGaussianMixture
     ),
 }
-# Values of parameters that scikit-learn does not know.
-_UNKNOWN_ALGORITHMS = ("auto", "full")
+# What scikit-learn's k-means knows; all of ours give the same bits.
+_KNOWN_ALGORITHMS = ("lloyd", "elkan")
 # What only some fits leave behind, under the same names in both.
 _OPTIONAL = {"feature_names_in_"}
 
@@ -175,7 +175,8 @@ def _converted(model: Any, kind: type[Any], special: Callable[[Any, Any], dict[s
     target = kind()
     known = target.get_params(deep=False)
     shared = {name: parameters[name] for name in known.keys() & parameters.keys()}
-    if kind.__module__.startswith("sklearn.") and shared.get("algorithm") in _UNKNOWN_ALGORITHMS:
+    theirs = kind.__module__.startswith("sklearn.")
+    if theirs and shared.get("algorithm", "lloyd") not in _KNOWN_ALGORITHMS:
         shared["algorithm"] = "lloyd"
     target.set_params(**shared)
     if not hasattr(model, "n_features_in_"):

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from . import validation
 from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
 from .kernels.algorithms import algorithm_for, seeding_for
+from .kernels.auto import Auto
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
@@ -53,11 +54,12 @@ class KMeans(CentroidEstimator):
         Source of the draws; an int makes them reproducible.
     copy_x : bool, default=True
         Accepted for compatibility: `X` is neither copied nor changed either way.
-    algorithm : {'auto', 'lloyd', 'full', 'elkan'}, default='lloyd'
-        All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name;
-        'elkan' [3]_ keeps ``n_samples * n_clusters`` bounds to compute fewer, which pays only for
-        many features and clusters that are apart.  'auto' is free to choose.  Sparse data have
-        one algorithm for all names.
+    algorithm : {'auto', 'lloyd', 'full', 'elkan', 'hamerly', 'exponion'}, default='auto'
+        All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name.  The
+        others keep bounds and compute fewer: 'hamerly' [4]_ two for each row, 'exponion' [5]_ the
+        same and compares a row with the centers around its own, 'elkan' [3]_ one for each row and
+        center, in at most 1 GiB.  'auto' chooses in every iteration what promises to be fastest.
+        Sparse data have one algorithm for all names.
 
     Attributes
     ----------
@@ -82,6 +84,8 @@ class KMeans(CentroidEstimator):
        28 (1982).
     .. [2] Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
     .. [3] Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
+    .. [4] Hamerly, G.: Making k-means even faster. SDM 2010.
+    .. [5] Newling, J., Fleuret, F.: Fast k-means with accurate bounds. ICML 2016.
 
     Examples
     --------
@@ -111,7 +115,7 @@ class KMeans(CentroidEstimator):
         verbose: int = 0,
         random_state: Any = None,
         copy_x: bool = True,
-        algorithm: str = "lloyd",
+        algorithm: str = "auto",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -161,7 +165,7 @@ class KMeans(CentroidEstimator):
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             validation.check_init_for(self.init, X)
-            if n_clusters == 1 and algorithm is not Lloyd:
+            if n_clusters == 1 and algorithm not in (Auto, Lloyd):
                 warnings.warn(
                     f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
                     "Using 'lloyd' instead.",
@@ -271,7 +275,7 @@ def k_means(
     tol: float = 1e-4,
     random_state: Any = None,
     copy_x: bool = True,
-    algorithm: str = "lloyd",
+    algorithm: str = "auto",
     return_n_iter: bool = False,
 ) -> tuple[Any, ...]:
     """Cluster the rows of `X`: :class:`KMeans` as a function.

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import sklearn
 import sklearn.mixture
 from scipy.linalg import lapack
 from scipy.special import digamma
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import validation
@@ -46,13 +48,20 @@ _NAMESPACE: dict[str, Any] = (
     else {}
 )
 _ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": VARIANCES}
+STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
 _CHUNK_ROWS = 65_536  # rows whose random responsibilities are drawn at once
 _LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
+# scikit-learn's message; its end changed with 1.7, and is what the release at hand would say.
+_REMEDY = (
+    "increase reg_covar, or scale the input data."
+    if parse_version(sklearn.__version__) >= parse_version("1.7")
+    else "or increase reg_covar."
+)
 _ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
     "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
-    "number of components, increase reg_covar, or scale the input data."
+    f"number of components, {_REMEDY}"
 )
 
 
@@ -363,6 +372,16 @@ class _FusedMixture(Interchangeable):
         )
         return X
 
+    def _checked_weights(self: Any, sample_weight: Any, X: Array) -> Array | None:
+        """Weights to start from: no component can begin with a row that does not count."""
+        weights = validation.check_weights(sample_weight, X)
+        if weights is not None and np.count_nonzero(weights) < self.n_components:
+            raise ValueError(
+                f"sample_weight must have at least n_components={self.n_components} weights above "
+                f"zero, but it has {np.count_nonzero(weights)}."
+            )
+        return weights
+
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Array:
         """The fit; returns the checked rows."""
         with unchanged_on_error(self):
@@ -372,7 +391,7 @@ class _FusedMixture(Interchangeable):
                     "Expected n_samples >= n_components but got n_components = "
                     f"{self.n_components}, n_samples = {len(X)}"
                 )
-            weights = validation.check_weights(sample_weight, X)
+            weights = self._checked_weights(sample_weight, X)
             problem = _Problem(X, weights, self.covariance_type)
             self._check_parameters_for(problem)
             fresh = not (self.warm_start and hasattr(self, "converged_"))
@@ -403,6 +422,8 @@ class _FusedMixture(Interchangeable):
         if dtype == np.float32:
             parameters = tuple(_as_float32(value) for value in parameters)
         self._set_parameters(parameters, **_NAMESPACE)
+        if dtype == np.float32:
+            self.precisions_ = _as_float32(self.precisions_)  # float64 in earlier releases
         for name, value in best.items():
             setattr(self, name, value)
 
@@ -511,7 +532,8 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         Steps between two lines.
     acceleration : {None, 'squarem'}, default=None
         'squarem' [2]_ extrapolates from two steps of EM and keeps the result where it is likelier:
-        the same optimum, mostly by fewer steps.  The likelihood never falls.
+        the same optimum by a fraction of the steps, where EM takes many.  The likelihood never
+        falls.
 
     Attributes
     ----------
@@ -533,7 +555,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
     lower_bound_ : float
         Mean log-likelihood of a row before the last step of the best start.
     lower_bounds_ : list of float
-        The same after every step.
+        The same after every step; extrapolations that were given up are not among them.
     n_features_in_ : int
         Number of columns seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -603,6 +625,8 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         )
         self.acceleration = acceleration
 
+    _batches: _Batches | None = None  # what :meth:`partial_fit` has learnt
+
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one batch by a step of stepwise EM [3]_.
 
@@ -633,10 +657,12 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
                         "The first batch must have n_samples >= n_components but got "
                         f"n_components = {self.n_components}, n_samples = {len(first)}"
                     )
+                weights = self._checked_weights(sample_weight, first)
             else:
                 self._validate_params()
+                self._check_goes_on()
                 first = validation.check_data(self, X, fitting=False)
-            weights = validation.check_weights(sample_weight, first)
+                weights = validation.check_weights(sample_weight, first)
             problem = _Problem(first, weights, self.covariance_type)
             if fresh:
                 self._check_parameters_for(problem)
@@ -646,15 +672,33 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
             self._learn(problem)
         return self
 
+    def _check_goes_on(self) -> None:
+        """A further batch finds the components that the ones before have left."""
+        k, d = self.means_.shape
+        shape = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}
+        if k != self.n_components:
+            raise ValueError(
+                f"n_components={self.n_components} must not change between batches, but the "
+                f"mixture was fitted with {k}."
+            )
+        if self.precisions_cholesky_.shape != shape[self.covariance_type]:
+            raise ValueError(
+                f"covariance_type={self.covariance_type!r} must not change between batches, but "
+                f"the mixture was fitted with covariances of shape {self.covariances_.shape}."
+            )
+
     def _learn(self, problem: _Problem) -> None:
         """Blend the statistics of a batch into those of the batches before."""
-        batches = getattr(self, "_batches", None) or _Batches(problem.center)
-        problem.center = batches.center
+        before = self._batches
+        if before is not None:
+            problem.center = before.center
         with team() as threads:
             if problem.covariance_type == "tied":
                 problem.scatter = problem.whole(threads).second[0]
             moments, means = self._sweep_once(problem, problem.sweep(threads))
-        batches = batches.blended(moments, problem.scatter, problem.total)
+        batches = _Batches.first(problem, moments)
+        if before is not None:
+            batches = before.blended(batches)
         problem.scatter = batches.scatter
         self._maximise(problem, batches.moments, means)
         moved = np.asarray(self.means_) - means
@@ -663,6 +707,11 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         self.n_iter_ = batches.n_batches
         self.converged_ = False
         self._set_parameters(self._get_parameters(), **_NAMESPACE)
+
+    def _estimate(self, X: Any, sample_weight: Any) -> Array:
+        X = super()._estimate(X, sample_weight)
+        self._batches = None  # statistics of batches before this fit are of other components
+        return X
 
     def _initialize_from(self, problem: _Problem, start: _Start) -> None:
         counts, means, covariances = problem.parameters(
@@ -707,6 +756,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
     ) -> Iterator[tuple[float, bool]]:
         if self.acceleration is None:
             yield from super()._steps(problem, sweep, lower_bound, bounds)
+        longest = 1.0
         while True:
             points = [self._point()]
             for _ in range(2):
@@ -714,15 +764,23 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
                 yield bounds[-1] - lower_bound, True
                 lower_bound = bounds[-1]
                 points.append(self._point())
-            leap = _extrapolated(*points)
-            if leap is not None:
+            length = min(longest, _step_length(*points))
+            rise = 0.0
+            if length > 1.0:
+                leap = _extrapolated(points[0], points[1], points[2], length)
                 rise = self._leap(problem, sweep, leap, bounds)
                 lower_bound += rise
                 # However small the rise, it is no sign of convergence: only EM's own steps are.
                 yield rise, False
+            if length == longest:  # the limit was felt: widen it where that helped
+                helped = rise > 0.0 or length == 1.0
+                longest = longest * STEP_FACTOR if helped else max(1.0, longest / STEP_FACTOR)
 
     def _leap(self, problem: _Problem, sweep: Sweep, point: Array, bounds: list[float]) -> float:
-        """A step of EM from `point` if it is likelier than before; by how much."""
+        """A step of EM from `point` if it is likelier than before; by how much.
+
+        Before is where the last likelihood was computed: a step of EM behind the parameters.
+        """
         safe = self._get_parameters()
         self._move_to(point)
         moments, means = self._sweep_once(problem, sweep)
@@ -766,36 +824,44 @@ def _diagonal(factors: Array, covariance_type: str) -> Array:
     return np.einsum("...ii->...i", factors)
 
 
-def _extrapolated(start: Array, once: Array, twice: Array) -> Array | None:
-    """SQUAREM's third scheme: where two steps of EM seem to lead; None where not beyond them."""
+def _step_length(start: Array, once: Array, twice: Array) -> float:
+    """SQUAREM's third scheme: how many steps of EM the two seem worth; at least 1."""
     first = once - start
-    second = twice - once - first
-    curvature = float(np.linalg.norm(second))
-    length = float(np.linalg.norm(first)) / curvature if curvature > 0 else 1.0
-    if not 1.0 < length < np.inf:
-        return None
-    return start + 2 * length * first + length**2 * second
+    curvature = float(np.linalg.norm(twice - once - first))
+    length = float(np.linalg.norm(first)) / curvature if curvature > 0.0 else 1.0
+    return length if 1.0 < length < np.inf else 1.0
+
+
+def _extrapolated(start: Array, once: Array, twice: Array, length: float) -> Array:
+    """Where two steps of EM seem to lead; a length of 1 is where they have led."""
+    first = once - start
+    return start + 2 * length * first + length**2 * (twice - once - first)
 
 
 class _Batches(NamedTuple):
     """Running means of the sufficient statistics of the batches of :meth:`partial_fit`."""
 
     center: Array
-    n_batches: int = 0
-    moments: Moments | None = None
-    scatter: Array = np.empty((0, 0))
+    n_batches: int
+    moments: Moments
+    scatter: Array
 
-    def blended(self, moments: Moments, scatter: Array, total: float) -> _Batches:
-        """With one batch more, of weight `total`; the moments are about the same means."""
+    @classmethod
+    def first(cls, problem: _Problem, moments: Moments) -> _Batches:
+        """Statistics of one batch, per unit of weight."""
+        fields = (field / problem.total for field in moments[2:])
+        scatter = problem.scatter / problem.total
+        return cls(problem.center, 1, Moments(0.0, 0.0, *fields), scatter)
+
+    def blended(self, batch: _Batches) -> _Batches:
+        """With one batch more; the moments of both are about the same means."""
         n_batches = self.n_batches + 1
-        step = (n_batches + 1) ** -STEP_EXPONENT if self.moments is not None else 1.0
-        fields = [field / total for field in (*moments[2:], scatter)]
-        if self.moments is not None:
-            before = (*self.moments[2:], self.scatter)
-            fields = [
-                (1 - step) * old + step * new for old, new in zip(before, fields, strict=True)
-            ]
-        return _Batches(self.center, n_batches, Moments(0.0, 0.0, *fields[:3]), fields[3])
+        step = (n_batches + 1) ** -STEP_EXPONENT
+        pairs = zip(
+            (*self.moments[2:], self.scatter), (*batch.moments[2:], batch.scatter), strict=True
+        )
+        *sums, scatter = ((1 - step) * old + step * new for old, new in pairs)
+        return _Batches(self.center, n_batches, Moments(0.0, 0.0, *sums), scatter)
 
 
 def _shifted(moments: Moments, moved: Array) -> Moments:

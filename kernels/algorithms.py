@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from .auto import Auto
 from .elkan import Elkan
+from .exponion import Exponion
+from .hamerly import Hamerly
 from .lloyd import Lloyd
 from .seeding import GreedyKMeansPlusPlus
 from .sparse import SparseKMeansPlusPlus, SparseLloyd, SparseRows
 from .tiles import Rows
 
 ALGORITHMS: dict[str, type[Lloyd]] = {
-    "auto": Lloyd,
+    "auto": Auto,
     "elkan": Elkan,
+    "exponion": Exponion,
     "full": Lloyd,
+    "hamerly": Hamerly,
     "lloyd": Lloyd,
 }
 

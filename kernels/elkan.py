@@ -2,16 +2,16 @@
 
 Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
 
-Every row keeps an upper bound of the distance to its own center and a lower bound for each other
-center, moved along with the centers; a row is settled where all lower bounds (or half the distances
-between its center and the others) stay above the upper bound.  Rows that are not settled are
-gathered into tiles: the label comes from the very tile that Lloyd's algorithm uses, the bounds from
-distances in difference form.
+Every row keeps an upper bound of the distance to its own center and a lower bound for every other
+center.  Moving n·k bounds in every round would cost more than the distances they save, so they are
+left where they are: what is kept for each center is how far it has moved in all, round by round,
+and a row remembers in which round its bounds were measured.  They are looked at only where the two
+bounds of :mod:`.hamerly` do not settle a row; where they do not settle it either, the row goes
+through Lloyd's tile, and its bounds are measured afresh, from distances in difference form.
 
-The bounds are widened by every rounding on the way, that of the tile included, so that labels,
-and with them centers, are the same bits as Lloyd's.  The lower bounds take n·k numbers, and moving
-them takes a pass over all of those: this pays where distances are dear (many features) and
-clusters are apart.
+The memory is bounded: where n·k bounds would take more than :data:`MOST_BYTES`, neighbouring
+centers share one.  Bounds are widened by every rounding on the way, that of the tile included, so
+that labels, and with them centers, are the same bits as Lloyd's.
 """
 
 from __future__ import annotations
@@ -19,213 +19,250 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
-from .lloyd import Lloyd
+from .hamerly import FEW_FEATURES, Hamerly
 from .parallel import Team, enter, leave, next_task
 from .simd import (
+    BOUND_DOWN,
+    BOUND_UP,
     FEATURE_ROWS,
+    LEAST_SQUARE,
     NARROW,
     TILE_ROWS,
     WIDE,
     changed_labels,
-    distances_in_tile,
-    nearest_in_tile,
+    least_bound,
+    lowest_bit,
     nearest_of_few,
-    pack_rows,
+    pack_listed_rows,
+    round_up,
+    scatter_lines,
+    scores_in_tile,
+    unsettled_rows,
 )
-from .tiles import Array, Rows, fill_panels, make_panels, scratch
+from .tiles import Array, Rows, scratch
 from .update import Update, move_rows
 
-
-@kernel
-def _list_unsettled(
-    counter, gate, n_tasks, slice_size, labels, upper, lower, shift, half, slack, reach, listed,
-    n_listed,
-):  # fmt: skip
-    """Move all bounds along with the centers; list the rows, slice by slice, that are not settled.
-
-    `upper` (n,) and `lower` (n, k) are updated; `listed` (n,) and `n_listed` (n_tasks,) written.
-    `slack` bounds the relative error of a score whose terms are no larger than ``(u + reach)²``.
-    """
-    enter(counter, gate)
-    n_samples, n_clusters = lower.shape
-    epsilon = 2.4e-7 if lower.itemsize == 4 else 4.5e-16
-    up, down = 1.0 + epsilon, 1.0 - epsilon
-    while True:
-        task = next_task(counter)
-        if task >= n_tasks:
-            break
-        start = task * slice_size
-        count = 0
-        for row in range(start, min(start + slice_size, n_samples)):
-            own = np.int64(labels[row])
-            listed[start + count] = row
-            if own < 0:
-                count += 1
-                continue
-            u = (np.float64(upper[row]) + shift[own]) * up
-            upper[row] = u * up
-            wall = u + reach
-            limit = u * u + slack * wall * wall
-            unsettled = 0
-            for j in range(n_clusters):
-                below = max((np.float64(lower[row, j]) - shift[j]) * down, 0.0)
-                lower[row, j] = below * down
-                best = max(below, half[own, j])
-                unsettled += best * best <= limit
-            count += unsettled > 0
-        n_listed[task] = count
-    leave(counter, gate)
+MOST_BYTES = 1 << 30
+AHEAD = 16  # rows that the packing looks ahead, at most
+LANES = 16  # bounds that are looked at together; their number is padded to this
 
 
 @kernel
-def _assign_listed(
-    counter, gate, n_tasks, slice_size, rows, mean, panels, apart, labels, mode, piles, changes,
-    upper, lower, slack, listed, n_listed,
+def _assign(
+    counter, gate, n_tasks, slice_size, rows, mean, panels, few, labels, mode, piles, changes,
+    upper, lower, table, slack, reach, largest, fresh, shared, bounds, measured, fallen, halves,
+    computed,
 ):  # fmt: skip
-    """Label the listed rows by Lloyd's tile, and measure their bounds afresh.
+    """Move two bounds a row; where they do not settle it, try all bounds, then the tile.
 
-    `apart` are the centers packed by rows, for distances.
+    ``bounds`` (n, groups) hold since round ``measured`` (n,); ``fallen`` (rounds, groups) is how
+    far the centers of a group have moved since each round, the last of them this one.  `shared` is
+    the number of centers of a group; padding groups have no center and infinite bounds.  `panels`
+    are the centers by rows, `few` those of Lloyd's tile; ``halves`` (k, groups) is half of the
+    distance of every two centers, or (1, groups) and nothing where groups share bounds.
     """
     enter(counter, gate)
     X, _, _ = rows
-    by_features, n_wide, n_narrow, centers, bias = panels
-    _, apart_wide, apart_narrow, apart_centers, _ = apart
+    _, n_wide, n_narrow, panel, bias = panels
+    by_features, few_wide, few_narrow, few_centers, few_bias = few
     n_changes = changes.n
-    n_features, n_clusters = X.shape[1], lower.shape[1]
+    n_samples, n_features = X.shape
+    n_clusters, n_groups, now = table.shape[0], bounds.shape[1], len(fallen) - 1
+    infinity, paired = mean[0] + np.inf, shared == 1
     packed = scratch(mean, len(mean) * TILE_ROWS)
-    best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
-    distances = scratch(mean, (WIDE * apart_wide + NARROW * apart_narrow) * TILE_ROWS)
-    gathered = np.zeros((TILE_ROWS, n_features), mean.dtype)
-    winners, old = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
-    single = np.empty(TILE_ROWS, np.int32)
+    scores = scratch(mean, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
+    best, bits = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    norms, rivals, errors = np.empty_like(best), np.empty_like(best), np.empty(TILE_ROWS)
+    index, winners = np.empty(TILE_ROWS, np.int64), np.empty(TILE_ROWS, np.int32)
+    lines = scratch(upper, n_groups * TILE_ROWS)
+    highs, leasts = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
+    gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
+    nowhere, single = np.full(TILE_ROWS, -1, np.int32), np.empty(1, np.int32)
+    listed = np.zeros(slice_size + TILE_ROWS + AHEAD, np.int64)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
-        start = task * slice_size
+        start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
+        count = 0
+        for first in range(start, stop, TILE_ROWS):
+            mask = ~np.uint64(0)
+            if not fresh:
+                mask = unsettled_rows(labels, first, upper, lower, table, slack, reach)
+            if first + TILE_ROWS > n_samples:
+                mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+            while mask != 0:
+                row = first + lowest_bit(mask)
+                mask &= mask - np.uint64(1)
+                listed[count] = row
+                count += 1
+        n_unsettled, count = count, 0
+        for place in range(n_unsettled):
+            row = listed[place]
+            if not fresh:
+                own = np.int64(labels[row]) if paired else np.int64(0)
+                ahead = listed[min(place + AHEAD, n_unsettled - 1)]
+                least = np.float64(
+                    least_bound(bounds, row, ahead, fallen, measured[row], halves, own, n_groups)
+                )
+                least = max(least, 0.0) * BOUND_DOWN
+                if not paired:  # half the distance of two centers bounds nothing tomorrow
+                    lower[row] = max(lower[row], np.float32(least * BOUND_DOWN))
+                u = np.float64(upper[row])
+                wall = u + reach
+                limit = (u * u + slack * wall * wall) * BOUND_UP + LEAST_SQUARE
+                if least * least > limit:
+                    continue
+            listed[count] = row
+            count += 1
+        for i in range(TILE_ROWS + AHEAD):
+            listed[count + i] = listed[count - 1] if count else 0
         n_changed = np.int64(0)
-        for first in range(start, start + n_listed[task], TILE_ROWS):
-            filled = min(TILE_ROWS, start + n_listed[task] - first)
+        for place in range(0, count, TILE_ROWS):
+            filled = min(TILE_ROWS, count - place)
+            if n_features <= FEW_FEATURES:
+                for i in range(TILE_ROWS):
+                    for t in range(n_features):
+                        packed[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
+            else:
+                pack_listed_rows(X, listed, place, n_features, mean, packed)
+            scores_in_tile(packed, panel, bias, n_wide, n_narrow, n_features, scores)
             for i in range(TILE_ROWS):
-                row = listed[first + min(i, filled - 1)]
-                old[i] = labels[row]
-                for t in range(n_features):
-                    gathered[i, t] = X[row, t]
-            pack_rows(gathered, gathered, np.int64(0), mean, packed)
+                best[i], index[i], norms[i] = scores[i], 0, 0
+            for j in range(1, n_clusters):
+                for i in range(TILE_ROWS):
+                    score = scores[j * TILE_ROWS + i]
+                    index[i] = j if score < best[i] else index[i]
+                    best[i] = score if score < best[i] else best[i]
+            for t in range(n_features):
+                for i in range(TILE_ROWS):
+                    value = packed[t * TILE_ROWS + i]
+                    norms[i] += value * value
             if by_features:
+                # Lloyd's labels come from this tile; the bounds allow for the difference.
+                for i in range(TILE_ROWS):
+                    for t in range(n_features):
+                        gathered[i, t] = X[listed[place + i], t]
                 for i in range(0, TILE_ROWS, FEATURE_ROWS):
                     nearest_of_few(
-                        gathered, gathered, np.int64(0), mean, centers, bias, n_wide, n_narrow,
-                        best, index, i,
+                        gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
+                        few_narrow, best, bits, i,
                     )  # fmt: skip
-            else:
-                nearest_in_tile(packed, centers, bias, n_wide, n_narrow, n_features, best, index)
-            mask = changed_labels(index, old, np.int64(0), winners)
-            distances_in_tile(
-                packed, apart_centers, apart_wide, apart_narrow, n_features, distances
-            )
+                changed_labels(bits, nowhere, np.int64(0), winners)
+                for i in range(TILE_ROWS):
+                    index[i] = winners[i]
+            for i in range(TILE_ROWS):
+                # Score and norm may each be off by some roundings of the largest term.
+                errors[i] = slack * np.float64(norms[i] + largest)
+                score = scores[index[i] * TILE_ROWS + i]
+                above = max(np.float64(norms[i] + score + score), 0.0) + errors[i]
+                highs[i] = np.sqrt(above) * BOUND_UP
+                leasts[i] = np.inf
+                # The own center is no rival.  It stays the own one until the next measurement.
+                scores[index[i] * TILE_ROWS + i] = infinity
+            for group in range(n_groups):
+                line = group * TILE_ROWS
+                for i in range(TILE_ROWS):
+                    rivals[i] = infinity
+                for j in range(group * shared, min((group + 1) * shared, n_clusters)):
+                    for i in range(TILE_ROWS):
+                        score = scores[j * TILE_ROWS + i]
+                        rivals[i] = score if score < rivals[i] else rivals[i]
+                for i in range(TILE_ROWS):
+                    square = np.float32(np.float64(norms[i] + rivals[i] + rivals[i]) - errors[i])
+                    square = square if square > 0 else np.float32(0)
+                    below = np.float32(np.sqrt(square)) * np.float32(BOUND_DOWN)
+                    lines[line + i] = below
+                    leasts[i] = below if below < leasts[i] else leasts[i]
+            scatter_lines(lines, n_groups, listed, place, bounds)
+            mask = np.uint64(0)
             for i in range(filled):
-                row = listed[first + i]
-                upper[row] = np.sqrt(distances[winners[i] * TILE_ROWS + i]) * (1.0 + slack)
-                for j in range(n_clusters):
-                    lower[row, j] = np.sqrt(distances[j * TILE_ROWS + i]) * (1.0 - slack)
-                if (mask >> np.uint64(i)) & np.uint64(1):
-                    # One row at a time, since those of a tile need not be neighbours.
-                    single[0] = winners[i]
-                    n_changed = move_rows(
-                        np.uint64(1), row, n_changed, start, task, mode, rows, mean, single,
-                        labels, piles, changes,
-                    )  # fmt: skip
+                row = listed[place + i]
+                upper[row], lower[row], measured[row] = highs[i], leasts[i], now
+                winners[i] = index[i]
+                if index[i] != labels[row]:
+                    mask |= np.uint64(1) << np.uint64(i)
+            while mask != 0:
+                # One row at a time, since those of a tile need not be neighbours.
+                bit = lowest_bit(mask)
+                mask &= mask - np.uint64(1)
+                single[0] = winners[bit]
+                n_changed = move_rows(
+                    np.uint64(1), listed[place + bit], n_changed, start, task, mode, rows, mean,
+                    single, labels, piles, changes,
+                )  # fmt: skip
         n_changes[task] = n_changed
+        computed[task] = count
     leave(counter, gate)
 
 
-class Elkan(Lloyd):
-    """Assignment by Elkan's bounds; parameters and attributes as for :class:`Lloyd`.
+class Elkan(Hamerly):
+    """Assignment by Elkan's bounds; parameters and attributes as for :class:`.lloyd.Lloyd`.
 
     Notes
     -----
-    Memory: ``n_samples * n_clusters`` lower bounds of the dtype of the rows.
+    Memory: ``4 * n_samples * n_clusters`` bytes of lower bounds, at most :data:`MOST_BYTES` (then
+    neighbouring centers share bounds), 12 bytes a row, and 8 bytes a cluster for every round;
+    4 bytes for every two clusters.
     """
 
     def __init__(
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
-        n_samples, n_features = rows.X.shape
-        dtype = rows.X.dtype
-        self.apart = make_panels(n_clusters, n_features, dtype, by_features=False)
-        self.upper = np.zeros(n_samples, dtype)
-        self.lower = np.zeros((n_samples, n_clusters), dtype)
-        self.listed = np.empty(self.n_slices * update.slice_rows, np.int64)
-        self.n_listed = np.zeros(self.n_slices, np.int64)
-        self.slack = float(8 * (n_features + 8) * np.finfo(dtype).eps)
-        self.before: Array | None = None
+        n_samples = rows.X.shape[0]
+        most = max(LANES, MOST_BYTES // (4 * n_samples) // LANES * LANES)
+        self.shared = -(-n_clusters // most)
+        self.n_groups = round_up(-(-n_clusters // self.shared), LANES)
+        self.bounds = np.empty((n_samples, self.n_groups), np.float32)
+        self.measured_in = np.zeros(n_samples, np.int32)
+        self.moved = np.zeros((1, self.n_groups))
+        self.pairs = np.full((1, self.n_groups), -np.inf, np.float32)
+        if self.shared == 1:
+            self.pairs = self.halves = np.full((n_clusters, self.n_groups), np.inf, np.float32)
 
-    def reset(self) -> None:
-        """Forget labels and bounds."""
-        super().reset()
-        self.before = None
-
-    @property
-    def iterates(self) -> bool:
-        """Never: bounds are moved by one kernel and measured by another."""
-        return False
-
-    def assign(self, centers: Array, *, account: bool = True) -> int:
-        """Label every row with its nearest center; see :meth:`Lloyd.assign`."""
-        if not account:
-            return super().assign(centers, account=False)
-        shift, half, reach = self._geometry(centers)
-        fill_panels(centers, self.panels)
-        fill_panels(centers, self.apart)
-        self.before = centers.copy()
+    def assign_by_bounds(self, centers: Array, mode: int) -> int:
+        """Label every row, those that the bounds settle by the bounds; `mode` is the update's."""
+        fresh = self.before is None
+        if fresh:
+            self.moved = np.zeros((1, self.n_groups))
+        self._prepare(centers)
+        if not fresh:
+            self._add_movement()
         update = self.update
         self.team.run(
-            _list_unsettled,
-            float(self.lower.size),
-            self.n_slices,
-            update.slice_rows,
-            self.labels,
-            self.upper,
-            self.lower,
-            shift,
-            half,
-            self.slack,
-            reach,
-            self.listed,
-            self.n_listed,
-        )
-        n_unsettled = int(self.n_listed.sum())
-        self.n_distances += 2 * n_unsettled * len(centers)
-        self.team.run(
-            _assign_listed,
-            2.0 * n_unsettled * centers.size,
+            _assign,
+            self.work,
             self.n_slices,
             update.slice_rows,
             self.rows,
             self.mean,
+            self.by_rows,
             self.panels,
-            self.apart,
             self.labels,
-            update.mode,
+            mode,
             update.piles,
             update.changes,
             self.upper,
             self.lower,
-            self.slack,
-            self.listed,
-            self.n_listed,
+            self.table,
+            np.float32(self.slack),
+            self.reach,
+            self.largest,
+            fresh,
+            self.shared,
+            self.bounds,
+            self.measured_in,
+            ((self.moved[-1] - self.moved) * (1 + 1e-6)).astype(np.float32),
+            self.pairs,
+            self.computed,
         )
+        self._finish(centers, int(self.computed.sum()) * len(centers))
         return int(update.changes.n.sum())
 
-    def _geometry(self, centers: Array) -> tuple[Array, Array, float]:
-        """Movements of the centers (rounded up), half their distances (down), largest norm."""
-        wide = centers.astype(np.float64)
-        before = wide if self.before is None else self.before.astype(np.float64)
-        shift = np.sqrt(((wide - before) ** 2).sum(axis=1)) * (1 + 1e-9)
-        half = np.empty((len(wide), len(wide)))
-        for j, center in enumerate(wide):
-            half[j] = 0.5 * (1 - 1e-9) * np.sqrt(((wide - center) ** 2).sum(axis=1))
-        np.fill_diagonal(half, np.inf)  # the own center is no rival
-        return shift, half, 2.0 * float(np.sqrt((wide**2).sum(axis=1).max()))
+    def _add_movement(self) -> None:
+        """One round more in the record of how far the centers have moved, rounded up."""
+        drifts = np.zeros(self.n_groups * self.shared)
+        drifts[: len(self.table)] = self.table[:, 0]
+        step = drifts.reshape(self.n_groups, self.shared).max(axis=1)
+        self.moved = np.vstack([self.moved, (self.moved[-1] + step) * (1 + 1e-15)])

@@ -1,4 +1,4 @@
-"""NumPy twins of the intrinsics in :mod:`fastclust.kernels.simd`, for ``NUMBA_DISABLE_JIT=1``.
+"""NumPy twins of the intrinsics in `simd` and `gaussian_tiles`, for ``NUMBA_DISABLE_JIT=1``.
 
 Same arguments, same layouts, same ties; they run in the interpreter, so that a kernel can be
 stepped through in a debugger and tested without a compiler.
@@ -209,3 +209,273 @@ def spin_multiply_adds(values: Array, count: int) -> None:
     factor = values[: len(values) // 24].copy()
     for _ in range(count):
         values.reshape(24, -1)[:] = values.reshape(24, -1) * factor + factor
+
+
+def scores_in_tile(
+    packed: Array,
+    centers: Array,
+    bias: Array,
+    n_wide: int,
+    n_narrow: int,
+    n_features: int,
+    scores: Array,
+) -> None:
+    """Write all scores."""
+    found = _scores(packed, centers, bias, n_wide, n_narrow, n_features)
+    scores.reshape(-1, 64)[: len(found)] = found
+
+
+def scatter_lines(lines: Array, n_lines: int, rows: Array, first: int, results: Array) -> None:
+    """Write columns of lines as rows."""
+    results[rows[first : first + 64]] = lines.reshape(-1, 64)[:n_lines].T
+
+
+def below(values: Array, first: int, limits: Array) -> np.uint64:
+    """Mask of 64 numbers that are below their limits."""
+    mask = 0
+    for bit in np.flatnonzero(values[first : first + 64] < limits[:64]):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
+def unsettled_rows(
+    labels: Array, first: int, upper: Array, lower: Array, table: Array, slack: float, reach: float
+) -> np.uint64:
+    """Move the bounds of 64 rows; the mask of those that they do not settle."""
+    from .simd import BOUND_DOWN, BOUND_UP, LEAST_SQUARE
+
+    up, down = np.float32(BOUND_UP), np.float32(BOUND_DOWN)
+    rows = slice(first, first + 64)
+    drift, fall, near, far = table[np.maximum(labels[rows], 0)].T
+    upper[rows] = u = (upper[rows] + drift) * up
+    below = np.maximum(np.minimum(far - u, lower[rows] - fall), np.float32(0)) * down
+    lower[rows] = below
+    best, wall = np.maximum(below, near), u + np.float32(reach)
+    with np.errstate(over="ignore"):
+        limit = (u * u + np.float32(slack) * (wall * wall)) * up + np.float32(LEAST_SQUARE)
+        settled = best * best * down > limit
+    mask = 0
+    for bit in np.flatnonzero(~settled):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
+def least_bound(
+    bounds: Array,
+    row: int,
+    ahead: int,
+    fallen: Array,
+    since: int,
+    halves: Array,
+    own: int,
+    n_groups: int,
+) -> np.float32:
+    """Smallest bound of one row."""
+    return np.maximum(bounds[row] - fallen[since], halves[own]).min()
+
+
+# --------------------------------------------------------------------------------------------
+# Of fastclust.kernels.gaussian_tiles, which imports this module: what it owns is fetched late.
+
+
+def exp_of(values: Array, count: int) -> None:
+    """Replace numbers by their exponentials."""
+    values[:count] = np.exp(values[:count])
+
+
+def log_of(values: Array, count: int) -> None:
+    """Replace positive numbers by their logarithms."""
+    values[:count] = np.log(values[:count])
+
+
+def _times_triangle(packed: Array, triangles: Array, place: int, n_features: int) -> Array:
+    """``x U`` (features, 64) for packed rows, U in the triangle layout from `place` on."""
+    from .gaussian_tiles import triangle_order
+
+    order = triangle_order(n_features)
+    square = np.zeros(n_features * n_features)
+    square[order] = triangles[place : place + len(order)]
+    rows = packed.reshape(-1, 64)[:n_features]
+    return square.reshape(n_features, n_features).T @ rows
+
+
+def log_density_in_tile(
+    packed: Array,
+    triangles: Array,
+    place: int,
+    shifts: Array,
+    first_shift: int,
+    constant: float,
+    n_features: int,
+    logits: Array,
+    first_logit: int,
+) -> None:
+    """Write ``constant - |x U + shift|²/2`` of 64 packed rows."""
+    shift = shifts[first_shift : first_shift + n_features, None]
+    y = _times_triangle(packed, triangles, place, n_features) + shift
+    logits.reshape(-1)[first_logit : first_logit + 64] = constant - 0.5 * (y * y).sum(axis=0)
+
+
+def whiten_in_tile(packed: Array, triangle: Array, n_features: int, white: Array) -> None:
+    """Write ``x U`` of 64 packed rows."""
+    result = _times_triangle(packed, triangle, 0, n_features)
+    white.reshape(-1, 64)[:n_features] = result
+
+
+def _scales_and_shifts(panels: Array, n_wide: int, n_narrow: int, n_features: int) -> Array:
+    """Scales and shifts (padded components, features, 2) out of their groups."""
+    split = n_wide * 6 * n_features * 2
+    parts = []
+    for flat, width in ((panels[:split], 6), (panels[split:], 4)):
+        groups = flat.reshape(-1, n_features, 2, width).transpose(0, 3, 1, 2)
+        parts.append(groups.reshape(-1, n_features, 2))
+    return np.concatenate(parts)
+
+
+def scaled_log_densities(
+    packed: Array,
+    panels: Array,
+    n_wide: int,
+    n_narrow: int,
+    constants: Array,
+    n_features: int,
+    logits: Array,
+) -> None:
+    """Write ``constant - sum((x · scale + shift)²)/2`` for all components."""
+    both = _scales_and_shifts(panels, n_wide, n_narrow, n_features)
+    rows = packed.reshape(-1, 64)[None, :n_features]
+    y = rows * both[:, :, :1] + both[:, :, 1:]
+    n_padded = len(both)
+    logits.reshape(-1, 64)[:n_padded] = constants[:n_padded, None] - 0.5 * (y * y).sum(axis=1)
+
+
+def posterior_in_tile(logits: Array, n_components: int, log_norm: Array, negentropy: Array) -> None:
+    """Turn logits into posterior probabilities; log of their norm, and ``sum(p log p)``."""
+    from .gaussian_tiles import LEAST_EXPONENT
+
+    values = logits.reshape(-1, 64)[:n_components]
+    largest = values.max(axis=0)
+    x = np.maximum(values - largest, LEAST_EXPONENT)
+    parts = np.where(x > LEAST_EXPONENT, np.exp(x), 0.0)
+    total = parts.sum(axis=0)
+    log_norm[:64] = largest + np.log(total)
+    negentropy[:64] = (parts * x).sum(axis=0) / total - np.log(total)
+    values[:] = parts / total
+
+
+def above(values: Array, first: int, limit: float) -> np.uint64:
+    """Mask of the 64 numbers from `first` on that are above a limit."""
+    mask = 0
+    for bit in np.flatnonzero(values[first : first + 64] > limit):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
+def _add_by_lanes(moments: Array, base: int, terms: Array) -> None:
+    """Add terms (numbers, 64) to vectors of moments, as many lanes each as the machine has."""
+    from .gaussian_tiles import LANES
+
+    by_lanes = terms.reshape(len(terms), -1, LANES).sum(axis=1)
+    moments.reshape(-1)[base : base + by_lanes.size] += by_lanes.ravel()
+
+
+def _first_moments(
+    packed: Array,
+    posterior: Array,
+    place: int,
+    weights: Array,
+    means: Array,
+    first_mean: int,
+    n_features: int,
+) -> tuple[Array, Array]:
+    """Centred rows z (features, 64), and the terms of the sums of r and of r z."""
+    r = posterior.reshape(-1)[place : place + 64] * weights[:64]
+    mean = means.reshape(-1)[first_mean : first_mean + n_features, None]
+    z = packed.reshape(-1, 64)[:n_features] - mean
+    return z, np.concatenate([r[None], r * z])
+
+
+def add_means(
+    packed: Array,
+    posterior: Array,
+    place: int,
+    weights: Array,
+    means: Array,
+    first_mean: int,
+    n_features: int,
+    moments: Array,
+    base: int,
+) -> None:
+    """Add sums of r and r z over 64 rows."""
+    _, terms = _first_moments(packed, posterior, place, weights, means, first_mean, n_features)
+    _add_by_lanes(moments, base, terms)
+
+
+def add_variances(
+    packed: Array,
+    posterior: Array,
+    place: int,
+    weights: Array,
+    means: Array,
+    first_mean: int,
+    n_features: int,
+    moments: Array,
+    base: int,
+) -> None:
+    """As :func:`add_means`, and sums of r z²."""
+    z, terms = _first_moments(packed, posterior, place, weights, means, first_mean, n_features)
+    _add_by_lanes(moments, base, np.concatenate([terms, terms[1:] * z]))
+
+
+def add_covariances(
+    packed: Array,
+    posterior: Array,
+    place: int,
+    weights: Array,
+    means: Array,
+    first_mean: int,
+    n_features: int,
+    moments: Array,
+    base: int,
+) -> None:
+    """As :func:`add_means`, and sums of r z_i z_j for j <= i."""
+    z, terms = _first_moments(packed, posterior, place, weights, means, first_mean, n_features)
+    i, j = np.tril_indices(n_features)
+    _add_by_lanes(moments, base, np.concatenate([terms, terms[1:][i] * z[j]]))
+
+
+def gather_row(
+    X: Array,
+    row: int,
+    part: float,
+    n_features: int,
+    center: Array,
+    means: Array,
+    first_mean: int,
+    left: Array,
+    right: Array,
+    place: int,
+    sums: Array,
+) -> None:
+    """Lay out one centred row, and one times its part; add the latter to the sums."""
+    own = slice(first_mean, first_mean + n_features)
+    z = X[row].astype(np.float64) - center[:n_features] - means.reshape(-1)[own]
+    right[place : place + n_features] = z
+    left[place : place + n_features] = part * z
+    sums.reshape(-1)[own] += part * z
+
+
+def add_outer_products(
+    left: Array,
+    right: Array,
+    n_rows: int,
+    n_features: int,
+    stride: int,
+    products: Array,
+    base: int,
+) -> None:
+    """Add outer products of the rows to an upper triangle."""
+    size = n_rows * stride
+    rows = [side[:size].reshape(n_rows, stride)[:, :n_features] for side in (left, right)]
+    square = products[base : base + stride * stride].reshape(stride, stride)
+    square[:n_features, :n_features] += np.triu(rows[0].T @ rows[1])

@@ -63,3 +63,41 @@ def greedy_kmeans_plusplus(
         chosen.append(drawn[best])
         closest = left[:, best]
     return np.array(chosen)
+
+
+def full_factors(factors: Array, covariance_type: str, n_components: int, d: int) -> Array:
+    """Factors of precisions of any kind as matrices (k, d, d)."""
+    shape = (n_components, d, d)
+    if covariance_type in ("full", "tied"):
+        return np.broadcast_to(factors, shape)
+    return np.broadcast_to(factors.reshape(n_components, -1, 1) * np.eye(d), shape)
+
+
+def log_densities(X: Array, means: Array, factors: Array, constants: Array) -> Array:
+    """``constant - |(x - mean) U|²/2`` (n, k); `factors` U is (k, d, d)."""
+    difference = X[:, None] - means  # of the dtype of X: extended precision stays
+    y = np.einsum("nki,kij->nkj", difference, factors)
+    return constants - (y * y).sum(axis=2) / 2
+
+
+def posteriors(logits: Array) -> tuple[Array, Array, Array]:
+    """Posteriors (n, k), log of the density of the mixture (n,), and ``sum(p log p)`` (n,)."""
+    largest = logits.max(axis=1, keepdims=True)
+    log_norm = largest + np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
+    log_posterior = logits - log_norm
+    p = np.exp(log_posterior)
+    terms = p * np.where(p > 0, log_posterior, 0)
+    return p, log_norm[:, 0], terms.sum(axis=1)
+
+
+def mixture_moments(
+    X: Array, weights: Array, posterior: Array, means: Array
+) -> tuple[Array, Array, Array]:
+    """Sums of r (k,), of r z (k, d) and of r z zᵀ (k, d, d), ``z = x - mean``, r with weights."""
+    r = posterior * weights[:, None]
+    z = X[:, None] - means
+    return (
+        r.sum(axis=0),
+        np.einsum("nk,nki->ki", r, z),
+        np.einsum("nk,nki,nkj->kij", r, z, z, optimize=X.dtype == np.float64),
+    )

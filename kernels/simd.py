@@ -1,4 +1,4 @@
-"""The only file that emits LLVM IR: vector tiles, packing and bit tricks as Numba intrinsics.
+"""Emits LLVM IR (only `gaussian_tiles` does so, too): vector tiles, packing, bits, as intrinsics.
 
 Every intrinsic takes ordinary arrays, so that the same kernel runs compiled and, under
 ``NUMBA_DISABLE_JIT=1``, as plain Python over the NumPy twin given beside each intrinsic.  The
@@ -157,6 +157,7 @@ class _Emitter:
     def prefetch(self, pointer: ir.Value) -> None:
         """Ask for the cache line at `pointer`, which may lie outside of any array."""
         word = ir.IntType(32)
+        pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
@@ -532,6 +533,59 @@ def _nearest_two_in_tile(
     return signature, codegen
 
 
+def _scores_in_tile(
+    typing_context: Any,
+    packed: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+    scores: Any,
+) -> Any:
+    """All scores ``|c|²/2 - x·c`` of 64 packed rows: `scores` (padded centers, 64).
+
+    The same bits as those that :func:`nearest_in_tile` compares.
+    """
+    if not _is_float_array(packed, centers, bias, scores):
+        return None
+    n = types.intp
+    signature = types.void(packed, centers, bias, n, n, n, scores)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        packed, centers, bias, n_wide, n_narrow, n_features, scores = _pointers(
+            context, builder, signature, arguments
+        )
+
+        _emit_tile(
+            emit,
+            packed,
+            centers,
+            (n_wide, n_narrow),
+            n_features,
+            start=lambda center: emit.broadcast(emit.at(bias, center)),
+            step=emit.multiply_add,
+            epilogue=_store_all(emit, scores),
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _store_all(emit: _Emitter, results: ir.Value) -> Epilogue:
+    """Epilogue: write everything to `results` (padded centers, 64)."""
+    builder = emit.builder
+
+    def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
+        for j, accumulators in enumerate(sums):
+            column = builder.mul(builder.add(center, emit.const(j)), emit.const(TILE_ROWS))
+            for v, total in enumerate(accumulators):
+                emit.store(total, emit.at(results, column, row, emit.const(v * emit.lanes)))
+
+    return epilogue
+
+
 def _distances_in_tile(
     typing_context: Any,
     packed: Any,
@@ -559,12 +613,6 @@ def _distances_in_tile(
             difference = builder.fadd(vector, center)
             return emit.multiply_add(difference, difference, total)
 
-        def epilogue(row: ir.Value, center: ir.Value, sums: list[list[ir.Value]]) -> None:
-            for j, accumulators in enumerate(sums):
-                column = builder.mul(builder.add(center, emit.const(j)), emit.const(TILE_ROWS))
-                for v, total in enumerate(accumulators):
-                    emit.store(total, emit.at(distances, column, row, emit.const(v * emit.lanes)))
-
         zeros = ir.Constant(emit.vector, [0.0] * emit.lanes)
         _emit_tile(
             emit,
@@ -574,7 +622,7 @@ def _distances_in_tile(
             n_features,
             start=lambda center: zeros,
             step=step,
-            epilogue=epilogue,
+            epilogue=_store_all(emit, distances),
         )
         return context.get_dummy_value()
 
@@ -791,6 +839,55 @@ def _pack_listed_rows(
             return emit.at(data, builder.mul(row, n_features))
 
         _emit_pack_blocks(emit, row_start, n_features, mean, packed)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _scatter_lines(
+    typing_context: Any, lines: Any, n_lines: Any, rows: Any, first: Any, results: Any
+) -> Any:
+    """``results[row] = column`` of `lines` (n_lines, 64) for the rows ``rows[first : first + 64]``.
+
+    `results` (n, n_lines), float32; the number of lines is whole vectors, and a row may be listed
+    several times at the end.
+    """
+    floats = _is_float_array(lines, results) and lines.dtype == types.float32
+    if not floats or results.dtype != types.float32 or getattr(rows, "dtype", None) != types.int64:
+        return None
+    signature = types.void(lines, types.intp, rows, types.intp, results)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        lines, n_lines, rows, first, results = _pointers(context, builder, signature, arguments)
+        size = emit.lanes
+
+        def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            slot = builder.mul(part, emit.const(size))
+            targets = []
+            for i in range(size):
+                row = builder.load(emit.at(rows, first, slot, emit.const(i)))
+                targets.append(emit.at(results, builder.mul(row, n_lines)))
+
+            def square(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+                line = builder.mul(index, emit.const(size))
+                vectors = []
+                for i in range(size):
+                    start = builder.mul(builder.add(line, emit.const(i)), emit.const(TILE_ROWS))
+                    vectors.append(emit.load(emit.at(lines, start, slot)))
+                block = size // 2
+                while block:
+                    vectors = _interleave_stage(emit, vectors, block)
+                    block //= 2
+                for vector, target in zip(vectors, targets, strict=True):
+                    typed = builder.bitcast(emit.at(target, line), emit.vector.as_pointer())
+                    builder.store(vector, typed, align=emit.size)
+                return []
+
+            emit.loop(builder.sdiv(n_lines, emit.const(size)), [], square)
+            return []
+
+        emit.loop(emit.const(TILE_ROWS // size), [], over_rows)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -1227,6 +1324,184 @@ def _spin_multiply_adds(typing_context: Any, values: Any, count: Any) -> Any:
 ROOF_CHAINS = 24 if VECTOR_BYTES == 64 or _is_arm64() else 12
 
 # --------------------------------------------------------------------------------------------
+# Bounds of 64 rows
+
+
+def _emit_fields(emit: _Emitter, table: ir.Value, labels: ir.Value) -> list[ir.Value]:
+    """Four vectors: the fields of ``table[label]`` (k, 4) for the labels of one vector of rows.
+
+    One load of four floats a row and a transposition: a fourth of the work of four gathers.
+    """
+    builder = emit.builder
+    quad = ir.VectorType(emit.element, 4)
+    word = ir.IntType(32)
+
+    def fields(row: int) -> ir.Value:
+        place = builder.gep(labels, [ir.Constant(word, row)])
+        label = builder.sext(builder.load(place, align=4), emit.intp)
+        # Rows after the last have no label, but need an address.
+        label = builder.select(builder.icmp_signed("<", label, emit.const(0)), emit.const(0), label)
+        start = emit.at(table, builder.mul(label, emit.const(4)))
+        return builder.load(builder.bitcast(start, quad.as_pointer()), align=16)
+
+    def joined(parts: list[ir.Value]) -> ir.Value:
+        while len(parts) > 1:
+            size = 2 * parts[0].type.count
+            parts = [
+                emit.shuffle(a, b, list(range(size)))
+                for a, b in zip(parts[::2], parts[1::2], strict=True)
+            ]
+        return parts[0]
+
+    n_quads = emit.lanes // 4
+    # Line i holds rows i, i + 4, i + 8 …, so that each quarter is a 4 × 4 matrix to transpose.
+    lines = [joined([fields(4 * q + i) for q in range(n_quads)]) for i in range(4)]
+    for block in (2, 1):
+        for i in range(4):
+            if i & block:
+                continue
+            a, b = lines[i], lines[i | block]
+            low, high = [], []
+            for lane in range(emit.lanes):
+                if lane & block:
+                    low.append(emit.lanes + (lane ^ block))
+                    high.append(emit.lanes + lane)
+                else:
+                    low.append(lane)
+                    high.append(lane | block)
+            lines[i], lines[i | block] = emit.shuffle(a, b, low), emit.shuffle(a, b, high)
+    return lines
+
+
+def _unsettled_rows(
+    typing_context: Any,
+    labels: Any,
+    first: Any,
+    upper: Any,
+    lower: Any,
+    table: Any,
+    slack: Any,
+    reach: Any,
+) -> Any:
+    """Move the bounds of rows ``first … first + 63``; the mask of those that they do not settle.
+
+    `upper` and `lower`, aligned, bound the distances to the row's own center and to all others;
+    ``table[label]`` (k, 4) says how far the own center has moved, how far the lower bound falls,
+    half the distance to the nearest other center, and the distance of the nearest center that the
+    fall leaves out.  All float32.  See :mod:`.hamerly` for `slack` and `reach`.
+    """
+    floats = _is_float_array(upper, lower, table)
+    if not floats or upper.dtype != types.float32 or table.dtype != types.float32:
+        return None
+    if getattr(labels, "dtype", None) != types.int32 or lower.dtype != types.float32:
+        return None
+    n, real = types.intp, types.float32
+    signature = types.uint64(labels, n, upper, lower, table, real, real)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[2])
+        labels, first, upper, lower, table, slack, reach = _pointers(
+            context, builder, signature, arguments
+        )
+        slacks, reaches = emit.splat(slack), emit.splat(reach)
+
+        def number(value: float) -> ir.Constant:
+            return ir.Constant(emit.vector, [value] * emit.lanes)
+
+        def larger(a: ir.Value, b: ir.Value) -> ir.Value:
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        def vector(index: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            offset = builder.mul(index, emit.const(emit.lanes))
+            row = builder.add(first, offset)
+            own = builder.gep(labels, [row])
+            drift, fall, near, far = _emit_fields(emit, table, own)
+            u = builder.fadd(emit.load(emit.at(upper, row)), drift)
+            u = builder.fmul(u, number(BOUND_UP))
+            emit.store(u, emit.at(upper, row))
+            fallen = builder.fsub(emit.load(emit.at(lower, row)), fall)
+            beyond = builder.fsub(far, u)
+            below = builder.select(builder.fcmp_ordered("<", beyond, fallen), beyond, fallen)
+            below = builder.fmul(larger(below, number(0.0)), number(BOUND_DOWN))
+            emit.store(below, emit.at(lower, row))
+            best = larger(below, near)
+            wall = builder.fadd(u, reaches)
+            limit = emit.multiply_add(u, u, builder.fmul(slacks, builder.fmul(wall, wall)))
+            limit = builder.fadd(builder.fmul(limit, number(BOUND_UP)), number(LEAST_SQUARE))
+            square = builder.fmul(builder.fmul(best, best), number(BOUND_DOWN))
+            open_ = builder.fcmp_unordered("<=", square, limit)
+            bits = builder.zext(builder.bitcast(open_, ir.IntType(emit.lanes)), ir.IntType(64))
+            return [builder.or_(state[0], builder.shl(bits, offset))]
+
+        count = emit.const(TILE_ROWS // emit.lanes)
+        (mask,) = emit.loop(count, [emit.const(0)], vector)
+        return mask
+
+    return signature, codegen
+
+
+def _least_bound(
+    typing_context: Any,
+    bounds: Any,
+    row: Any,
+    ahead: Any,
+    fallen: Any,
+    since: Any,
+    halves: Any,
+    own: Any,
+    n_groups: Any,
+) -> Any:
+    """Smallest over all groups of ``max(bounds[row] - fallen[since], halves[own])``, float32.
+
+    All three are (…, n_groups), a number that is whole vectors.  ``bounds[ahead]`` is fetched for
+    a later call: rows come in no order that the hardware could foresee.
+    """
+    arrays = (bounds, fallen, halves)
+    if not _is_float_array(*arrays) or any(kind.dtype != types.float32 for kind in arrays):
+        return None
+    n = types.intp
+    signature = types.float32(bounds, n, n, fallen, n, halves, n, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        bounds, row, ahead, fallen, since, halves, own, n_groups = _pointers(
+            context, builder, signature, arguments
+        )
+        later = emit.at(bounds, builder.mul(ahead, n_groups))
+        starts = [
+            emit.at(array, builder.mul(line, n_groups))
+            for array, line in ((bounds, row), (fallen, since), (halves, own))
+        ]
+
+        def vector(index: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            group = builder.mul(index, emit.const(emit.lanes))
+            emit.prefetch(emit.at(later, group))
+            bound, fall, half = (
+                emit.load(emit.at(start, group), aligned=False) for start in starts
+            )
+            bound = builder.fsub(bound, fall)
+            bound = builder.select(builder.fcmp_ordered(">", half, bound), half, bound)
+            less = builder.fcmp_ordered("<", bound, state[0])
+            return [builder.select(less, bound, state[0])]
+
+        infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
+        count = builder.sdiv(n_groups, emit.const(emit.lanes))
+        (least,) = emit.loop(count, [infinity], vector)
+        size = emit.lanes
+        while size > 1:
+            size //= 2
+            other = emit.shuffle(least, least, list(range(size, 2 * size)))
+            least = emit.shuffle(least, least, list(range(size)))
+            least = builder.select(builder.fcmp_ordered("<", other, least), other, least)
+        return builder.extract_element(least, ir.Constant(ir.IntType(32), 0))
+
+    return signature, codegen
+
+
+# Roundings of float32, outwards, a few times over; and squares too small to tell apart.
+BOUND_UP, BOUND_DOWN, LEAST_SQUARE = 1 + 4e-7, 1 - 4e-7, 1e-30
+
+# --------------------------------------------------------------------------------------------
 # Labels, bits and atomics
 
 
@@ -1253,6 +1528,22 @@ def _changed_labels(typing_context: Any, index: Any, labels: Any, first: Any, wi
         target = builder.bitcast(builder.gep(labels, [first]), narrow.as_pointer())
         differ = builder.icmp_unsigned("!=", new, builder.load(target, align=4))
         return builder.bitcast(differ, ir.IntType(64))
+
+    return signature, codegen
+
+
+def _below(typing_context: Any, values: Any, first: Any, limits: Any) -> Any:
+    """64-bit mask of the numbers ``values[first : first + 64]`` that are below `limits` (64,)."""
+    if not _is_float_array(values, limits) or values.dtype != limits.dtype:
+        return None
+    signature = types.uint64(values, types.intp, limits)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0], TILE_ROWS)
+        values, first, limits = _pointers(context, builder, signature, arguments)
+        found = emit.load(emit.at(values, first), aligned=False)
+        less = builder.fcmp_ordered("<", found, emit.load(limits, aligned=False))
+        return builder.bitcast(less, ir.IntType(64))
 
     return signature, codegen
 
@@ -1296,9 +1587,11 @@ def _fetch_add(typing_context: Any, counters: Any, slot: Any, amount: Any) -> An
 
 INTRINSICS = (
     "add_row",
+    "below",
     "changed_labels",
     "distances_in_tile",
     "fetch_add",
+    "least_bound",
     "lowest_bit",
     "multiply_add",
     "nearest_in_tile",
@@ -1309,15 +1602,20 @@ INTRINSICS = (
     "pack_rows",
     "peek",
     "sparse_products",
+    "scatter_lines",
+    "scores_in_tile",
     "spin_multiply_adds",
+    "unsettled_rows",
 )
 
 if config.DISABLE_JIT:
     from .plain import (
         add_row,
+        below,
         changed_labels,
         distances_in_tile,
         fetch_add,
+        least_bound,
         lowest_bit,
         multiply_add,
         nearest_in_tile,
@@ -1327,8 +1625,11 @@ if config.DISABLE_JIT:
         pack_listed_rows,
         pack_rows,
         peek,
+        scatter_lines,
+        scores_in_tile,
         sparse_products,
         spin_multiply_adds,
+        unsettled_rows,
     )
 else:
     nearest_in_tile = intrinsic(_nearest_in_tile)
@@ -1340,9 +1641,14 @@ else:
     pack_listed_rows = intrinsic(_pack_listed_rows)
     changed_labels = intrinsic(_changed_labels)
     lowest_bit = intrinsic(_lowest_bit)
+    below = intrinsic(_below)
     fetch_add = intrinsic(_fetch_add)
+    least_bound = intrinsic(_least_bound)
     peek = intrinsic(_peek)
     nearest_of_sparse = intrinsic(_nearest_of_sparse)
     sparse_products = intrinsic(_sparse_products)
     multiply_add = intrinsic(_multiply_add)
+    scatter_lines = intrinsic(_scatter_lines)
+    scores_in_tile = intrinsic(_scores_in_tile)
     spin_multiply_adds = intrinsic(_spin_multiply_adds)
+    unsettled_rows = intrinsic(_unsettled_rows)

@@ -38,7 +38,7 @@ def classes(name: str) -> tuple[type[Any], type[Any], dict[str, Any]]:
 def assert_same_model(found: Any, expected: Any, dtype: Any) -> None:
     """The same parameters, results and predictions."""
     new, rtol = NEW.astype(dtype), 1e-6 if dtype == np.float64 else 1e-3
-    shared = found.get_params().keys() & expected.get_params().keys()
+    shared = found.get_params().keys() & expected.get_params().keys() - {"algorithm"}
     assert len(shared) >= 8
     assert all(found.get_params()[name] == expected.get_params()[name] for name in shared)
     for name in RESULTS:
@@ -95,7 +95,10 @@ def test_parameters_without_a_fit(name: str) -> None:
     found = ours(**parameters, max_iter=7).to_sklearn()
     assert type(found) is theirs
     assert found.get_params() == theirs(**parameters, max_iter=7).get_params()
-    assert from_sklearn(found).get_params() == ours(**parameters, max_iter=7).get_params()
+    again, expected = from_sklearn(found).get_params(), ours(**parameters, max_iter=7).get_params()
+    if name == "KMeans":
+        expected["algorithm"] = "lloyd"  # scikit-learn knows no "auto"
+    assert again == expected
     with pytest.raises(NotFittedError):
         found.predict(X)
 

@@ -1,0 +1,433 @@
+"""Hamerly's algorithm with compaction: rows that two bounds settle are not even read.
+
+Hamerly, G.: Making k-means even faster. SDM 2010.
+
+Every row keeps an upper bound of the distance to its own center and one lower bound for all the
+others, moved along with the centers.  Rows that the bounds do not settle are gathered, 64 at a
+time, into the tile that Lloyd's algorithm uses, in the form that also finds the second nearest
+center.  How far a lower bound has to fall depends on the cluster: centers so far away that they
+can not matter do not count (Ryšavý, P., Hamerly, G.: Geometric methods to accelerate k-means
+algorithms. SDM 2016).
+
+Bounds are float32 whatever the data, 8 bytes a row, and are widened by every rounding on the way,
+that of the tile included: labels, and with them centers, are the same bits as Lloyd's.  A row with
+bounds u and l keeps its label where ``l² > u² + slack · (u + reach)²``, which is more than the
+tile can be wrong by.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiling import kernel
+from .lloyd import Lloyd
+from .parallel import Team, enter, leave, next_task
+from .simd import (
+    BOUND_DOWN,
+    BOUND_UP,
+    FEATURE_ROWS,
+    NARROW,
+    TILE_ROWS,
+    WIDE,
+    below,
+    changed_labels,
+    distances_in_tile,
+    lanes,
+    lowest_bit,
+    nearest_of_few,
+    nearest_two_in_tile,
+    pack_listed_rows,
+    pack_rows,
+    round_up,
+    unsettled_rows,
+)
+from .tiles import Array, Rows, aligned_empty, fill_panels, make_panels, make_rows, scratch
+from .update import LABELS_ONLY, Update, move_rows
+
+FEW_FEATURES = 4  # up to here rows are gathered one number at a time
+MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without a list
+# The lower bounds of a cluster fall by the largest movement among the centers within so many
+# radii of it, or so many distances to its nearest one.
+RADII, GAPS = 2.3, 2.0
+RADIUS_ROUNDS = 8  # rounds after which the radii are measured again
+
+
+@kernel
+def _assign(
+    counter, gate, n_tasks, slice_size, size, rows, mean, panels, few, labels, mode, piles, changes,
+    upper, lower, table, slack, reach, largest, fresh, computed,
+):  # fmt: skip
+    """Move the bounds slice by slice; label the rows that they do not settle.
+
+    With `fresh`, all rows: there are no bounds yet.  `panels` are the centers by rows; `few` the
+    same by features, where that is Lloyd's tile.
+    """
+    enter(counter, gate)
+    X, tail, _ = rows
+    _, n_wide, n_narrow, centers, bias = panels
+    by_features, few_wide, few_narrow, few_centers, few_bias = few
+    n_changes = changes.n
+    n_samples, n_features = X.shape
+    packed = scratch(mean, len(mean) * TILE_ROWS)
+    best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    second, norms = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
+    winners, old = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
+    single = np.empty(1, np.int32)
+    # The packing looks one vector ahead.
+    listed = np.zeros(slice_size + TILE_ROWS + size, np.int64)
+    highs, lows = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
+        count = 0
+        if not fresh:
+            for first in range(start, stop, TILE_ROWS):
+                mask = unsettled_rows(labels, first, upper, lower, table, slack, reach)
+                if first + TILE_ROWS > n_samples:
+                    mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                while mask != 0:
+                    listed[count] = first + lowest_bit(mask)
+                    mask &= mask - np.uint64(1)
+                    count += 1
+        dense = fresh or count > MOSTLY * (stop - start)
+        if dense:
+            count = stop - start
+        elif count:
+            for i in range(count, count + TILE_ROWS + size):
+                listed[i] = listed[count - 1]
+        n_changed = np.int64(0)
+        for place in range(0, count, TILE_ROWS):
+            filled = min(TILE_ROWS, count - place)
+            first = start + place
+            if dense:
+                pack_rows(X, tail, first, mean, packed)
+            elif n_features <= FEW_FEATURES:
+                for i in range(TILE_ROWS):
+                    for t in range(n_features):
+                        packed[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
+            else:
+                pack_listed_rows(X, listed, place, n_features, mean, packed)
+            nearest_two_in_tile(
+                packed, centers, bias, n_wide, n_narrow, n_features, best, index, second
+            )
+            if by_features:
+                # Lloyd's labels come from this tile; the bounds allow for the difference.
+                if not dense:
+                    for i in range(TILE_ROWS):
+                        for t in range(n_features):
+                            gathered[i, t] = X[listed[place + i], t]
+                for i in range(0, TILE_ROWS, FEATURE_ROWS):
+                    if dense:
+                        nearest_of_few(
+                            X, tail, first, mean, few_centers, few_bias, few_wide, few_narrow,
+                            norms, index, i,
+                        )  # fmt: skip
+                    else:
+                        nearest_of_few(
+                            gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
+                            few_narrow, norms, index, i,
+                        )  # fmt: skip
+            norms[:] = 0
+            for t in range(n_features):
+                for i in range(TILE_ROWS):
+                    value = packed[t * TILE_ROWS + i]
+                    norms[i] += value * value
+            for i in range(TILE_ROWS):
+                # Score and norm may each be off by some roundings of the largest term.
+                error = slack * np.float64(norms[i] + largest)
+                above = max(np.float64(norms[i] + best[i] + best[i]), 0.0) + error
+                below = max(np.float64(norms[i] + second[i] + second[i]) - error, 0.0)
+                highs[i] = np.sqrt(above) * BOUND_UP
+                lows[i] = np.sqrt(below) * BOUND_DOWN
+            if dense:
+                mask = changed_labels(index, labels, first, winners)
+                if filled < TILE_ROWS:
+                    mask &= (np.uint64(1) << np.uint64(filled)) - np.uint64(1)
+                for i in range(filled):
+                    upper[first + i] = highs[i]
+                    lower[first + i] = lows[i]
+                if mask != 0:
+                    n_changed = move_rows(
+                        mask, first, n_changed, start, task, mode, rows, mean, winners, labels,
+                        piles, changes,
+                    )  # fmt: skip
+            else:
+                for i in range(filled):
+                    row = listed[place + i]
+                    old[i] = labels[row]
+                    upper[row] = highs[i]
+                    lower[row] = lows[i]
+                mask = changed_labels(index, old, np.int64(0), winners)
+                if filled < TILE_ROWS:
+                    mask &= (np.uint64(1) << np.uint64(filled)) - np.uint64(1)
+                while mask != 0:
+                    # One row at a time, since those of a tile need not be neighbours.
+                    bit = lowest_bit(mask)
+                    mask &= mask - np.uint64(1)
+                    single[0] = winners[bit]
+                    n_changed = move_rows(
+                        np.uint64(1), listed[place + bit], n_changed, start, task, mode, rows,
+                        mean, single, labels, piles, changes,
+                    )  # fmt: skip
+        n_changes[task] = n_changed
+        computed[task] = count
+    leave(counter, gate)
+
+
+@kernel
+def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, largest, sums, counts):
+    """Per slice and cluster: largest upper bound, sum of upper bounds, number of rows."""
+    enter(counter, gate)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        largest[task, :] = 0
+        sums[task, :] = 0
+        counts[task, :] = 0
+        for row in range(task * slice_size, min((task + 1) * slice_size, n_samples)):
+            own, u = np.int64(labels[row]), upper[row]
+            largest[task, own] = max(largest[task, own], u)
+            sums[task, own] += u
+            counts[task, own] += 1
+    leave(counter, gate)
+
+
+@kernel
+def _tabulate(
+    counter, gate, n_tasks, rows, zeros, panels, drifts, radii, down, table, levels, halves,
+):  # fmt: skip
+    """What the bounds of each cluster need to know of the other centers, 64 clusters a task.
+
+    `rows` are the centers as rows, `panels` as centers; `drifts` (k,) rounded up.  ``radii``
+    (levels, k), growing, say up to which distance other centers are neighbours; the last level is
+    extended to ``GAPS`` distances to the nearest center, and makes `table` (k, 4), written as
+    :func:`.simd.unsettled_rows` reads it.  For each level, `levels` receives the neighbours, the
+    own center among them, in order, their number (-1 for too many), and a lower bound of the
+    distances of the centers left out.  ``halves`` (k, k or more), where not empty, receives half of
+    every distance.
+    """
+    enter(counter, gate)
+    X, tail, _ = rows
+    _, n_wide, n_narrow, centers, _ = panels
+    neighbours, n_neighbours, outside = levels
+    n_levels, n_clusters, most = neighbours.shape
+    n_features = X.shape[1]
+    packed = scratch(zeros, len(zeros) * TILE_ROWS)
+    squares = scratch(zeros, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
+    limits, nearest = scratch(zeros, TILE_ROWS), scratch(zeros, TILE_ROWS)
+    left_out, fall = scratch(zeros, TILE_ROWS), np.empty(TILE_ROWS)
+    lengths = np.empty(TILE_ROWS, np.int64)
+    infinity = zeros[0] + np.inf
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        first = task * TILE_ROWS
+        count = min(TILE_ROWS, n_clusters - first)
+        pack_rows(X, tail, first, zeros, packed)
+        distances_in_tile(packed, centers, n_wide, n_narrow, n_features, squares)
+        for i in range(count):
+            squares[(first + i) * TILE_ROWS + i] = infinity  # the own center is no rival
+        for i in range(TILE_ROWS):
+            nearest[i] = infinity
+        for j in range(n_clusters):
+            for i in range(TILE_ROWS):
+                value = squares[j * TILE_ROWS + i]
+                nearest[i] = value if value < nearest[i] else nearest[i]
+        if len(halves):
+            for j in range(n_clusters):
+                for i in range(count):
+                    half = 0.5 * np.sqrt(np.float64(squares[j * TILE_ROWS + i])) * down
+                    halves[first + i, j] = np.float32(half) * np.float32(BOUND_DOWN)
+        for level in range(n_levels):
+            last = level == n_levels - 1
+            for i in range(TILE_ROWS):
+                radius = radii[level, min(first + i, n_clusters - 1)]
+                gap = GAPS * GAPS * np.float64(nearest[i]) if last else 0.0
+                limits[i] = max(radius * radius, gap)
+                left_out[i] = infinity
+                lengths[i] = 0
+                fall[i] = 0.0
+            for j in range(n_clusters):
+                for i in range(TILE_ROWS):
+                    value = squares[j * TILE_ROWS + i]
+                    near = value < limits[i]
+                    low = infinity if near else value
+                    left_out[i] = low if low < left_out[i] else left_out[i]
+                if last:
+                    drift = drifts[j]
+                    for i in range(TILE_ROWS):
+                        high = drift if squares[j * TILE_ROWS + i] < limits[i] else 0.0
+                        fall[i] = high if high > fall[i] else fall[i]
+                if most:
+                    mask = below(squares, j * TILE_ROWS, limits)
+                    if first <= j < first + TILE_ROWS:
+                        mask |= np.uint64(1) << np.uint64(j - first)
+                    while mask != 0:
+                        i = lowest_bit(mask)
+                        mask &= mask - np.uint64(1)
+                        if lengths[i] < most and i < count:
+                            neighbours[level, first + i, lengths[i]] = j
+                        lengths[i] += 1
+            for i in range(count):
+                own = first + i
+                outside[level, own] = np.sqrt(np.float64(left_out[i])) * down
+                n_neighbours[level, own] = lengths[i] if lengths[i] <= most else -1
+                if last:
+                    table[own, 0] = drifts[own] * BOUND_UP
+                    table[own, 1] = fall[i] * BOUND_UP
+                    table[own, 2] = 0.5 * np.sqrt(np.float64(nearest[i])) * down
+                    table[own, 3] = outside[level, own]
+    leave(counter, gate)
+
+
+class Levels(NamedTuple):
+    """Neighbours of every center, by growing radii: (levels, k, most), (levels, k) twice."""
+
+    neighbours: Array
+    n_neighbours: Array
+    outside: Array
+
+
+class Hamerly(Lloyd):
+    """Assignment by Hamerly's bounds; parameters and attributes as for :class:`Lloyd`.
+
+    Notes
+    -----
+    Memory: 8 bytes a row, and 20 bytes for each cluster in each of up to 64 slices.
+    """
+
+    def __init__(
+        self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
+    ) -> None:
+        super().__init__(rows, mean, n_clusters, update, team)
+        n_features, dtype = rows.X.shape[1], rows.X.dtype
+        by_rows = make_panels(n_clusters, n_features, dtype, by_features=False)
+        self.by_rows = by_rows if self.panels.by_features else self.panels
+        self.upper = aligned_empty(len(self.labels), np.float32)
+        self.lower = aligned_empty(len(self.labels), np.float32)
+        self.table = aligned_empty((n_clusters, 4), np.float32)
+        by_slice = (self.n_slices, n_clusters)
+        self.measured = np.empty(by_slice, np.float32), np.empty(by_slice), np.empty(by_slice)
+        self.radii = np.zeros((1, n_clusters))
+        self.computed = np.zeros(self.n_slices, np.int64)
+        self.zeros = np.zeros_like(mean)
+        epsilon = float(np.finfo(dtype).eps)
+        self.slack = 4 * (n_features + 8) * epsilon
+        self.down = 1 - 2 * (n_features + 8) * epsilon - 1e-6
+        self.before: Array | None = None
+        self.rounds = 0
+        self.largest, self.reach = 0.0, np.float32(0)
+        self.levels = self._make_levels(1, n_clusters, 0)
+        self.halves = np.empty((0, 0), np.float32)
+
+    def reset(self) -> None:
+        """Forget labels and bounds."""
+        super().reset()
+        self.before = None
+
+    def assign(self, centers: Array, *, account: bool = True) -> int:
+        """Label every row with its nearest center; see :meth:`Lloyd.assign`."""
+        return self.assign_by_bounds(centers, self.update.mode if account else LABELS_ONLY)
+
+    def assign_by_bounds(self, centers: Array, mode: int) -> int:
+        """Label every row, those that the bounds settle by the bounds; `mode` is the update's."""
+        fresh = self.before is None
+        self._prepare(centers)
+        update = self.update
+        self.team.run(
+            _assign,
+            self.work,
+            self.n_slices,
+            update.slice_rows,
+            lanes(np.float32),
+            self.rows,
+            self.mean,
+            self.by_rows,
+            self.panels,
+            self.labels,
+            mode,
+            update.piles,
+            update.changes,
+            self.upper,
+            self.lower,
+            self.table,
+            np.float32(self.slack),
+            self.reach,
+            self.largest,
+            fresh,
+            self.computed,
+        )
+        self._finish(centers, int(self.computed.sum()) * len(centers))
+        return int(update.changes.n.sum())
+
+    @staticmethod
+    def _make_levels(n_levels: int, n_clusters: int, most: int) -> Levels:
+        return Levels(
+            np.zeros((n_levels, n_clusters, most), np.int32),
+            np.zeros((n_levels, n_clusters), np.int32),
+            np.zeros((n_levels, n_clusters)),
+        )
+
+    def _radii(self, largest: Array, typical: Array) -> Array:
+        """Radii of the neighbourhoods (levels, k), given those of the clusters."""
+        return RADII * largest[None]
+
+    def _prepare(self, centers: Array) -> None:
+        """Pack the centers; tell the bounds how they have moved."""
+        fill_panels(centers, self.panels)
+        if self.by_rows is not self.panels:
+            fill_panels(centers, self.by_rows)
+        self.largest = float((centers.astype(np.float64) ** 2).sum(axis=1).max())
+        self.reach = np.float32(2 * np.sqrt(self.largest) * (1 + 1e-6))
+        if self.before is not None:
+            self._tabulate(centers)
+
+    def _finish(self, centers: Array, n_distances: int) -> None:
+        """Remember the centers, and measure the clusters while they still change."""
+        self.rounds = 1 if self.before is None else self.rounds + 1
+        self.before = centers.copy()
+        self.n_distances += n_distances
+        if self.rounds <= RADIUS_ROUNDS or self.rounds % RADIUS_ROUNDS == 0:
+            n_samples = self.rows.X.shape[0]
+            self.team.run(
+                _measure,
+                4.0 * n_samples,
+                self.n_slices,
+                self.update.slice_rows,
+                n_samples,
+                self.labels,
+                self.upper,
+                *self.measured,
+            )
+            largest, sums, counts = self.measured
+            typical = sums.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+            self.radii = self._radii(largest.max(axis=0).astype(np.float64), typical)
+
+    def _tabulate(self, centers: Array) -> None:
+        """Bring the table up to date with how the centers have moved."""
+        assert self.before is not None
+        k, d = centers.shape
+        moved = centers.astype(np.float64) - self.before
+        drifts = np.sqrt(np.einsum("ij,ij->i", moved, moved)) * (1 + 1e-6)
+        self.radii = self.radii + RADII * drifts
+        self.team.run(
+            _tabulate,
+            float(k) * k * (d + 8),
+            round_up(k, TILE_ROWS) // TILE_ROWS,
+            make_rows(np.ascontiguousarray(centers)),
+            self.zeros,
+            self.by_rows,
+            drifts,
+            self.radii,
+            self.down,
+            self.table,
+            self.levels,
+            self.halves,
+        )
