@@ -21,8 +21,10 @@ from typing import Any, Self
 
 import sklearn.cluster
 import sklearn.mixture
+from sklearn.base import clone
 
 from . import bisecting, kmeans, minibatch, mixture
+from .interchange import to_sklearn
 from .validation import Unsupported
 
 logger = logging.getLogger("fastclust")
@@ -43,7 +45,10 @@ class _Substitute:
             # a former fit, which the next one replaces.
             name = type(self).__name__
             say(logging.WARNING, f"fastclust: scikit-learn's {name} is used, since {reason}")
+            # Values of parameters that only fastclust knows become scikit-learn's.
+            parameters = to_sklearn(clone(self)).get_params(deep=False)
             self.__class__ = _ORIGINALS[name]
+            self.set_params(**parameters)
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
             getattr(self, method)(X, y, **weights)
         return self
