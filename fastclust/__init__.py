@@ -9,6 +9,7 @@ from .acceleration import (
     unpatch_sklearn,
 )
 from .bisecting import BisectingKMeans
+from .callbacks import ProgressBar
 from .interchange import from_sklearn
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
@@ -22,6 +23,7 @@ __all__ = [
     "GaussianMixture",
     "KMeans",
     "MiniBatchKMeans",
+    "ProgressBar",
     "SampledKMeansPlusPlus",
     "__version__",
     "from_sklearn",

@@ -228,16 +228,8 @@ class BisectingKMeans(CentroidEstimator):
         if len(listed) < X.shape[0]:
             X, weights = _taken(X, listed), None if weights is None else weights[listed]
         rows = open_parts(X, weights)
-        loop = Loop(
-            algorithm_for(rows, self.algorithm),
-            rows,
-            mean,
-            2,
-            max_iter=self.max_iter,
-            tol=float(self.tol),
-            verbose=bool(self.verbose),
-            team=threads,
-        )
+        loop = Loop(algorithm_for(rows, self.algorithm), rows, mean, 2, threads)
+        loop.max_iter, loop.tol, loop.verbose = self.max_iter, float(self.tol), bool(self.verbose)
         best: Fit | None = None
         for _ in range(self.n_init):
             fit = loop.run(self._start(loop, X, random_state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,9 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from . import validation
+from .callbacks import Listeners
 from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
+from .checkpoints import Checkpoint, described, digest, generator_state, restore_generator
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.auto import Auto
 from .kernels.lloyd import Lloyd
@@ -18,7 +21,7 @@ from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
 from .kernels.sparse import column_variances
 from .kernels.tiles import Array, padded_vector
-from .lloyd_loop import Fit, Loop, first_centers
+from .lloyd_loop import Fit, Loop, State, first_centers
 from .sources import Source
 from .streaming import StreamedLoop, StreamedRows
 
@@ -127,7 +130,17 @@ class KMeans(CentroidEstimator):
         self.copy_x = copy_x
         self.algorithm = algorithm
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        callbacks: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+    ) -> Self:
         """Find the clusters of `X`.
 
         Parameters
@@ -141,6 +154,17 @@ class KMeans(CentroidEstimator):
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row, not negative; one for all by default.
+        callbacks : list of callable, default=None
+            Each is called after every iteration with a :class:`fastclust.callbacks.Progress`; True
+            from one of them ends this start.  :class:`fastclust.ProgressBar` is one.
+        checkpoint : path-like, default=None
+            File that is written after every `checkpoint_every` iterations, and removed at the end
+            of the fit.  There must be none yet, but with `resume`.
+        checkpoint_every : int, default=10
+            Iterations from one checkpoint to the next.
+        resume : bool, default=False
+            Go on from `checkpoint` where it is there, to the bits of a fit that was never
+            interrupted.
 
         Returns
         -------
@@ -152,7 +176,7 @@ class KMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
             algorithm = validation.check_algorithm(self.algorithm)
             n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
             max_iter = validation.check_int("max_iter", self.max_iter, 1)
@@ -160,6 +184,7 @@ class KMeans(CentroidEstimator):
             validation.check_int("n_clusters", self.n_clusters, 1)
             validation.check_bool("copy_x", self.copy_x)
             verbose = validation.check_verbose(self.verbose)
+            saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
             X = validation.open_data(self, X, fitting=True)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
@@ -179,49 +204,67 @@ class KMeans(CentroidEstimator):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = single_start(n_init, self)
             with team() as threads:
-                column_means, variances = moments(X, threads)
+                means, variances = moments(X, threads)
                 validation.check_spread(variances, X)
+                if saved:
+                    saved.describe(
+                        estimator="KMeans",
+                        n_clusters=n_clusters,
+                        n_init=n_init,
+                        max_iter=max_iter,
+                        tol=tol,
+                        **described(init, self.random_state, X, weights),
+                        data=_fingerprint(X, means, variances),
+                    )
                 dtype = X.dtype
-                streamed = isinstance(X, Source)
                 if is_extreme(float(variances.max()), dtype):
-                    validation.check_readable(streamed, X)
-                    X = X.astype(np.float64)
-                    weights = None if weights is None else weights.astype(np.float64)
-                    init = init.astype(np.float64) if validation.is_array_like(init) else init
-                rows = open_parts(X, weights)
-                mean = padded_vector(column_means, X.dtype)
-                loop = (StreamedLoop if streamed else Loop)(
-                    algorithm_for(rows, "lloyd" if n_clusters == 1 else self.algorithm),
-                    rows,
-                    mean,
-                    n_clusters,
-                    max_iter=max_iter,
-                    tol=tol * float(variances.mean()),
-                    verbose=verbose,
-                    team=threads,
-                )
-                best = self._best_of(loop, X, n_init, init, random_state)
+                    X, weights, init = _in_float64(X, weights, init)
+                name = "lloyd" if n_clusters == 1 else self.algorithm
+                loop = _make_loop(name, X, weights, means, n_clusters, threads)
+                loop.max_iter, loop.verbose = max_iter, verbose
+                loop.tol = tol * float(variances.mean())
+                best = self._best_of(loop, X, n_init, init, random_state, listeners, saved)
             self._n_init = n_init
             validation.check_inertia(best.inertia)
-            self._keep(best, mean[: X.shape[1]], dtype, loop.algorithm.n_distances)
+            self._keep(best, loop.mean[: X.shape[1]], dtype, loop.algorithm.n_distances)
+            saved.remove()
         return self
 
-    def _best_of(self, loop: Loop, X: Any, n_init: int, init: Any, random_state: Any) -> Fit:
+    def _best_of(
+        self,
+        loop: Loop,
+        X: Any,
+        n_init: int,
+        init: Any,
+        random_state: np.random.RandomState,
+        listeners: Listeners,
+        saved: Checkpoint,
+    ) -> Fit:
         """Best of several starts; one that finds the same clusters does not replace the first."""
         best: Fit | None = None
         seeding = None
-        for _ in range(n_init):
-            if isinstance(init, str) and init == "k-means++":
+        first, found = 0, saved.found
+        if found is not None:
+            first, best = int(found["number"]), _best_found(found)
+            restore_generator(random_state, found)
+        for number in range(first, n_init):
+            state = None if found is None else _state_found(found)
+            start, found = None, None
+            if state is None and isinstance(init, str) and init == "k-means++":
                 if seeding is None:
                     seeding = loop.seeding(loop.rows, self.n_clusters, loop.team)
                 start = loop.centred(seeding.choose(random_state))
                 if n_init == 1:
                     seeding = None  # its buffers are as long as the data
-            else:
+            elif state is None:
                 start = first_centers(loop, X, self.n_clusters, init, random_state)
-            if self.verbose:
+            if loop.verbose and state is None:
                 print("Initialization complete")
-            fit = loop.run(start)
+            if listeners:
+                loop.observe = _observer(loop, listeners, number, n_init)
+            if saved:
+                loop.save = _saver(saved, number, best, random_state)
+            fit = loop.run(start, state)
             if best is None or (
                 fit.inertia < best.inertia
                 and not _is_same_clustering(fit.labels, best.labels, self.n_clusters)
@@ -254,6 +297,90 @@ def moments(X: Any, threads: Team) -> tuple[Array, Array]:
     if scipy.sparse.issparse(X):
         return np.zeros(X.shape[1]), column_variances(X)
     return StreamedRows(X).moments(threads) if isinstance(X, Source) else column_moments(X, threads)
+
+
+def _fingerprint(X: Any, means: Array, variances: Array) -> str:
+    """What tells these data from others in a checkpoint."""
+    if scipy.sparse.issparse(X):  # not centred: its means are zeros
+        means = np.asarray(X.sum(axis=0, dtype=np.float64))
+    return digest(means, variances)
+
+
+def _in_float64(X: Any, weights: Array | None, init: Any) -> tuple[Any, Array | None, Any]:
+    """Rows, weights and centers for data whose squares leave the range of float32."""
+    validation.check_readable(isinstance(X, Source), X)
+    weights = None if weights is None else weights.astype(np.float64)
+    init = init.astype(np.float64) if validation.is_array_like(init) else init
+    return X.astype(np.float64), weights, init
+
+
+def _make_loop(
+    algorithm: str, X: Any, weights: Array | None, means: Array, n_clusters: int, threads: Team
+) -> Loop:
+    """The loop for these rows, which are centred by `means`."""
+    rows = open_parts(X, weights)
+    kind = StreamedLoop if isinstance(X, Source) else Loop
+    mean = padded_vector(means, X.dtype)
+    return kind(algorithm_for(rows, algorithm), rows, mean, n_clusters, threads)
+
+
+def _observer(loop: Loop, listeners: Listeners, number: int, n_init: int) -> Any:
+    """What tells the callbacks of an iteration."""
+
+    def observe(n_iter: int, shift: float, centers: Array) -> bool:
+        return listeners.tell(
+            float(loop.rows.shape[0]),
+            iteration=n_iter,
+            max_iter=loop.max_iter,
+            start=number + 1,
+            n_starts=n_init,
+            shift=shift,
+            objective=lambda: loop.inertia(centers),
+        )
+
+    return observe
+
+
+def _saver(
+    saved: Checkpoint, number: int, best: Fit | None, random_state: np.random.RandomState
+) -> Any:
+    """What writes a checkpoint when it is due: this start's state, and the best so far."""
+    numbers, arrays = generator_state(random_state)
+    numbers["number"] = number
+    if best is not None:
+        numbers["best"] = [best.inertia, best.n_iter, best.n_distances]
+        arrays |= {"best_labels": best.labels, "best_centers": best.centers}
+
+    def save(state: State) -> None:
+        if saved.due(state.n_iter):
+            sums, weights, counts = state.totals
+            saved.write(
+                numbers | {"n_iter": state.n_iter, "n_empty": int(state.n_empty)},
+                arrays
+                | {
+                    "centers": state.centers,
+                    "labels": state.labels,
+                    "sums": sums,
+                    "weights": weights,
+                    "counts": counts,
+                },
+            )
+
+    return save
+
+
+def _best_found(found: dict[str, Any]) -> Fit | None:
+    """The best start of a checkpoint, if one had come to its end."""
+    if "best" not in found:
+        return None
+    inertia, n_iter, n_distances = found["best"]
+    return Fit(found["best_labels"], inertia, found["best_centers"], n_iter, n_distances)
+
+
+def _state_found(found: dict[str, Any]) -> State:
+    """Where the run of a checkpoint had come to."""
+    totals = (found["sums"], found["weights"], found["counts"])
+    return State(found["centers"], found["labels"], totals, found["n_iter"], found["n_empty"])
 
 
 def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:

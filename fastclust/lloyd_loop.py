@@ -7,6 +7,7 @@ when no label changes, else when the centers have moved by no more than the tole
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,16 @@ class Fit(NamedTuple):
     n_distances: int
 
 
+class State(NamedTuple):
+    """All that the rest of a run depends on, between two iterations."""
+
+    centers: Array
+    labels: Array
+    totals: tuple[Array, ...]
+    n_iter: int
+    n_empty: int
+
+
 class Loop:
     """Runs k-means from given starts on one data set, reusing its buffers.
 
@@ -41,15 +52,31 @@ class Loop:
         The data.
     mean : ndarray of shape (padded n_features,)
         What rows and centers are centred by.
-    n_clusters, max_iter : int
+    n_clusters : int
+        As for :class:`fastclust.KMeans`.
+    team : Team
+        Threads to run on.
+
+    Attributes
+    ----------
+    max_iter : int
         As for :class:`fastclust.KMeans`.
     tol : float
         Absolute: largest sum of squared movements of centers that counts as convergence.
     verbose : bool
         Print a line for each iteration.
-    team : Team
-        Threads to run on.
+    observe : callable or None
+        Called as ``observe(n_iter, shift, centers)`` after each iteration, with the centers that
+        it began with; True ends the run.
+    save : callable or None
+        Called with the :class:`State` after each iteration that another one follows.
     """
+
+    max_iter: int = 300
+    tol: float = 0.0
+    verbose: bool = False
+    observe: Callable[[int, float, Array], bool] | None = None
+    save: Callable[[State], None] | None = None
 
     def __init__(
         self,
@@ -57,14 +84,9 @@ class Loop:
         rows: Rows | SparseRows,
         mean: Array,
         n_clusters: int,
-        *,
-        max_iter: int,
-        tol: float,
-        verbose: bool,
         team: Team,
     ) -> None:
         self.rows, self.mean, self.team = rows, mean, team
-        self.max_iter, self.tol, self.verbose = max_iter, tol, verbose
         self._equip(algorithm, n_clusters)
 
     def _equip(self, algorithm: type[Any], n_clusters: int) -> None:
@@ -76,38 +98,53 @@ class Loop:
         """Rows of the data as centers to start from."""
         return self.rows.take(indices) - self.mean[: self.rows.shape[1]]
 
-    def run(self, start: Array) -> Fit:
-        """Iterate from centred centers `start` (n_clusters, n_features) to convergence."""
+    def run(self, start: Array | None, resumed: State | None = None) -> Fit:
+        """Iterate from centred centers `start` (n_clusters, n_features) to convergence.
+
+        Or go on where a state was saved.
+        """
         algorithm, update = self.algorithm, self.update
         update.reset()
         algorithm.reset()
+        n_iter, n_empty, strict = 0, 0, False
+        if resumed is not None:
+            start, n_iter, n_empty = resumed.centers, resumed.n_iter, resumed.n_empty
+            algorithm.labels[:] = resumed.labels
+            for total, saved in zip(update.totals, resumed.totals, strict=True):
+                total[:] = saved
+        assert start is not None
         centers, new_centers = start.copy(), np.empty_like(start)
-        n_iter, strict = 0, False
         while n_iter < self.max_iter:
             steps, n_changed, shift, n_empty = self._advance(n_iter, centers, new_centers)
             n_iter += steps
             if n_empty:
                 shift = self._relocate(centers, new_centers)
             if self.verbose:
-                inertia = self._inertia(centers)
+                inertia = self.inertia(centers)
                 print(f"Iteration {n_iter - 1}, inertia {inertia}.")
+            ends = self.observe is not None and self.observe(n_iter, shift, centers)
             centers, new_centers = new_centers, centers
             strict = n_changed == 0
             if strict or shift <= self.tol:
                 self._report(n_iter - 1, strict, shift)
                 break
+            if ends:
+                break
+            if self.save is not None:
+                totals = tuple(update.totals)
+                self.save(State(centers, algorithm.labels, totals, n_iter, n_empty))
         centers = self._polished(centers, n_empty)
         if not strict:
             # Labels are to match the centers that are returned.
             algorithm.assign(centers, account=False)
         labels = algorithm.labels[: self.rows.shape[0]].copy()
-        return Fit(labels, self._inertia(centers), centers, n_iter, algorithm.n_distances)
+        return Fit(labels, self.inertia(centers), centers, n_iter, algorithm.n_distances)
 
     def _advance(
         self, n_iter: int, centers: Array, new_centers: Array
     ) -> tuple[int, int, float, int]:
         """One iteration, or several where the algorithm can and nobody listens."""
-        if self.algorithm.iterates and not self.verbose:
+        if self.algorithm.iterates and not (self.verbose or self.observe or self.save):
             left = self.max_iter - n_iter
             return self.algorithm.iterate(left, self.tol, centers, new_centers)
         n_changed = self.algorithm.assign(centers)
@@ -128,7 +165,8 @@ class Loop:
         self._own_distances(centers, distances)
         return self.update.relocated(self.algorithm.labels, distances, centers, new_centers)
 
-    def _inertia(self, centers: Array) -> float:
+    def inertia(self, centers: Array) -> float:
+        """Sum of squared distances of the rows, as labelled, to `centers`."""
         return self._own_distances(centers)
 
     def _own_distances(self, centers: Array, distances: Array | None = None) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Self
+from contextlib import closing
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from . import validation
+from .callbacks import Listeners
 from .centroids import (
     CentroidEstimator,
     labels_and_inertia,
@@ -16,12 +18,20 @@ from .centroids import (
     single_start,
     unchanged_on_error,
 )
+from .checkpoints import (
+    Checkpoint,
+    described,
+    digest,
+    generator_state,
+    restore_generator,
+)
 from .kernels.minibatch import (
     LARGE_STEP,
     MEAN,
     MORE,
     REASSIGN,
     SEEN,
+    SHIFT,
     SMALL_SHIFT,
     SMOOTHED,
     STEP,
@@ -35,6 +45,8 @@ from .kernels.tiles import Array, make_rows, padded_vector, read_only
 from .nested import run_nested
 from .sources import Source
 from .streaming import BLOCK_BYTES
+
+STOPPED = -1  # by a callback
 
 
 def _takes_batches(estimator: MiniBatchKMeans) -> bool:
@@ -170,7 +182,17 @@ class MiniBatchKMeans(CentroidEstimator):
         """scikit-learn's name of :attr:`counts_`."""
         return self.counts_
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        callbacks: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 100,
+        resume: bool = False,
+    ) -> Self:
         """Find the clusters of `X` by batches drawn from its rows.
 
         Parameters
@@ -183,6 +205,18 @@ class MiniBatchKMeans(CentroidEstimator):
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row, not negative: rows are drawn with probability proportional to it.
+        callbacks : list of callable, default=None
+            Each is called after every step with a :class:`fastclust.callbacks.Progress`; True from
+            one of them ends the fit.
+        checkpoint : path-like, default=None
+            File that is written after every `checkpoint_every` steps, and removed at the end of
+            the fit.  There must be none yet, but with `resume`.  For 'minibatch' on arrays and
+            memory maps.
+        checkpoint_every : int, default=100
+            Steps from one checkpoint to the next.
+        resume : bool, default=False
+            Go on from `checkpoint` where it is there, to the bits of a fit that was never
+            interrupted.
 
         Returns
         -------
@@ -194,8 +228,9 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
             self._check_parameters()
+            saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
             X = validation.open_data(self, X, fitting=True)
             weights = validation.check_weights(sample_weight, X)
@@ -212,9 +247,14 @@ class MiniBatchKMeans(CentroidEstimator):
                 if self.tol > 0:
                     moments = rows.moments(threads) if streamed else column_moments(X, threads)
                     tol = self.tol * float(moments[1].mean())
-                start = self._best_start(X, weights, init, random_state, threads)
-                find = self._fit_nested if self.algorithm == "nested" else self._fit_batches
-                mean_inertia = find(X, weights, start, tol, random_state, threads)
+                found = self._described(saved, X, weights, init, tol)
+                if found is None:
+                    start = self._best_start(X, weights, init, random_state, threads)
+                else:
+                    start = found["start"]
+                job = _Job(X, weights, start, tol, random_state, threads, listeners, saved)
+                fit = self._fit_nested if self.algorithm == "nested" else self._fit_batches
+                mean_inertia = fit(job)
                 if self.compute_labels:
                     self.labels_, self.inertia_ = labels_and_inertia(
                         rows, self.cluster_centers_, threads
@@ -222,58 +262,81 @@ class MiniBatchKMeans(CentroidEstimator):
                 else:
                     total = len(X) if weights is None else float(weights.sum(dtype=np.float64))
                     self.inertia_ = mean_inertia * total
+            saved.remove()
         return self
 
-    def _fit_batches(
-        self,
-        X: Any,
-        weights: Array | None,
-        start: Array,
-        tol: float,
-        random_state: np.random.RandomState,
-        threads: Team,
-    ) -> float:
+    def _described(
+        self, saved: Checkpoint, X: Any, weights: Array | None, init: Any, tol: float
+    ) -> dict[str, Any] | None:
+        """What the checkpoint of this fit holds, if there is one."""
+        if not saved:
+            return None
+        if self.algorithm == "nested" or isinstance(X, Source):
+            raise ValueError(
+                "checkpoint must be None, but for algorithm='minibatch' with rows in an array or "
+                "a memory map."
+            )
+        some = np.linspace(0, len(X) - 1, 1000).astype(np.int64)
+        names = ("n_clusters", "max_iter", "max_no_improvement", "reassignment_ratio")
+        return saved.describe(
+            estimator="MiniBatchKMeans",
+            **{name: getattr(self, name) for name in names},
+            sizes=[self._n_init, self._batch_size, self._init_size],
+            tol=tol,
+            **described(init, self.random_state, X, weights),
+            data=digest(X[some]),
+        )
+
+    def _fit_batches(self, job: _Job) -> float:
         """Set centers by scikit-learn's algorithm; an estimate of the mean inertia."""
-        size = self._batch_size
-        shift, exact = _centred(start)
+        X, size = job.X, self._batch_size
+        shift, exact = _centred(job.start)
         none = np.zeros(self.n_clusters)
-        rules = self._rules(tol, len(X))
+        rules = self._rules(job.tol, len(X))
         streamed = isinstance(X, Source)
         first = np.empty((0, X.shape[1]), X.dtype) if streamed else read_only(X)
-        steps = MiniBatches(first, shift, exact, none, size, rules, threads)
+        steps = MiniBatches(first, shift, exact, none, size, rules, job.threads)
         if streamed:
-            self._run_over_blocks(steps, X, weights, random_state)
+            self._run_over_blocks(steps, job)
         else:
-            n_steps = self._n_steps(X)
-            self._run(steps, _Batches(len(X), weights, size, random_state), n_steps, n_steps)
+            if job.saved.found is not None:
+                _restore(steps, job)
+            batches = _Batches(len(X), job.weights, size, job.random_state)
+            self._run(steps, batches, job, self._n_steps(X))
         self._keep(steps)
         self.n_steps_ = int(steps.running.monitor[STEP])
         self.n_iter_ = -(-self.n_steps_ * size // len(X))
         return float(steps.running.monitor[SMOOTHED])
 
-    def _fit_nested(
-        self,
-        X: Any,
-        weights: Array | None,
-        start: Array,
-        tol: float,
-        random_state: np.random.RandomState,
-        threads: Team,
-    ) -> float:
+    def _fit_nested(self, job: _Job) -> float:
         """Set centers by nested batches; an estimate of the mean inertia."""
-        mean, exact = _centred(start)
+        X = job.X
+        mean, exact = _centred(job.start)
+
+        def observe(step: int, size: int, shift: float, inertia: float) -> bool:
+            return job.listeners.tell(
+                size,
+                iteration=step,
+                max_iter=None,
+                start=1,
+                n_starts=1,
+                shift=shift,
+                objective=lambda: inertia,
+            )
+
         fit = run_nested(
             X,
-            weights,
+            job.weights,
             mean,
             exact.astype(X.dtype),
             first=max(self._batch_size, self.n_clusters),
             most_rows=float(self.max_iter) * len(X),
-            tol=tol,
+            tol=job.tol,
             early_stop=self.max_no_improvement is not None,
             verbose=bool(self.verbose),
-            random_state=random_state,
-            team=threads,
+            observe=observe if job.listeners else None,
+            random_state=job.random_state,
+            team=job.threads,
         )
         self.cluster_centers_ = fit.centers + mean[: X.shape[1]]
         self._n_features_out = len(self.cluster_centers_)
@@ -362,56 +425,55 @@ class MiniBatchKMeans(CentroidEstimator):
         """Most steps of a fit to `X`."""
         return int(self.max_iter * len(X) // self._batch_size)
 
-    def _run(self, steps: MiniBatches, batches: _Batches, n_steps: int, in_all: int) -> int:
-        """Make up to `n_steps` of all steps; `MORE`, or why to stop."""
-        done, at_once, status = 0, 1, MORE
-        while done < n_steps:
-            drawn = batches.draw(min(at_once, n_steps - done))
+    def _run(self, steps: MiniBatches, batches: _Batches, job: _Job, until: int) -> int:
+        """Make steps up to number `until`; `MORE`, or why to stop."""
+        monitor, saved = steps.running.monitor, job.saved
+        in_all = self._n_steps(job.X)
+        at_once, status = 1, MORE
+        most = 1 if self.verbose or job.listeners else steps.most_steps
+        while (done := int(monitor[STEP])) < until and status == MORE:
+            wanted = min(at_once, until - done)
+            if saved:
+                wanted = min(wanted, saved.every - done % saved.every)
+            drawn = batches.draw(wanted)
             made, status = steps.run(drawn)
-            done += made
             if status in (MORE, REASSIGN) or self.random_state is batches.random_state:
                 batches.rewind(len(drawn) - made, len(drawn))
             # Draws that are taken back are lost work: few at once where centers still move.
-            at_once = min(4 * at_once, 1 if self.verbose else steps.most_steps)
+            at_once = min(4 * at_once, most)
             if status == REASSIGN:
                 self._reassign(steps, drawn[made - 1], batches.random_state)
                 status, at_once = steps.follow(), 1
             if self.verbose:
-                self._report(steps.running.monitor, in_all, status)
-            if status != MORE:
-                break
+                self._report(monitor, in_all, status)
+            if job.listeners and job.tell(steps, self._batch_size, in_all) and status == MORE:
+                status = STOPPED
+            if status == MORE and saved.due(int(monitor[STEP])):
+                _save(steps, job)
         return status
 
-    def _run_over_blocks(
-        self,
-        steps: MiniBatches,
-        source: Source,
-        weights: Array | None,
-        random_state: np.random.RandomState,
-    ) -> None:
+    def _run_over_blocks(self, steps: MiniBatches, job: _Job) -> None:
         """Make steps on rows that are read: each block gives as many batches as it has rows.
 
         With weights, as many as is its share of all weight.
         """
+        source, weights = job.X, job.weights
         n_samples, n_features = source.shape
         size = max(self._batch_size, BLOCK_BYTES // (n_features * source.dtype.itemsize))
         in_all = self._n_steps(source)
         shares = np.arange(1, n_samples + 1) if weights is None else np.cumsum(weights, dtype=float)
         shares = shares[np.r_[size - 1 : n_samples - 1 : size, n_samples - 1]] / shares[-1]
-        done = 0
-        for turn in range(1, self.max_iter + 1):
+        for turn in range(self.max_iter):
             for number, block in enumerate(source.blocks(size)):
-                share = (turn - 1 + shares[number]) / self.max_iter
-                quota = min(round(share * in_all), in_all) - done
-                if quota < 1:
-                    continue
+                until = min(round((turn + shares[number]) / self.max_iter * in_all), in_all)
                 here = slice(number * size, number * size + len(block))
                 own = None if weights is None else weights[here]
+                if own is not None and not own.any():
+                    continue
                 steps.X = read_only(block)
-                batches = _Batches(len(block), own, self._batch_size, random_state)
-                if self._run(steps, batches, quota, in_all) != MORE:
+                batches = _Batches(len(block), own, self._batch_size, job.random_state)
+                if self._run(steps, batches, job, until) != MORE:
                     return
-                done += quota
 
     def _reassign(
         self, steps: MiniBatches, batch: Array, random_state: np.random.RandomState
@@ -530,6 +592,51 @@ class MiniBatchKMeans(CentroidEstimator):
             return X[random_state.choice(len(X), self.n_clusters, replace=False, p=p)]
         seeding = GreedyKMeansPlusPlus(make_rows(X, weights), self.n_clusters, threads)
         return X[seeding.choose(random_state)]
+
+
+class _Job(NamedTuple):
+    """What a fit works on and whom it tells."""
+
+    X: Any
+    weights: Array | None
+    start: Array
+    tol: float
+    random_state: np.random.RandomState
+    threads: Team
+    listeners: Listeners
+    saved: Checkpoint
+
+    def tell(self, steps: MiniBatches, batch_size: int, n_steps: int) -> bool:
+        """Tell the callbacks of a step; whether one of them wants the fit to end."""
+        monitor = steps.running.monitor
+        smoothed = float(monitor[MEAN] if monitor[STEP] == 1 else monitor[SMOOTHED])
+        return self.listeners.tell(
+            batch_size,
+            iteration=int(monitor[STEP]),
+            max_iter=n_steps,
+            start=1,
+            n_starts=1,
+            shift=float(monitor[SHIFT]) if self.tol > 0 else float("nan"),
+            objective=lambda: smoothed * len(self.X),
+        )
+
+
+def _save(steps: MiniBatches, job: _Job) -> None:
+    """Write a checkpoint."""
+    running = steps.running
+    values, arrays = generator_state(job.random_state)
+    names = ("centers", "exact", "sums", "weights", "monitor")
+    arrays |= {name: getattr(running, name) for name in names}
+    job.saved.write(values, arrays | {"start": job.start})
+
+
+def _restore(steps: MiniBatches, job: _Job) -> None:
+    """Go on where a checkpoint was written."""
+    found = job.saved.found
+    assert found is not None
+    restore_generator(job.random_state, found)
+    for name in ("centers", "exact", "sums", "weights", "monitor"):
+        getattr(steps.running, name)[:] = found[name]
 
 
 class _Batches:

@@ -12,6 +12,7 @@ these were fitted to, the run ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,6 +118,7 @@ def run_nested(
     tol: float,
     early_stop: bool,
     verbose: bool,
+    observe: Callable[[int, int, float, float], bool] | None,
     random_state: np.random.RandomState,
     team: Team,
 ) -> Nested:
@@ -142,6 +144,8 @@ def run_nested(
         Whether to end when more rows no longer help.
     verbose : bool
         Print a line for each step.
+    observe : callable or None
+        Called with the number of the step, its rows, the shift and the inertia; True ends the run.
     random_state : numpy.random.RandomState
         Source of the order of the rows.
     team : Team
@@ -184,9 +188,10 @@ def run_nested(
             centers, new_centers = new_centers, centers
             enough = joined is not None and _as_close(distances[joined], fitted)
             joined, fitted = None, part.average(distances)
+            ends = observe is not None and observe(n_steps, size, shift, fitted * n_samples)
             settled = rests or n_changed == 0
             done = size == n_samples and (settled or shift <= tol)
-            if done or (early_stop and enough) or seen + size > most_rows:
+            if ends or done or (early_stop and enough) or seen + size > most_rows:
                 return Nested(centers, part.update.totals.weights, n_steps, int(seen), fitted)
         size *= 2
 

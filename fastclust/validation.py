@@ -26,7 +26,7 @@ class Unsupported(TypeError):
 FLOATS = [np.float64, np.float32]
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
     """Short description of what an argument was."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -36,7 +36,7 @@ def check_int(name: str, value: Any, least: int) -> int:
     """An integer that is at least `least`; booleans and 3.0 are not integers."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{name} must be an integer, not {_said(value)} of type {type(value).__name__}."
+            f"{name} must be an integer, not {said(value)} of type {type(value).__name__}."
         )
     if value < least:
         raise ValueError(f"{name} must be at least {least}, but it is {value}.")
@@ -47,7 +47,7 @@ def check_tolerance(name: str, value: Any) -> float:
     """A finite number that is not negative."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
-            f"{name} must be a number, not {_said(value)} of type {type(value).__name__}."
+            f"{name} must be a number, not {said(value)} of type {type(value).__name__}."
         )
     if not 0 <= float(value) < np.inf:
         raise ValueError(f"{name} must be finite and not negative, but it is {value}.")
@@ -58,7 +58,7 @@ def check_bool(name: str, value: Any) -> bool:
     """True or False, nothing that merely counts as such."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
-            f"{name} must be True or False, not {_said(value)} of type {type(value).__name__}."
+            f"{name} must be True or False, not {said(value)} of type {type(value).__name__}."
         )
     return bool(value)
 
@@ -67,7 +67,7 @@ def check_option(name: str, value: Any, known: tuple[str, ...]) -> str:
     """One of several names."""
     if not isinstance(value, str) or value not in known:
         options = ", ".join(map(repr, known))
-        raise ValueError(f"{name} must be one of {options}, but it is {_said(value)}.")
+        raise ValueError(f"{name} must be one of {options}, but it is {said(value)}.")
     return value
 
 
@@ -116,7 +116,7 @@ def check_bisecting_init(init: Any) -> None:
     """The name of a method or a callable."""
     if not callable(init) and not (isinstance(init, str) and init in ("k-means++", "random")):
         raise ValueError(
-            f"init must be 'k-means++', 'random' or a callable, but it is {_said(init)}."
+            f"init must be 'k-means++', 'random' or a callable, but it is {said(init)}."
         )
 
 
@@ -131,7 +131,7 @@ def check_init(init: Any) -> Any:
     elif not callable(init) and not hasattr(init, "__array__") and not hasattr(init, "__len__"):
         raise TypeError(
             "init must be 'k-means++', 'random', a callable or an array of shape "
-            f"(n_clusters, n_features), not {_said(init)}."
+            f"(n_clusters, n_features), not {said(init)}."
         )
     return init
 
@@ -141,7 +141,7 @@ def check_init_for(init: Any, X: Any) -> None:
     if isinstance(X, Source) and callable(init) and not hasattr(init, "choose_from"):
         raise TypeError(
             f"init must be 'k-means++', 'random', an array or SampledKMeansPlusPlus for {X.name}, "
-            f"not a callable that wants all rows as an array ({_said(init)})."
+            f"not a callable that wants all rows as an array ({said(init)})."
         )
 
 
@@ -228,7 +228,7 @@ def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> A
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must be an array of real numbers, but it is {_said(value)} ({error})."
+            f"{name} must be an array of real numbers, but it is {said(value)} ({error})."
         ) from error
     wanted = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
     fits = len(array.shape) == len(shape) and all(
@@ -312,7 +312,7 @@ def check_seed(random_state: Any) -> np.random.RandomState:
     except (TypeError, ValueError) as error:
         raise ValueError(
             "random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState instance, "
-            f"but it is {_said(random_state)}."
+            f"but it is {said(random_state)}."
         ) from error
 
 

@@ -1,0 +1,313 @@
+"""Callbacks, and checkpoints from which a fit that was killed goes on to the same bits."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from fastclust import KMeans, MiniBatchKMeans, ProgressBar
+
+Array = np.ndarray[Any, Any]
+X = np.random.default_rng(0).normal(size=(6000, 4))
+WEIGHTS = np.random.default_rng(1).integers(0, 3, len(X)).astype(float)
+
+
+class Killed(Exception):
+    """Stands for anything that ends a fit."""
+
+
+def ends_after(n: int) -> Any:
+    """A callback that raises in its n-th call."""
+    calls = []
+
+    def callback(progress: Any) -> None:
+        calls.append(progress)
+        if len(calls) == n:
+            raise Killed
+
+    return callback
+
+
+FITS: dict[str, Any] = {
+    "lloyd": lambda: KMeans(9, n_init=3, random_state=0, max_iter=40, tol=0),
+    "elkan": lambda: KMeans(9, random_state=0, max_iter=60, tol=0, algorithm="elkan"),
+    "hamerly": lambda: KMeans(9, random_state=0, max_iter=60, tol=0, algorithm="hamerly"),
+    "exponion": lambda: KMeans(9, random_state=0, max_iter=60, tol=0, algorithm="exponion"),
+    "random": lambda: KMeans(9, init="random", n_init=3, random_state=0, max_iter=40),
+    "many sums": lambda: KMeans(4500, init=X[:4500], max_iter=5),
+    "mini-batches": lambda: MiniBatchKMeans(9, random_state=0, batch_size=50),
+    "reassigning": lambda: MiniBatchKMeans(
+        50, random_state=0, batch_size=60, reassignment_ratio=0.3, max_iter=2, tol=1e-9
+    ),
+}
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.cluster_centers_, theirs.cluster_centers_)
+    assert ours.inertia_ == theirs.inertia_
+    assert ours.n_iter_ == theirs.n_iter_
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_goes_on_to_the_same_bits(name: str, weighted: bool, tmp_path: Path) -> None:
+    weights = WEIGHTS if weighted else None
+    whole = FITS[name]().fit(X, sample_weight=weights)
+    path = tmp_path / "fit.checkpoint"
+    for moment in (1, 3, 4, 26, 60):
+        for attempt in range(2):  # killed twice
+            try:
+                FITS[name]().fit(
+                    X,
+                    sample_weight=weights,
+                    callbacks=[ends_after(moment)],
+                    checkpoint=path,
+                    checkpoint_every=3,
+                    resume=attempt > 0,
+                )
+            except Killed:
+                pass
+            else:
+                break
+        resumed = FITS[name]()
+        resumed.fit(X, sample_weight=weights, checkpoint=path, checkpoint_every=3, resume=True)
+        assert_same(resumed, whole)
+        assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_are_read_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    def blocks() -> Any:
+        return (X[start : start + 700] for start in range(0, len(X), 700))
+
+    def model() -> Any:
+        return KMeans(5, init=X[:5], max_iter=15, tol=0)
+
+    with pytest.raises(Killed):
+        model().fit(
+            blocks, callbacks=[ends_after(8)], checkpoint=tmp_path / "c", checkpoint_every=2
+        )
+    resumed = model().fit(blocks, checkpoint=tmp_path / "c", resume=True)
+    assert_same(resumed, model().fit(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_rows_go_on_to_the_same_bits(dtype: Any, tmp_path: Path) -> None:
+    sparse = scipy.sparse.random_array(
+        (3000, 40), density=0.1, format="csr", rng=np.random.default_rng(3), dtype=dtype
+    )
+    path = tmp_path / "c"
+
+    def model() -> Any:
+        return KMeans(9, n_init=3, random_state=0, max_iter=30, tol=0)
+
+    whole = model().fit(sparse, sample_weight=WEIGHTS[:3000])
+    for moment in (1, 3, 8, 40):
+        with pytest.raises(Killed):
+            model().fit(
+                sparse,
+                sample_weight=WEIGHTS[:3000],
+                callbacks=[ends_after(moment)],
+                checkpoint=path,
+                checkpoint_every=2,
+            )
+        if path.exists():
+            with pytest.raises(ValueError, match="is of another fit: data differ"):
+                model().fit(-sparse, sample_weight=WEIGHTS[:3000], checkpoint=path, resume=True)
+        resumed = model()
+        resumed.fit(sparse, sample_weight=WEIGHTS[:3000], checkpoint=path, resume=True)
+        assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e18])
+def test_extreme_rows_go_on_to_the_same_bits(scale: float, tmp_path: Path) -> None:
+    extreme = (X * scale).astype(np.float32)
+
+    def model() -> Any:
+        return KMeans(5, random_state=0, max_iter=15, tol=0)
+
+    with pytest.raises(Killed):
+        model().fit(
+            extreme, callbacks=[ends_after(8)], checkpoint=tmp_path / "c", checkpoint_every=2
+        )
+    resumed = model().fit(extreme, checkpoint=tmp_path / "c", resume=True)
+    assert_same(resumed, model().fit(extreme))
+    assert resumed.cluster_centers_.dtype == np.float32
+
+
+PROGRAM = """
+import sys, numpy as np
+from fastclust import KMeans, MiniBatchKMeans
+rows = np.random.default_rng(0).normal(size=(30000, 6))
+engine, path = sys.argv[1:]
+model = (
+    KMeans(20, n_init=4, random_state=0, max_iter=120, tol=0) if engine == "KMeans"
+    else MiniBatchKMeans(20, random_state=0, max_no_improvement=None, max_iter=100)
+)
+print("begun", flush=True)
+model.fit(rows, checkpoint=path, checkpoint_every=1, resume=True)
+np.savez(path + ".result.npz", centers=model.cluster_centers_, labels=model.labels_)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+@pytest.mark.parametrize("engine", ["KMeans", "MiniBatchKMeans"])
+def test_killed_at_random_moments(engine: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    path = str(tmp_path / "killed")
+
+    def begin() -> Any:
+        command = [sys.executable, "-c", PROGRAM, engine, path]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"begun\n"
+        return child
+
+    for _ in range(3):
+        child = begin()
+        time.sleep(rng.uniform(0, 0.6))
+        child.kill()
+        child.communicate()
+        if Path(path + ".result.npz").exists():
+            break
+    if not Path(path + ".result.npz").exists():
+        child = begin()
+        child.communicate()
+        assert child.returncode == 0
+    rows = np.random.default_rng(0).normal(size=(30000, 6))
+    if engine == "KMeans":
+        whole: Any = KMeans(20, n_init=4, random_state=0, max_iter=120, tol=0)
+    else:
+        whole = MiniBatchKMeans(20, random_state=0, max_no_improvement=None, max_iter=100)
+    whole.fit(rows)
+    with np.load(path + ".result.npz") as result:
+        np.testing.assert_array_equal(result["centers"], whole.cluster_centers_)
+        np.testing.assert_array_equal(result["labels"], whole.labels_)
+
+
+def interrupted(path: Path, **parameters: Any) -> None:
+    with pytest.raises(Killed):
+        KMeans(**{"n_clusters": 5, "random_state": 0, "tol": 0, **parameters}).fit(
+            X, callbacks=[ends_after(5)], checkpoint=path, checkpoint_every=2
+        )
+
+
+def test_checkpoints_that_do_not_fit_are_refused_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    interrupted(path)
+    content = path.read_bytes()
+    model = KMeans(5, random_state=0, tol=0)
+    with pytest.raises(ValueError, match="is there already: go on from it by resume=True, or"):
+        model.fit(X, checkpoint=path)
+    others: list[tuple[Any, Any, Any, str]] = [
+        (KMeans(6, random_state=0, tol=0), X, None, "n_clusters differ"),
+        (KMeans(5, random_state=1, tol=0), X, None, "random_state differ"),
+        (KMeans(5, random_state=0, tol=0, init="random", n_init=1), X, None, "init differ"),
+        (model, X[:-1], None, "data, shape differ"),
+        (model, X + 1e-9, None, "data differ"),
+        (model, X.astype(np.float32), None, "data, dtype differ"),
+        (model, X, WEIGHTS, "weights differ"),
+        (MiniBatchKMeans(5, random_state=0), X, None, "estimator, "),
+    ]
+    for other, data, weights, message in others:
+        with pytest.raises(ValueError, match=f"is of another fit: .*{message}"):
+            other.fit(data, sample_weight=weights, checkpoint=path, resume=True)
+        assert not hasattr(other, "cluster_centers_")
+    assert path.read_bytes() == content
+    for damaged in (content[:-1], content[: len(content) // 2], content[:40], content[:-9] + b"x"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is truncated or damaged; it is left as it is"):
+            model.fit(X, checkpoint=path, resume=True)
+        assert path.read_bytes() == damaged
+    path.write_text("a letter")
+    with pytest.raises(ValueError, match="is not a checkpoint of this version of fastclust"):
+        model.fit(X, checkpoint=path, resume=True)
+    assert path.read_text() == "a letter"
+
+
+def test_arguments_that_make_no_sense(tmp_path: Path) -> None:
+    model = KMeans(5)
+    with pytest.raises(ValueError, match="resume=True needs checkpoint, the path of a file"):
+        model.fit(X, resume=True)
+    with pytest.raises(TypeError, match="checkpoint must be the path of a file or None, not 3"):
+        model.fit(X, checkpoint=3)
+    with pytest.raises(ValueError, match="checkpoint must be in a folder that exists"):
+        model.fit(X, checkpoint=tmp_path / "no" / "c")
+    with pytest.raises(ValueError, match="checkpoint_every must be at least 1"):
+        model.fit(X, checkpoint=tmp_path / "c", checkpoint_every=0)
+    with pytest.raises(TypeError, match="callbacks must be a list of callables, not <"):
+        model.fit(X, callbacks=print)
+    with pytest.raises(TypeError, match="callbacks must be callables, but one is 3"):
+        model.fit(X, callbacks=[3])
+    with pytest.raises(ValueError, match="checkpoint must be None, but for algorithm='minibatch'"):
+        MiniBatchKMeans(5, algorithm="nested").fit(X, checkpoint=tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_callbacks_are_told_of_every_iteration() -> None:
+    told: list[tuple[int, int, float, float]] = []
+
+    def note(progress: Any) -> None:
+        assert progress.rows_per_second > 0
+        assert progress.n_starts == 2
+        told.append((progress.start, progress.iteration, progress.objective, progress.shift))
+
+    model = KMeans(6, n_init=2, random_state=0, max_iter=50)
+    quiet = KMeans(6, n_init=2, random_state=0, max_iter=50).fit(X)
+    assert_same(model.fit(X, callbacks=[note]), quiet)
+    for start in (1, 2):
+        own = [entry for entry in told if entry[0] == start]
+        assert [entry[1] for entry in own] == list(range(1, len(own) + 1))
+        objectives = np.array([entry[2] for entry in own])
+        assert (np.diff(objectives) <= 0).all()
+        assert own[-1][3] < own[0][3]
+    assert min(entry[2] for entry in told) == pytest.approx(quiet.inertia_, rel=1e-3)
+
+
+@pytest.mark.parametrize("algorithm", ["minibatch", "nested"])
+def test_callbacks_of_mini_batches(algorithm: str) -> None:
+    told: list[Any] = []
+    model = MiniBatchKMeans(6, random_state=0, batch_size=200, algorithm=algorithm)
+    quiet = MiniBatchKMeans(6, random_state=0, batch_size=200, algorithm=algorithm).fit(X)
+    model.fit(X, callbacks=[told.append])
+    assert_same(model, quiet)
+    assert [progress.iteration for progress in told] == list(range(1, model.n_steps_ + 1))
+    assert told[-1].objective == pytest.approx(model.inertia_, rel=0.2)
+    model.fit(X, callbacks=[lambda progress: progress.iteration == 3])
+    assert model.n_steps_ == 3
+
+
+def test_a_callback_ends_a_fit_early() -> None:
+    model = KMeans(6, random_state=0, tol=0).fit(X, callbacks=[lambda told: told.iteration == 4])
+    assert_same(model, KMeans(6, random_state=0, tol=0, max_iter=4).fit(X))
+    # Only True: what a callback returns by chance ends nothing.
+    chatty = KMeans(6, random_state=0, tol=0, max_iter=9)
+    assert chatty.fit(X, callbacks=[lambda told: told.iteration]).n_iter_ == 9
+
+
+def test_an_error_of_a_callback_leaves_the_estimator_unfitted() -> None:
+    model = KMeans(6)
+    with pytest.raises(Killed):
+        model.fit(X, callbacks=[ends_after(2)])
+    assert not hasattr(model, "cluster_centers_")
+
+
+def test_the_bar_shows_where_a_fit_is() -> None:
+    screen = io.StringIO()
+    bar = ProgressBar(objective=True, file=screen, mininterval=0)
+    KMeans(6, n_init=2, random_state=0, max_iter=5, tol=0).fit(X, callbacks=[bar])
+    shown = screen.getvalue()
+    assert "start 1/2" in shown
+    assert "start 2/2" in shown
+    assert "5/5" in shown
+    assert "objective=" in shown
+    assert "rows/s=" in shown
