@@ -29,6 +29,7 @@ from .gaussian_tiles import (
     add_variances,
     gather_row,
     log_density_in_tile,
+    pack_doubles,
     posterior_in_tile,
     scaled_log_densities,
     triangle_order,
@@ -41,7 +42,6 @@ from .simd import (
     WIDE,
     center_groups,
     lowest_bit,
-    pack_rows,
     round_up,
 )
 from .tiles import Array, Rows, aligned_empty, padded_vector, scratch
@@ -219,10 +219,7 @@ def _sweep(
         start = task * slice_size
         for first in range(start, min(start + slice_size, n_samples), TILE_ROWS):
             n_valid = min(TILE_ROWS, n_samples - first)
-            pack_rows(X, tail, first, zeros, raw)
-            for t in range(d):
-                for row in range(TILE_ROWS):
-                    packed[t * TILE_ROWS + row] = np.float64(raw[t * TILE_ROWS + row]) - center[t]
+            pack_doubles(X, tail, first, zeros, center, raw, packed)
             for row in range(TILE_ROWS):
                 row_weights[row] = 1.0 if row < n_valid else 0.0
             if len(weights):
@@ -381,7 +378,7 @@ class Sweep:
         self.rows, self.team = rows, team
         self.n_samples, self.n_features = rows.X.shape
         self.zeros = padded_vector(np.zeros(self.n_features), rows.X.dtype)
-        self.center = center.astype(np.float64)
+        self.center = padded_vector(center, np.float64)
 
     def moments(
         self,

@@ -31,9 +31,12 @@ from .simd import (
     TILE_ROWS,
     VECTOR_BYTES,
     WIDE,
+    _emit_pack,
     _Emitter,
     _is_float_array,
     _pointers,
+    _shape,
+    _tile_start,
 )
 
 LANES = VECTOR_BYTES // 8
@@ -185,6 +188,54 @@ def _exp_of(typing_context: Any, values: Any, count: Any) -> Any:
 def _log_of(typing_context: Any, values: Any, count: Any) -> Any:
     """Replace `count` positive numbers, whole vectors of them and aligned, by their logarithms."""
     return _elementwise("log")(typing_context, values)
+
+
+def _pack_doubles(
+    typing_context: Any,
+    X: Any,
+    tail: Any,
+    first_row: Any,
+    zeros: Any,
+    center: Any,
+    raw: Any,
+    packed: Any,
+) -> Any:
+    """As :func:`.simd.pack_rows`, to float64: rows minus `center` into `packed` (features, 64).
+
+    `zeros` and `raw` are room for rows of another dtype: zeros (features,) and (features, 64) of
+    the dtype of `X`.
+    """
+    if not _is_float_array(X, tail, zeros, raw) or not _doubles(center, packed):
+        return None
+    signature = types.void(X, tail, types.intp, zeros, center, raw, packed)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Doubles(builder, signature.args[4])
+        data, tail, first, zeros, center, raw, packed = _pointers(
+            context, builder, signature, arguments
+        )
+        shape = _shape(context, builder, signature.args[0], arguments[0])
+        start = _tile_start(builder, data, tail, first, shape)
+        narrow = _Emitter(builder, signature.args[0])
+        if narrow.size == 8:
+            _emit_pack(narrow, start, shape[1], center, packed)
+            return context.get_dummy_value()
+        _emit_pack(narrow, start, shape[1], zeros, raw)
+        source = _Emitter(builder, signature.args[0], emit.lanes)
+
+        def feature(t: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            shift = emit.broadcast(emit.at(center, t))
+            line = builder.mul(t, emit.const(TILE_ROWS))
+            for row in range(0, TILE_ROWS, emit.lanes):
+                value = source.load(source.at(raw, line, emit.const(row)))
+                wide = builder.fpext(value, emit.vector)
+                emit.store(builder.fsub(wide, shift), emit.at(packed, line, emit.const(row)))
+            return []
+
+        emit.loop(shape[1], [], feature)
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 # --------------------------------------------------------------------------------------------
@@ -867,6 +918,7 @@ INTRINSICS = (
     "gather_row",
     "log_density_in_tile",
     "log_of",
+    "pack_doubles",
     "posterior_in_tile",
     "scaled_log_densities",
     "whiten_in_tile",
@@ -883,6 +935,7 @@ if config.DISABLE_JIT:
         gather_row,
         log_density_in_tile,
         log_of,
+        pack_doubles,
         posterior_in_tile,
         scaled_log_densities,
         whiten_in_tile,
@@ -897,6 +950,7 @@ else:
     gather_row = intrinsic(_gather_row)
     log_density_in_tile = intrinsic(_log_density_in_tile)
     log_of = intrinsic(_log_of)
+    pack_doubles = intrinsic(_pack_doubles)
     posterior_in_tile = intrinsic(_posterior_in_tile)
     scaled_log_densities = intrinsic(_scaled_log_densities)
     whiten_in_tile = intrinsic(_whiten_in_tile)

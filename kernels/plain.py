@@ -278,6 +278,15 @@ def least_bound(
 # Of fastclust.kernels.gaussian_tiles, which imports this module: what it owns is fetched late.
 
 
+def pack_doubles(
+    X: Array, tail: Array, first_row: int, zeros: Array, center: Array, raw: Array, packed: Array
+) -> None:
+    """Centre and transpose 64 adjacent rows, in float64."""
+    n_features = X.shape[1]
+    tile = _tile(X, tail, first_row).astype(np.float64) - center[:n_features]
+    packed.reshape(-1, 64)[:n_features] = tile.T
+
+
 def exp_of(values: Array, count: int) -> None:
     """Replace numbers by their exponentials."""
     values[:count] = np.exp(values[:count])

@@ -773,6 +773,28 @@ def _shape(context: Any, builder: ir.IRBuilder, array_type: types.Array, value: 
     return cgutils.unpack_tuple(builder, array.shape)
 
 
+def _emit_pack(
+    emit: _Emitter, source: ir.Value, n_features: ir.Value, mean: ir.Value, packed: ir.Value
+) -> None:
+    """Pack the 64 adjacent rows at `source`, by the code for their number of features."""
+    builder = emit.builder
+    done = builder.append_basic_block("packed")
+    blocks = builder.append_basic_block("blocks")
+    few = builder.switch(n_features, blocks)
+    for count in range(1, 5):
+        case = builder.append_basic_block(f"features{count}")
+        few.add_case(emit.const(count), case)
+        builder.position_at_end(case)
+        _emit_pack_few(emit, source, count, mean, packed)
+        builder.branch(done)
+    builder.position_at_end(blocks)
+    _emit_pack_blocks(
+        emit, lambda i: emit.at(source, builder.mul(i, n_features)), n_features, mean, packed
+    )
+    builder.branch(done)
+    builder.position_at_end(done)
+
+
 def _pack_rows(
     typing_context: Any, X: Any, tail: Any, first_row: Any, mean: Any, packed: Any
 ) -> Any:
@@ -789,23 +811,8 @@ def _pack_rows(
         emit = _Emitter(builder, signature.args[0])
         data, tail, first, mean, packed = _pointers(context, builder, signature, arguments)
         shape = _shape(context, builder, signature.args[0], arguments[0])
-        n_features = shape[1]
         source = _tile_start(builder, data, tail, first, shape)
-        done = builder.append_basic_block("packed")
-        blocks = builder.append_basic_block("blocks")
-        few = builder.switch(n_features, blocks)
-        for count in range(1, 5):
-            case = builder.append_basic_block(f"features{count}")
-            few.add_case(emit.const(count), case)
-            builder.position_at_end(case)
-            _emit_pack_few(emit, source, count, mean, packed)
-            builder.branch(done)
-        builder.position_at_end(blocks)
-        _emit_pack_blocks(
-            emit, lambda i: emit.at(source, builder.mul(i, n_features)), n_features, mean, packed
-        )
-        builder.branch(done)
-        builder.position_at_end(done)
+        _emit_pack(emit, source, shape[1], mean, packed)
         return context.get_dummy_value()
 
     return signature, codegen
