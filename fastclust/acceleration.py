@@ -33,24 +33,27 @@ logger = logging.getLogger("fastclust")
 class _Substitute:
     """Fits by fastclust, or by the class of scikit-learn that it stands for."""
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """As the class it substitutes."""
-        return self._fit("fit", X, y, sample_weight)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Self:
+        """As the class it substitutes, and with the options of fastclust's `fit`."""
+        return self._fit("fit", X, y, sample_weight, **options)
 
-    def _fit(self, method: str, X: Any, y: Any, sample_weight: Any) -> Self:
+    def _fit(self, method: str, X: Any, y: Any, sample_weight: Any, **options: Any) -> Self:
         try:
-            getattr(super(), method)(X, y, sample_weight=sample_weight)
+            getattr(super(), method)(X, y, sample_weight=sample_weight, **options)
         except Unsupported as reason:
+            if options:  # which scikit-learn does not know
+                raise
             # A fit that has failed has left nothing behind: all that is there are parameters, or
             # a former fit, which the next one replaces.
             name = type(self).__name__
             say(logging.WARNING, f"fastclust: scikit-learn's {name} is used, since {reason}")
             # Values of parameters that only fastclust knows become scikit-learn's.
             parameters = to_sklearn(clone(self)).get_params(deep=False)
-            self.__class__ = _ORIGINALS[name]
-            self.set_params(**parameters)
+            estimator: Any = self
+            estimator.__class__ = _ORIGINALS[name]
+            estimator.set_params(**parameters)
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-            getattr(self, method)(X, y, **weights)
+            getattr(estimator, method)(X, y, **weights)
         return self
 
 

@@ -165,6 +165,18 @@ def test_what_fastclust_lacks_is_scikit_learns(
         fastclust.KMeans(3).fit(data)
 
 
+def test_options_of_a_fit_are_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    with fastclust.patch_sklearn():
+        model = sklearn.cluster.KMeans(3, random_state=0)
+    model.fit(X, callbacks=[told.append])
+    assert len(told) == model.n_iter_
+    monkeypatch.setattr(fastclust.KMeans, "reads_sparse", False)
+    with pytest.raises(validation.Unsupported):  # scikit-learn's would tell nothing
+        model.fit(scipy.sparse.csr_array(X), callbacks=[told.append])
+    assert isinstance(model, fastclust.KMeans)
+
+
 def test_bad_input_is_no_reason_to_fall_back() -> None:
     with fastclust.patch_sklearn():
         model = sklearn.cluster.KMeans(3)
