@@ -18,9 +18,9 @@ from .update import LABELS_ONLY, Update
 
 # In vector operations of the dense tile: what the bounds of a row cost, and what a row must cost
 # for bounds to be tried, and for rows to be grouped, at all.
-BOUNDS_COST, WORTH_TRYING, WORTH_GROUPING = 24.0, 56.0, 250.0
-WORST_LOSS = 0.15  # what bounds may cost more than they spare before they are given up for a while
-SPARED_BY_GROUPS = 0.85  # share of the distances of unsettled rows above which grouping pays not
+BOUNDS_COST, WORTH_TRYING, WORTH_GROUPING = 30.0, 56.0, 250.0
+LEAST_GAIN = 1.0  # share of a dense round's cost above which bounds are given up for a while
+MANY_ROWS = 1 << 16  # fewer, in slices, fill Hamerly's tiles badly
 LONGEST_PAUSE = 16  # rounds
 
 
@@ -41,8 +41,12 @@ class Auto(Exponion):
         # The epilogue of a center costs about as much as three features.
         self.cost = n_clusters * (n_features + 3) / lanes(dtype)
         Lloyd.__init__(self, rows, mean, n_clusters, update, team)
+        self.grouping = self.cost >= WORTH_GROUPING
+        worth_it = self.cost >= WORTH_TRYING and rows.X.shape[0] >= MANY_ROWS
         self.bounded = (
-            self.cost >= WORTH_TRYING and self.work > 4 * SMALL_WORK and not self.panels.by_features
+            (self.grouping or worth_it)
+            and self.work > 4 * SMALL_WORK
+            and not self.panels.by_features
         )
         if self.bounded:
             super().__init__(rows, mean, n_clusters, update, team)
@@ -55,8 +59,7 @@ class Auto(Exponion):
 
     def _start_again(self) -> None:
         self.before = None
-        self.pause, self.next_pause = 0, 2
-        self.grouping, self.ungrouped = self.cost >= WORTH_GROUPING, 0
+        self.pause, self.next_pause = 0 if self.grouping else 2, 2
 
     @property
     def iterates(self) -> bool:
@@ -75,21 +78,16 @@ class Auto(Exponion):
             n_changed = self.assign_by_bounds(centers, mode)
         else:
             n_changed = Hamerly.assign_by_bounds(self, centers, mode)
-        if not fresh:
+        # Where distances are dear, bounds are kept even while they spare nothing: their cost is
+        # small then, and the rounds in which they will spare most are to come.
+        if not fresh and not self.grouping:
             self._learn(self.n_distances - done, len(centers))
         return n_changed
 
     def _learn(self, n_distances: int, n_clusters: int) -> None:
-        """Choose the way of the next round from the distances computed in this one."""
-        n_listed = int(self.computed.sum())
+        """Give the bounds up for a while where they have spared less than they cost."""
         share = n_distances / (self.rows.X.shape[0] * n_clusters)
-        if share + BOUNDS_COST / self.cost > 1.0 + WORST_LOSS:
+        if share + BOUNDS_COST / self.cost > LEAST_GAIN:
             self.pause, self.next_pause = self.next_pause, min(2 * self.next_pause, LONGEST_PAUSE)
         else:
             self.next_pause = 2
-        if self.grouping:
-            self.grouping = n_distances < SPARED_BY_GROUPS * n_listed * n_clusters
-            self.ungrouped = 0
-        else:
-            self.ungrouped += 1
-            self.grouping = self.cost >= WORTH_GROUPING and self.ungrouped >= LONGEST_PAUSE

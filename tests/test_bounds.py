@@ -168,7 +168,7 @@ def test_the_bits_of_lloyd_over_whole_fits(
     monkeypatch.setattr(lloyd, "SMALL_WORK", 0)
     monkeypatch.setattr(auto, "SMALL_WORK", 0)
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
-    monkeypatch.setattr(auto, "WORTH_GROUPING", 0)
+    monkeypatch.setattr(auto, "MANY_ROWS", 0)
     X, start = problem(name, dtype)
     weights = np.random.default_rng(1).uniform(0, 2, len(X)) if weighted else None
     parameters: dict[str, Any] = {"init": start, "n_init": 1, "max_iter": 60}
@@ -192,7 +192,10 @@ def test_elkan_shares_bounds_where_memory_is_short(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("algorithm", BOUNDED)
-def test_fewer_distances_where_clusters_are_apart(algorithm: str) -> None:
+def test_fewer_distances_where_clusters_are_apart(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "MANY_ROWS", 0)
     X, _ = make_blobs(20_000, n_features=10, centers=60, cluster_std=0.7, random_state=0)
     parameters: dict[str, Any] = {"init": X[:60], "n_init": 1, "tol": 0}
     dense = KMeans(60, algorithm="lloyd", **parameters).fit(X)
@@ -203,7 +206,8 @@ def test_fewer_distances_where_clusters_are_apart(algorithm: str) -> None:
 
 def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
-    monkeypatch.setattr(auto, "WORST_LOSS", -0.5)
+    monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(auto, "LEAST_GAIN", 0.5)
     ways = []
     for kind, name in ((lloyd.Lloyd, "assign"), (hamerly.Hamerly, "assign_by_bounds")):
         original = getattr(kind, name)
