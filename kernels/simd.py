@@ -31,6 +31,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 TILE_ROWS = 64
+CACHE_LINE, LONG_ROW = 64, 384  # bytes; from such rows on, as measured, packing reads twice
 WIDE, NARROW = 6, 4  # centers per group
 LOW_FEATURES = 3  # up to here, the nearest center is found by code for that very number
 
@@ -162,6 +163,24 @@ class _Emitter:
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
         self.builder.call(function, [pointer, read, keep, data])
+
+    def touch(self, pointer: ir.Value, count: ir.Value) -> None:
+        """Load one number of each cache line of `count` elements, in the order of memory.
+
+        Which is what the hardware's prefetcher follows.  Loads that nobody uses are kept by LLVM
+        only if they are atomic.
+        """
+        builder = self.builder
+        step = CACHE_LINE // self.size
+        word = ir.IntType(8 * self.size)
+        words = builder.bitcast(pointer, word.as_pointer())
+
+        def line(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            place = builder.gep(words, [builder.mul(index, self.const(step))])
+            builder.load_atomic(place, "monotonic", align=self.size)
+            return []
+
+        self.loop(builder.sdiv(count, self.const(step)), [], line)
 
     def shuffle(self, a: ir.Value, b: ir.Value, picks: list[int]) -> ir.Value:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
@@ -654,10 +673,11 @@ def _emit_pack_squares(
     n_features: ir.Value,
     mean: ir.Value,
     packed: ir.Value,
+    adjacent: bool,
 ) -> None:
     """Transpose squares of lanes × lanes; the last one overlaps the one before where d is ragged.
 
-    At least as many features as lanes.
+    At least as many features as lanes.  Long rows that are `adjacent` are touched first.
     """
     builder = emit.builder
     size = emit.lanes
@@ -696,6 +716,10 @@ def _emit_pack_squares(
             square(builder.sub(n_features, emit.const(size)))
         return []
 
+    if adjacent:
+        wide = builder.icmp_signed(">=", n_features, emit.const(LONG_ROW // emit.size))
+        with builder.if_then(wide):
+            emit.touch(row_start(emit.const(0)), builder.mul(emit.const(TILE_ROWS), n_features))
     emit.loop(emit.const(TILE_ROWS // size), [], over_row_groups)
 
 
@@ -705,13 +729,15 @@ def _emit_pack_blocks(
     n_features: ir.Value,
     mean: ir.Value,
     packed: ir.Value,
+    *,
+    adjacent: bool,
 ) -> None:
     """Transpose by squares of the widest vectors that the features fill; 5 features or more."""
     builder = emit.builder
     done = builder.append_basic_block("squares_done")
     while True:
         if emit.lanes <= 4:
-            _emit_pack_squares(emit, row_start, n_features, mean, packed)
+            _emit_pack_squares(emit, row_start, n_features, mean, packed, adjacent)
             builder.branch(done)
             break
         fits = builder.append_basic_block(f"squares{emit.lanes}")
@@ -720,7 +746,7 @@ def _emit_pack_blocks(
             builder.icmp_signed(">=", n_features, emit.const(emit.lanes)), fits, narrower
         )
         builder.position_at_end(fits)
-        _emit_pack_squares(emit, row_start, n_features, mean, packed)
+        _emit_pack_squares(emit, row_start, n_features, mean, packed, adjacent)
         builder.branch(done)
         builder.position_at_end(narrower)
         emit = _Emitter(builder, emit.array_type, emit.lanes // 2)
@@ -789,7 +815,12 @@ def _emit_pack(
         builder.branch(done)
     builder.position_at_end(blocks)
     _emit_pack_blocks(
-        emit, lambda i: emit.at(source, builder.mul(i, n_features)), n_features, mean, packed
+        emit,
+        lambda i: emit.at(source, builder.mul(i, n_features)),
+        n_features,
+        mean,
+        packed,
+        adjacent=True,
     )
     builder.branch(done)
     builder.position_at_end(done)
@@ -845,7 +876,7 @@ def _pack_listed_rows(
             row = builder.load(emit.at(rows, first, i))
             return emit.at(data, builder.mul(row, n_features))
 
-        _emit_pack_blocks(emit, row_start, n_features, mean, packed)
+        _emit_pack_blocks(emit, row_start, n_features, mean, packed, adjacent=False)
         return context.get_dummy_value()
 
     return signature, codegen
