@@ -7,5 +7,5 @@
 `bench_kmeans`
     Suites for airspeed velocity: ``asv run``.
 
-`roof` and `peak_memory` are what `targets` measures with.
+`peak_memory` and `fastclust.kernels.roof` are what `targets` measures with.
 """

@@ -49,11 +49,11 @@ from sklearn.metrics import adjusted_rand_score
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from benchmarks.roof import Read, Spin
 from fastclust.compare import Competitor, Fitted, competitors, inertia, machine, versions
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.moments import column_moments
 from fastclust.kernels.parallel import Team, team
+from fastclust.kernels.roof import Read, Spin
 from fastclust.kernels.tiles import make_rows, padded_vector
 from fastclust.kernels.update import Update
 from fastclust.workloads import FloatArray, Workload, gaussian_blobs, get, workloads

@@ -4,7 +4,7 @@
 scikit-learn's clustering (:mod:`.acceleration`); what follows belongs to the program.
 Every sub-command is a module with ``add_arguments(parser)``, which declares its options, and
 ``command(args)``, which runs it and returns the exit status. Adding one is adding a line to
-`COMMANDS`.
+`COMMANDS`. A name may have two words, the first of which may be a command by itself.
 """
 
 from __future__ import annotations
@@ -24,6 +24,26 @@ COMMANDS = (
         "compare",
         "fastclust.compare",
         "time fastclust against scikit-learn on this machine and check that the clusters agree",
+    ),
+    (
+        "compare elkan",
+        "fastclust.compare_elkan",
+        "time Elkan's and the other bounds against all distances, here and in scikit-learn",
+    ),
+    (
+        "compare minibatch",
+        "fastclust.compare_minibatch",
+        "time batches against mini-batches over the number of clusters, here and in scikit-learn",
+    ),
+    (
+        "compare regimes",
+        "fastclust.compare_regimes",
+        "map which exact algorithm is the fastest over features, clusters and their separation",
+    ),
+    (
+        "roofline",
+        "fastclust.roofline",
+        "measure what this machine can do at most, and each kernel's share of it",
     ),
 )
 
@@ -67,6 +87,13 @@ def _is_program(arguments: Sequence[str]) -> bool:
     return os.path.exists(arguments[0])
 
 
+def _joined(arguments: list[str]) -> list[str]:
+    """The arguments, with a name of two words made one of them."""
+    name = " ".join(arguments[:2])
+    joins = len(arguments) > 1 and name in {known for known, _, _ in COMMANDS}
+    return [name, *arguments[2:]] if joins else arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -80,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    arguments = _joined(sys.argv[1:] if argv is None else list(argv))
     if _is_program(arguments):
         run_program(arguments)
         return 0

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fastclust.tables import aligned
 from fastclust.workloads import (
     PROFILES,
     FloatArray,
@@ -473,19 +474,7 @@ def plain_table(cells: Sequence[Cell]) -> str:
     str
         A head, a rule and one line per workload and competitor, within 100 columns.
     """
-    rows = [row for cell in cells for row in _rows(cell)]
-    widths = {title: max(len(row[title]) for row in [{title: title}, *rows]) for title in COLUMNS}
-
-    def line(row: Mapping[str, str]) -> str:
-        fields = (
-            row[title].ljust(widths[title]) if is_text else row[title].rjust(widths[title])
-            for title, is_text in COLUMNS.items()
-        )
-        return " ".join(fields).rstrip()
-
-    head = line({title: title for title in COLUMNS})
-    rule = " ".join("-" * width for width in widths.values())
-    return "\n".join([head, rule, *map(line, rows)])
+    return aligned(COLUMNS, [row for cell in cells for row in _rows(cell)])
 
 
 def rich_table(cells: Sequence[Cell], width: int = WIDTH) -> Table:

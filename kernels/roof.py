@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fastclust.kernels.compiling import kernel, vector_sum
-from fastclust.kernels.parallel import Team, enter, leave, next_task
-from fastclust.kernels.simd import ROOF_CHAINS, lanes, spin_multiply_adds
-from fastclust.kernels.tiles import aligned_empty
+from .compiling import kernel, vector_sum
+from .parallel import Team, enter, leave, next_task
+from .simd import ROOF_CHAINS, lanes, spin_multiply_adds
+from .tiles import aligned_empty
 
 # Small beside the whole, so that a thread which comes first does not wait long for the last one.
 TASKS_PER_THREAD = 64

@@ -1,0 +1,281 @@
+"""``fastclust compare elkan``: do bounds beat computing every distance?
+
+The chapter's experiment, Elkan against full on five blobs, and the same on data of more clusters,
+where there is something to spare: all exact algorithms of fastclust and both of scikit-learn, from
+the same starts. All must end in the same clusters; what differs is how many distances they compute
+on the way, and how long that takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastclust.compare import COLOURS, _duration
+from fastclust.experiments import (
+    Experiment,
+    Run,
+    Trial,
+    conduct,
+    five_blobs_workload,
+    guarded,
+    kmeans_entrant,
+    named_columns,
+)
+from fastclust.experiments import add_arguments as add_common_arguments
+from fastclust.workloads import FloatArray, Workload, get
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STEM = "fastclust-elkan"
+OURS = ("lloyd", "elkan", "hamerly", "exponion", "auto")
+THEIRS = ("lloyd", "elkan")
+ENTRANTS = (
+    *(kmeans_entrant("fastclust", algorithm) for algorithm in OURS),
+    *(kmeans_entrant("scikit-learn", algorithm) for algorithm in THEIRS),
+)
+COLUMNS = {
+    "workload": True,
+    "n×d": False,
+    "k": False,
+    "engine": True,
+    "algorithm": True,
+    "seconds": False,
+    "vs lloyd": False,
+    "vs sk elkan": False,
+    "iter": False,
+    "distances": False,
+    "inertia": False,
+}
+
+
+def separated_blobs(
+    n_samples: int, n_features: int, n_blobs: int, separation: float, dtype: str = "float64"
+) -> FloatArray:
+    """Spherical blobs of a given distance from one another.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Shape of the data.
+    n_blobs : int
+        Number of blobs, at least two, with centers uniform in a cube.
+    separation : float
+        Mean distance of a center from the nearest other, in twice the standard deviation of a blob
+        along an axis: with 1 neighbours overlap much, with 4 next to no row is nearer to another
+        center.
+    dtype : {"float32", "float64"}
+        Data type.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        The rows, in random order and the same at every call.
+
+    Examples
+    --------
+    >>> separated_blobs(100, 3, 5, 4.0).shape
+    (100, 3)
+    """
+    from scipy.spatial import KDTree
+
+    rng = np.random.default_rng(0)
+    centers = rng.uniform(size=(n_blobs, n_features))
+    gaps = KDTree(centers).query(centers, k=2)[0][:, 1]
+    # Divided by the spread rather than multiplied by it: blobs have unit variance.
+    centers *= 2.0 * separation / gaps.mean()
+    X = rng.standard_normal((n_samples, n_features), dtype=np.dtype(dtype).type)
+    X += centers[rng.integers(n_blobs, size=n_samples)].astype(dtype)
+    return X
+
+
+def separated_workload(n_samples: int, n_features: int, k: int, separation: float) -> Workload:
+    """`separated_blobs` as a workload, with as many clusters as blobs.
+
+    Parameters
+    ----------
+    n_samples, n_features, k : int
+        Shape of the data and number of clusters.
+    separation : float
+        As for `separated_blobs`.
+
+    Returns
+    -------
+    Workload
+        The workload.
+    """
+    make = partial(separated_blobs, n_samples, n_features, k, separation)
+    text = f"Gaussian blobs, separation {separation:g}"
+    return Workload(f"blobs-{n_features}d-{k}", n_samples, n_features, k, "float64", text, make)
+
+
+def elkan_workloads(profile: str) -> list[Workload]:
+    """The data of a profile.
+
+    Parameters
+    ----------
+    profile : {"quick", "full"}
+        Which one.
+
+    Returns
+    -------
+    list of Workload
+        The chapter's blobs first.
+    """
+    if profile == "quick":
+        generated = [(50_000, 16, 256), (25_000, 64, 100)]
+        return [five_blobs_workload(), *(separated_workload(*shape, 3.0) for shape in generated)]
+    generated = [(100_000, 16, 256), (50_000, 64, 100), (200_000, 2, 1000)]
+    return [
+        five_blobs_workload(),
+        *(separated_workload(*shape, 3.0) for shape in generated),
+        get("image-64-s"),
+        get("blobs-64d-100-s"),
+    ]
+
+
+def elkan_rows(trial: Trial) -> list[dict[str, str]]:
+    """The rows of a trial in the table; what they share is in the first one only.
+
+    Parameters
+    ----------
+    trial : Trial
+        The trial.
+
+    Returns
+    -------
+    list of dict of str to str
+        One for each run.
+    """
+    rows = []
+    for i, (name, run) in enumerate(trial.runs.items()):
+        engine, algorithm = name.split()
+        row = dict.fromkeys(COLUMNS, "") | (named_columns(trial) if i == 0 else {})
+        row |= {
+            "engine": engine,
+            "algorithm": algorithm,
+            "seconds": f"{run.median:.4g}",
+            "vs lloyd": f"{trial.ratio(name, f'{engine} lloyd'):.2f}",
+            "vs sk elkan": f"{trial.ratio(name, 'scikit-learn elkan'):.2f}",
+            "iter": str(run.n_iter),
+            "distances": _share(run, trial),
+            "inertia": f"{run.inertia:.6e}",
+        }
+        rows.append(row)
+    return rows
+
+
+def _share(run: Run, trial: Trial) -> str:
+    """The distances computed, as a share of Lloyd's."""
+    everything = trial.runs["fastclust lloyd"].n_distances
+    if run.n_distances is None or not everything:
+        return ""
+    return f"{100 * run.n_distances / everything:.1f} %"
+
+
+def elkan_remarks(trials: Sequence[Trial]) -> list[str]:
+    """What the table says, in lines.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        All trials.
+
+    Returns
+    -------
+    list of str
+        Ratios as the table defines them, and trials whose runs differ in inertia.
+    """
+    lines = [
+        "vs lloyd: times as fast as the same library's lloyd; vs sk elkan: as scikit-learn's elkan",
+        "distances: between rows and centers, as a share of those of lloyd",
+    ]
+    for trial in trials:
+        inertias = [run.inertia for run in trial.runs.values()]
+        if max(inertias) - min(inertias) > 1e-9 * max(inertias):
+            lines.append(f"{trial.workload.name}: not all runs ended in the same clusters")
+    return lines
+
+
+def elkan_figure(trials: Sequence[Trial]) -> Figure:
+    """One panel of bars for each workload.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        All trials.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    from matplotlib.figure import Figure
+
+    n_columns = min(3, len(trials))
+    n_rows = -(-len(trials) // n_columns)
+    drawing = Figure(figsize=(3.6 * n_columns + 1.2, 3.0 * n_rows + 0.5), layout="constrained")
+    panels = drawing.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for i, (axes, trial) in enumerate(zip(panels, trials, strict=False)):
+        names = list(trial.runs)
+        medians = [run.median for run in trial.runs.values()]
+        colours = [COLOURS[0] if name.startswith("fastclust") else COLOURS[1] for name in names]
+        places = np.arange(len(names))
+        axes.barh(places, medians, color=colours)
+        for place, (name, median) in enumerate(zip(names, medians, strict=True)):
+            text = _duration(median)
+            if name != f"{name.split()[0]} lloyd":
+                text += f"  {trial.ratio(name, f'{name.split()[0]} lloyd'):.1f}×"
+            axes.annotate(
+                text, (median, place), (4, 0), textcoords="offset points", va="center", fontsize=8
+            )
+        w = trial.workload
+        axes.set_title(f"{w.name}\n{w.n_samples:,}×{w.n_features}, k={w.n_clusters}", fontsize=9)
+        axes.set_yticks(places, names if i % n_columns == 0 else [""] * len(names), fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.45 * max(medians))
+        axes.tick_params(axis="x", labelsize=8)
+        axes.set_xlabel("seconds", fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(trials) :]:
+        axes.set_axis_off()
+    drawing.suptitle(
+        "Exact k-means from the same starts (×: against the same library's lloyd)", fontsize=10
+    )
+    return drawing
+
+
+EXPERIMENT = Experiment(STEM, COLUMNS, elkan_rows, elkan_remarks, elkan_figure, shared_start=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        To which they are added.
+    """
+    add_common_arguments(parser, STEM)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run ``fastclust compare elkan``.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        The values of the options of `add_arguments`.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 if something needed is missing, 130 if interrupted.
+    """
+    workloads = elkan_workloads(args.profile)
+    return guarded("compare elkan", args, lambda: conduct(EXPERIMENT, workloads, ENTRANTS, args))

@@ -1,0 +1,75 @@
+"""Tables of results, as aligned text and, on a terminal, as rich draws them.
+
+A table is its columns, each a title and whether it holds text (aligned left) rather than a number,
+and its rows, each a text for every title.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+Columns = Mapping[str, bool]
+Row = Mapping[str, str]
+
+
+def aligned(columns: Columns, rows: Sequence[Row]) -> str:
+    """A table as plain text.
+
+    Parameters
+    ----------
+    columns : mapping of str to bool
+        Whether a column holds text, by its title.
+    rows : sequence of mapping of str to str
+        One text for each title.
+
+    Returns
+    -------
+    str
+        A head, a rule and a line for each row.
+
+    Examples
+    --------
+    >>> print(aligned({"name": True, "k": False}, [{"name": "blobs", "k": "10"}]))
+    name   k
+    ----- --
+    blobs 10
+    """
+    widths = {title: max(len(row[title]) for row in [{title: title}, *rows]) for title in columns}
+
+    def line(row: Row) -> str:
+        fields = (
+            row[title].ljust(widths[title]) if is_text else row[title].rjust(widths[title])
+            for title, is_text in columns.items()
+        )
+        return " ".join(fields).rstrip()
+
+    head = line({title: title for title in columns})
+    rule = " ".join("-" * width for width in widths.values())
+    return "\n".join([head, rule, *map(line, rows)])
+
+
+def print_table(columns: Columns, rows: Sequence[Row], fancy: bool) -> None:
+    """Print a table to the standard output.
+
+    Parameters
+    ----------
+    columns, rows
+        As for `aligned`.
+    fancy : bool
+        Whether rich draws it if the output is a terminal.
+    """
+    if not (fancy and sys.stdout.isatty()):
+        print(aligned(columns, rows))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for title, is_text in columns.items():
+        table.add_column(title, justify="left" if is_text else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(row[title]) for title in columns))
+    Console().print(table)

@@ -1,0 +1,319 @@
+"""``fastclust compare elkan``, ``minibatch`` and ``regimes`` on tiny data; no time is asserted."""
+
+import doctest
+import json
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+from fastclust import compare_elkan, compare_minibatch, compare_regimes, experiments, tables
+from fastclust.__main__ import main
+from fastclust.experiments import Run, Trial, in_turn
+from fastclust.workloads import Workload, gaussian_blobs
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def tiny(name="tiny", n_clusters=4):
+    make = partial(gaussian_blobs, 300, 3, 4, "float64")
+    return Workload(name, 300, 3, n_clusters, "float64", "a few blobs", make)
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Run an experiment once, into ``tmp_path``, and return its JSON."""
+    monkeypatch.setattr(experiments, "FILL_SECONDS", 0.0)
+    monkeypatch.setattr(compare_elkan, "elkan_workloads", lambda profile: [tiny(), tiny("other")])
+
+    def run(name, *options):
+        options = ("--repeats", "1", "--output", str(tmp_path), *options)
+        assert main(["compare", name, *options]) == 0
+        path = tmp_path / f"fastclust-{name}.json"
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    return run
+
+
+def runs(**medians):
+    return {f"fastclust {name}": Run((seconds,), 3, 10.0, 100) for name, seconds in medians.items()}
+
+
+def check_document(found, name):
+    assert found["format"] == f"fastclust-{name}/1"
+    assert {"python", "numpy", "numba", "scikit-learn", "fastclust"} <= set(found["versions"])
+    assert set(found["machine"]) == {"cpu", "cores", "numba_threads", "openmp_threads", "system"}
+    assert (found["repeats"], found["profile"]) == (1, "quick")
+    for trial in found["trials"]:
+        assert set(trial) == {"name", "n_samples", "n_features", "n_clusters", "dtype", "runs"}
+        for run in trial["runs"].values():
+            assert set(run) == {"seconds", "median_seconds", "n_iter", "inertia", "n_distances"}
+            assert len(run["seconds"]) == 1
+            assert run["median_seconds"] == run["seconds"][0] > 0
+
+
+# --- Shared ---
+
+
+def test_actions_are_called_in_turn_and_the_first_call_is_not_timed():
+    calls = []
+    actions = {name: partial(calls.append, name) for name in "ab"}
+    seconds, results = in_turn(actions, 60)  # enough turns that no more follow to fill the time
+    assert calls == ["a", "b"] * 61
+    assert {name: len(of) for name, of in seconds.items()} == {"a": 60, "b": 60}
+    assert results == {"a": None, "b": None}
+
+
+def test_short_fits_are_repeated_for_longer():
+    seconds, _ = in_turn({"nothing": lambda: None}, 1)
+    assert len(seconds["nothing"]) == experiments.MOST_TURNS
+
+
+def test_five_blobs_are_those_of_the_chapter():
+    X = experiments.five_blobs()
+    assert X.shape == (2000, 2)
+    # The first draw of make_blobs with the chapter's arguments.
+    from sklearn.datasets import make_blobs
+
+    centers = np.array([[0.2, 2.3], [-1.5, 2.3], [-2.8, 1.8], [-2.8, 2.8], [-2.8, 1.3]])
+    spreads = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
+    expected, _ = make_blobs(2000, centers=centers, cluster_std=spreads, random_state=7)
+    np.testing.assert_array_equal(X, expected)
+
+
+@pytest.mark.parametrize("module", [tables, compare_elkan])
+def test_examples(module):
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert result.failed == 0
+
+
+def test_text_is_aligned_left_and_numbers_right():
+    rows = [{"name": "a", "k": "1"}, {"name": "long", "k": "100"}]
+    head, rule, first, second = tables.aligned({"name": True, "k": False}, rows).splitlines()
+    assert (head, rule) == ("name   k", "---- ---")
+    assert (first, second) == ("a      1", "long 100")
+
+
+@pytest.mark.parametrize("name", ["elkan", "minibatch", "regimes"])
+@pytest.mark.parametrize(
+    ("package", "option"), [("rich", "--no-progress"), ("matplotlib", "--no-figure")]
+)
+def test_a_missing_package_is_named_before_any_fit(capsys, monkeypatch, name, package, option):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(experiments, "measure", None)  # calling it would raise
+    assert main(["compare", name]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"fastclust compare {name}: error: ")
+    assert f'pip install "fastclust[cli]", or give {option}' in err
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["elkan", "--profile", "vast"], "argument --profile: invalid choice: 'vast'"),
+        (["elkan", "--repeats", "0"], "argument --repeats: must be a whole number of at least 1"),
+        (["minibatch", "--clusters", "0"], "argument --clusters: must be a whole number of at l"),
+        (["minibatch", "--data", "image-9"], "argument --data: no workload is named 'image-9'"),
+        (["regimes", "--clusters", "1"], "argument --clusters: must be a whole number of at le"),
+        (["regimes", "--separations", "0"], "argument --separations: must be a number greater"),
+        (["regimes", "--separations", "far"], "must be a number greater than 0, not 'far'"),
+        (["regimes", "--output", __file__], "argument --output: must be a directory"),
+        (["elkans"], "unrecognized arguments: elkans"),
+    ],
+)
+def test_bad_arguments_are_named(capsys, options, complaint):
+    with pytest.raises(SystemExit) as exit_:
+        main(["compare", *options])
+    assert exit_.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        (["minibatch", "--clusters", "3", "2001"], "2001 are more than the 2000 rows"),
+        (["regimes", "--samples", "50", "--clusters", "51"], "51 are more than the 50 rows"),
+    ],
+)
+def test_more_clusters_than_rows(capsys, options, rows):
+    assert main(["compare", *options]) == 2
+    assert f"argument --clusters: {rows}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("n_finished", "line"), [(0, "no results so far"), (1, "results so far")])
+def test_an_interrupt_shows_what_is_there(command, capsys, monkeypatch, tmp_path, n_finished, line):
+    whole = experiments.trials
+
+    def interrupted(experiment, workloads, *args):
+        yield from whole(experiment, workloads[:n_finished], *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "trials", interrupted)
+    assert main(["compare", "elkan", "--repeats", "1", "--output", str(tmp_path)]) == 130
+    out = capsys.readouterr().out
+    assert out.startswith(f"interrupted: {line}\n")
+    assert ("tiny" in out) == bool(n_finished)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Elkan ---
+
+
+def test_elkan(command, capsys, tmp_path):
+    found = command("elkan", "--note", "a remark")
+    check_document(found, "elkan")
+    assert found["shared_start"] is True
+    assert found["notes"][-1] == "a remark"
+    assert [trial["name"] for trial in found["trials"]] == ["tiny", "other"]
+    results = found["trials"][0]["runs"]
+    assert [name for name in results if name.startswith("scikit")] == [
+        "scikit-learn lloyd",
+        "scikit-learn elkan",
+    ]
+    # The same start and the same way, so that speeds are what is compared.
+    assert len({run["n_iter"] for run in results.values()}) == 1
+    inertias = [run["inertia"] for run in results.values()]
+    assert max(inertias) == pytest.approx(min(inertias), rel=1e-12)
+    ours = {name: run for name, run in results.items() if name.startswith("fastclust")}
+    assert len({run["inertia"] for run in ours.values()}) == 1
+    everything = 300 * 4
+    assert ours["fastclust lloyd"]["n_distances"] % everything == 0
+    assert all(run["n_distances"] > 0 for run in ours.values())
+    assert results["scikit-learn elkan"]["n_distances"] is None
+    assert (tmp_path / "fastclust-elkan.png").read_bytes().startswith(PNG_SIGNATURE)
+    printed = capsys.readouterr()
+    assert "a remark" in printed.out
+    assert "[2/2] other" in printed.err
+    assert "not all runs ended in the same clusters" not in printed.out
+
+
+def test_elkan_without_figure_or_progress(command, monkeypatch, tmp_path):
+    for package in ("rich", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+    command("elkan", "--no-figure", "--no-progress")
+    assert [path.name for path in tmp_path.iterdir()] == ["fastclust-elkan.json"]
+
+
+def test_runs_that_end_elsewhere_are_named():
+    two = runs(lloyd=1.0, elkan=2.0) | {"scikit-learn elkan": Run((4.0,), 3, 11.0, None)}
+    lines = compare_elkan.elkan_remarks([Trial(tiny(), two)])
+    assert lines[-1] == "tiny: not all runs ended in the same clusters"
+
+
+def test_ratios_of_the_elkan_table():
+    two = runs(lloyd=1.0, elkan=2.0) | {
+        "scikit-learn lloyd": Run((3.0,), 3, 10.0, None),
+        "scikit-learn elkan": Run((8.0,), 3, 10.0, None),
+    }
+    rows = compare_elkan.elkan_rows(Trial(tiny(), two))
+    assert [row["vs lloyd"] for row in rows] == ["1.00", "0.50", "1.00", "0.38"]
+    assert [row["vs sk elkan"] for row in rows] == ["8.00", "4.00", "2.67", "1.00"]
+    assert [row["workload"] for row in rows] == ["tiny", "", "", ""]
+
+
+def test_blobs_are_as_far_apart_as_asked():
+    X = compare_elkan.separated_blobs(4000, 2, 2, 50.0)
+    near = np.linalg.norm(X - X[0], axis=1) < 25.0
+    gap = np.linalg.norm(X[near].mean(axis=0) - X[~near].mean(axis=0))
+    assert gap == pytest.approx(100.0, abs=0.3)
+    np.testing.assert_allclose(X[near].std(axis=0), 1.0, atol=0.1)
+    assert compare_elkan.separated_blobs(10, 3, 2, 1.0, "float32").dtype == np.float32
+
+
+@pytest.mark.parametrize("profile", ["quick", "full"])
+def test_workloads_begin_with_the_chapters_and_have_names_of_their_own(profile):
+    chosen = compare_elkan.elkan_workloads(profile)
+    assert chosen[0].name == "five-blobs"
+    assert len({workload.name for workload in chosen}) == len(chosen)
+
+
+# --- Mini-batches ---
+
+
+def test_minibatch(command, capsys, tmp_path):
+    found = command("minibatch", "--clusters", "5", "1", "5")
+    check_document(found, "minibatch")
+    assert found["shared_start"] is False
+    assert [trial["n_clusters"] for trial in found["trials"]] == [1, 5]
+    results = found["trials"][1]["runs"]
+    assert list(results) == [
+        "fastclust batch",
+        "fastclust mini-batch",
+        "scikit-learn batch",
+        "scikit-learn mini-batch",
+    ]
+    # The same draws: the same clusters.
+    for variant in ("batch", "mini-batch"):
+        pair = [
+            results[f"{engine} {variant}"]["inertia"] for engine in ("fastclust", "scikit-learn")
+        ]
+        assert pair[0] == pytest.approx(pair[1], rel=1e-9)
+    assert (tmp_path / "fastclust-minibatch.png").read_bytes().startswith(PNG_SIGNATURE)
+    assert "times batch" in capsys.readouterr().out
+
+
+def test_minibatch_data_are_made_once():
+    made = []
+    base = Workload("few", 9, 1, 1, "float64", "", lambda: made.append(1) or np.eye(9, 1))
+    for workload in compare_minibatch.minibatch_workloads(base, (2, 1)):
+        workload.make()
+    assert len(made) == 1
+
+
+def test_all_numbers_of_clusters_of_the_chapter():
+    assert tuple(range(1, 101)) == compare_minibatch.FULL
+    assert set(compare_minibatch.QUICK) < set(compare_minibatch.FULL)
+
+
+# --- Regimes ---
+
+
+def test_regimes(command, capsys, tmp_path):
+    grid = [
+        "--samples",
+        "200",
+        "--features",
+        "2",
+        "5",
+        "--clusters",
+        "3",
+        "--separations",
+        "1",
+        "4",
+    ]
+    found = command("regimes", *grid)
+    check_document(found, "regimes")
+    assert [trial["name"] for trial in found["trials"]] == [
+        "d=2 k=3 s=1",
+        "d=5 k=3 s=1",
+        "d=2 k=3 s=4",
+        "d=5 k=3 s=4",
+    ]
+    for trial in found["trials"]:
+        assert len({run["inertia"] for run in trial["runs"].values()}) == 1
+        assert set(trial["runs"]) == {f"fastclust {name}" for name in compare_elkan.OURS}
+    assert any(note.startswith("cells won: ") for note in found["notes"])
+    assert (tmp_path / "fastclust-regimes.png").read_bytes().startswith(PNG_SIGNATURE)
+    assert "winner" in capsys.readouterr().out
+
+
+def regime(**medians):
+    return Trial(tiny("d=3 k=4 s=2"), runs(**medians))
+
+
+def test_the_winner_is_the_fastest_that_can_be_chosen():
+    trial = regime(lloyd=6.0, elkan=9.0, hamerly=3.0, exponion=2.0, auto=1.0)
+    assert compare_regimes.winner(trial) == "exponion"
+    assert compare_regimes.lead(trial) == 3.0
+    assert compare_regimes.auto_excess(trial) == 0.5
+    assert compare_regimes.regimes_rows(trial)[0]["separation"] == "2"
+
+
+def test_the_map_holds_every_cell():
+    trial = regime(lloyd=6.0, elkan=9.0, hamerly=3.0, exponion=2.0, auto=1.0)
+    drawing = compare_regimes.regimes_figure([trial])
+    panel = drawing.get_axes()[0]
+    assert [text.get_text() for text in panel.texts] == ["exponion\n3.0×"]
+    assert panel.get_title() == "separation 2"
