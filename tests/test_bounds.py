@@ -207,6 +207,7 @@ def test_fewer_distances_where_clusters_are_apart(
 def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
     monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(auto, "WORTH_GROUPING", np.inf)
     monkeypatch.setattr(auto, "LEAST_GAIN", 0.5)
     ways = []
     for kind, name in ((lloyd.Lloyd, "assign"), (hamerly.Hamerly, "assign_by_bounds")):
