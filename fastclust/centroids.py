@@ -45,7 +45,11 @@ class CentroidEstimator(
 
     cluster_centers_: Array
     labels_: Array
-    reads_sparse = False
+
+    @property
+    def reads_sparse(self) -> bool:
+        """Whether `X` may be sparse."""
+        return False
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the clusters of `X`; every subclass has its own way."""

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.utils.metaestimators import available_if
 
 from . import validation
@@ -25,6 +26,7 @@ from .checkpoints import (
     generator_state,
     restore_generator,
 )
+from .kernels.algorithms import seeding_for
 from .kernels.minibatch import (
     LARGE_STEP,
     MEAN,
@@ -38,10 +40,10 @@ from .kernels.minibatch import (
     MiniBatches,
     Rules,
 )
-from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
-from .kernels.seeding import GreedyKMeansPlusPlus
-from .kernels.tiles import Array, make_rows, padded_vector, read_only
+from .kernels.sparse_minibatch import SparseMiniBatches
+from .kernels.tiles import Array, padded_vector, read_only
+from .kmeans import moments
 from .nested import run_nested
 from .sources import Source
 from .streaming import BLOCK_BYTES
@@ -102,9 +104,9 @@ class MiniBatchKMeans(CentroidEstimator):
         'minibatch' [1]_ is scikit-learn's.  'nested' [2]_ runs k-means on a part of the rows that
         begins with `batch_size` random ones and is doubled whenever its centers have come to rest;
         every row counts once.  Its inertia comes closer to that of :class:`fastclust.KMeans`.  It
-        copies up to half the rows, has no :meth:`partial_fit`, and of the rules for stopping knows
-        `max_iter` and `tol`; with `max_no_improvement=None` it does not end before all rows have
-        joined.
+        copies up to half the rows, which must be dense, has no :meth:`partial_fit`, and of the
+        rules for stopping knows `max_iter` and `tol`; with `max_no_improvement=None` it does not
+        end before all rows have joined.
 
     Attributes
     ----------
@@ -178,6 +180,11 @@ class MiniBatchKMeans(CentroidEstimator):
         self.algorithm = algorithm
 
     @property
+    def reads_sparse(self) -> bool:
+        """Whether `X` may be sparse."""
+        return self.algorithm != "nested"
+
+    @property
     def _counts(self) -> Array:
         """scikit-learn's name of :attr:`counts_`."""
         return self.counts_
@@ -197,10 +204,11 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or rows that are read
-            Rows to cluster; read in place where they are a C-contiguous float array, a memory map
-            or the path of such a ``.npy`` file.  Of other rows (see :mod:`fastclust.sources`)
-            batches are drawn block by block, in the order of the file: it should be a random one.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or rows that are read
+            Rows to cluster; read in place where they are a C-contiguous float array, in CSR form, a
+            memory map or the path of such a ``.npy`` file.  Of other rows (see
+            :mod:`fastclust.sources`) batches are drawn block by block, in the order of the file: it
+            should be a random one.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -210,8 +218,8 @@ class MiniBatchKMeans(CentroidEstimator):
             one of them ends the fit.
         checkpoint : path-like, default=None
             File that is written after every `checkpoint_every` steps, and removed at the end of
-            the fit.  There must be none yet, but with `resume`.  For 'minibatch' on arrays and
-            memory maps.
+            the fit.  There must be none yet, but with `resume`.  For 'minibatch' on arrays, memory
+            maps and sparse data.
         checkpoint_every : int, default=100
             Steps from one checkpoint to the next.
         resume : bool, default=False
@@ -235,8 +243,7 @@ class MiniBatchKMeans(CentroidEstimator):
             X = validation.open_data(self, X, fitting=True)
             weights = validation.check_weights(sample_weight, X)
             init = self._resolve(X)
-            streamed = isinstance(X, Source)
-            if streamed and self.algorithm == "nested":
+            if self.algorithm == "nested" and isinstance(X, Source):
                 raise ValueError(
                     "algorithm='nested' needs rows as an array or a memory map: for "
                     f"{X.name} it must be 'minibatch'."
@@ -245,8 +252,7 @@ class MiniBatchKMeans(CentroidEstimator):
                 tol = 0.0
                 rows = open_parts(X, weights)
                 if self.tol > 0:
-                    moments = rows.moments(threads) if streamed else column_moments(X, threads)
-                    tol = self.tol * float(moments[1].mean())
+                    tol = self.tol * float(moments(X, threads)[1].mean())
                 found = self._described(saved, X, weights, init, tol)
                 if found is None:
                     start = self._best_start(X, weights, init, random_state, threads)
@@ -260,7 +266,7 @@ class MiniBatchKMeans(CentroidEstimator):
                         rows, self.cluster_centers_, threads
                     )
                 else:
-                    total = len(X) if weights is None else float(weights.sum(dtype=np.float64))
+                    total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
                     self.inertia_ = mean_inertia * total
             saved.remove()
         return self
@@ -276,7 +282,7 @@ class MiniBatchKMeans(CentroidEstimator):
                 "checkpoint must be None, but for algorithm='minibatch' with rows in an array or "
                 "a memory map."
             )
-        some = np.linspace(0, len(X) - 1, 1000).astype(np.int64)
+        some = np.linspace(0, X.shape[0] - 1, 1000).astype(np.int64)
         names = ("n_clusters", "max_iter", "max_no_improvement", "reassignment_ratio")
         return saved.describe(
             estimator="MiniBatchKMeans",
@@ -284,34 +290,34 @@ class MiniBatchKMeans(CentroidEstimator):
             sizes=[self._n_init, self._batch_size, self._init_size],
             tol=tol,
             **described(init, self.random_state, X, weights),
-            data=digest(X[some]),
+            data=_fingerprint(X[some]),
         )
 
     def _fit_batches(self, job: _Job) -> float:
         """Set centers by scikit-learn's algorithm; an estimate of the mean inertia."""
         X, size = job.X, self._batch_size
-        shift, exact = _centred(job.start)
+        shift, exact = _centred(job.start, X)
         none = np.zeros(self.n_clusters)
-        rules = self._rules(job.tol, len(X))
+        rules = self._rules(job.tol, X.shape[0])
         streamed = isinstance(X, Source)
-        first = np.empty((0, X.shape[1]), X.dtype) if streamed else read_only(X)
-        steps = MiniBatches(first, shift, exact, none, size, rules, job.threads)
+        first = np.empty((0, X.shape[1]), X.dtype) if streamed else X
+        steps = _make_steps(first, shift, exact, none, size, rules, job.threads)
         if streamed:
             self._run_over_blocks(steps, job)
         else:
             if job.saved.found is not None:
                 _restore(steps, job)
-            batches = _Batches(len(X), job.weights, size, job.random_state)
+            batches = _Batches(X.shape[0], job.weights, size, job.random_state)
             self._run(steps, batches, job, self._n_steps(X))
         self._keep(steps)
         self.n_steps_ = int(steps.running.monitor[STEP])
-        self.n_iter_ = -(-self.n_steps_ * size // len(X))
+        self.n_iter_ = -(-self.n_steps_ * size // X.shape[0])
         return float(steps.running.monitor[SMOOTHED])
 
     def _fit_nested(self, job: _Job) -> float:
         """Set centers by nested batches; an estimate of the mean inertia."""
         X = job.X
-        mean, exact = _centred(job.start)
+        mean, exact = _centred(job.start, X)
 
         def observe(step: int, size: int, shift: float, inertia: float) -> bool:
             return job.listeners.tell(
@@ -330,7 +336,7 @@ class MiniBatchKMeans(CentroidEstimator):
             mean,
             exact.astype(X.dtype),
             first=max(self._batch_size, self.n_clusters),
-            most_rows=float(self.max_iter) * len(X),
+            most_rows=float(self.max_iter) * X.shape[0],
             tol=job.tol,
             early_stop=self.max_no_improvement is not None,
             verbose=bool(self.verbose),
@@ -343,7 +349,7 @@ class MiniBatchKMeans(CentroidEstimator):
         self.counts_ = fit.weights
         self._n_since_last_reassign = 0
         self.n_steps_ = fit.n_steps
-        self.n_iter_ = -(-fit.n_rows // len(X))
+        self.n_iter_ = -(-fit.n_rows // X.shape[0])
         return fit.mean_inertia
 
     @available_if(_takes_batches)
@@ -352,7 +358,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             The rows of the batch.
         y : Ignored
             Present for scikit-learn's conventions.
@@ -386,23 +392,23 @@ class MiniBatchKMeans(CentroidEstimator):
                 self._n_since_last_reassign = 0
                 self.n_steps_ = 0
             else:
-                X = np.ascontiguousarray(X, self.cluster_centers_.dtype)
+                X = X.astype(self.cluster_centers_.dtype, copy=False)
                 weights = None if weights is None else weights.astype(X.dtype, copy=False)
             self._step(X, weights)
         return self
 
     def _step(self, X: Array, weights: Array | None) -> None:
         """One step of :meth:`partial_fit`, with all rows of `X` as the batch."""
-        shift, exact = _centred(self.cluster_centers_)
-        X = read_only(X)
+        shift, exact = _centred(self.cluster_centers_, X)
         weights = None if weights is None else read_only(weights)
-        batch = np.arange(len(X))[None]
+        batch = np.arange(X.shape[0])[None]
         counts = self.counts_.astype(np.float64)
-        rules = self._rules(0.0, len(X))
-        large = X.nbytes * self.n_clusters >= 4 * LARGE_STEP
+        rules = self._rules(0.0, X.shape[0])
+        n_bytes = X.data.nbytes if scipy.sparse.issparse(X) else X.nbytes
+        large = n_bytes * self.n_clusters >= 4 * LARGE_STEP
         with team(None if large else 1) as threads:
-            steps = MiniBatches(
-                X, shift, exact, counts, len(X), rules, threads, relabels=self.compute_labels
+            steps = _make_steps(
+                X, shift, exact, counts, X.shape[0], rules, threads, relabels=self.compute_labels
             )
             steps.running.monitor[SEEN] = self._n_since_last_reassign
             _, status = steps.run(batch, weights, follow=False)
@@ -423,7 +429,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _n_steps(self, X: Any) -> int:
         """Most steps of a fit to `X`."""
-        return int(self.max_iter * len(X) // self._batch_size)
+        return int(self.max_iter * X.shape[0] // self._batch_size)
 
     def _run(self, steps: MiniBatches, batches: _Batches, job: _Job, until: int) -> int:
         """Make steps up to number `until`; `MORE`, or why to stop."""
@@ -509,9 +515,9 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _resolve(self, X: Any) -> Any:
         """Sizes for these data, under scikit-learn's names; `init`, checked if an array."""
-        n_clusters = validation.check_n_clusters(self.n_clusters, len(X))
+        n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
         self._n_init = validation.check_n_init(self.n_init, self.init, 3)
-        self._batch_size = min(self.batch_size, len(X))
+        self._batch_size = min(self.batch_size, X.shape[0])
         wanted = 3 * self._batch_size if self.init_size is None else self.init_size
         if wanted < n_clusters:
             if self.init_size is not None:
@@ -522,7 +528,7 @@ class MiniBatchKMeans(CentroidEstimator):
                     stacklevel=3,
                 )
             wanted = 3 * n_clusters
-        self._init_size = min(wanted, len(X))
+        self._init_size = min(wanted, X.shape[0])
         if validation.is_array_like(self.init):
             self._n_init = single_start(self._n_init, self)
             return validation.check_centers("init", self.init, X, n_clusters)
@@ -549,10 +555,10 @@ class MiniBatchKMeans(CentroidEstimator):
     ) -> Array:
         """First centers: of several starts those that suit a sample of the rows best."""
         # Drawn even where one start needs no comparison: draws are scikit-learn's.
-        sample = random_state.randint(0, len(X), self._init_size)
+        sample = random_state.randint(0, X.shape[0], self._init_size)
         rows = None
         if self._n_init > 1 or self.verbose:
-            rows = make_rows(_chosen(X, sample), None if weights is None else weights[sample])
+            rows = open_parts(_chosen(X, sample), None if weights is None else weights[sample])
         best, least = None, np.inf
         for number in range(1, self._n_init + 1):
             if self.verbose:
@@ -575,12 +581,12 @@ class MiniBatchKMeans(CentroidEstimator):
         threads: Team,
     ) -> Array:
         """Centers to start from, found among `init_size` rows."""
-        if self._init_size < len(X):
-            sample = random_state.randint(0, len(X), self._init_size)
+        if self._init_size < X.shape[0]:
+            sample = random_state.randint(0, X.shape[0], self._init_size)
             X = _chosen(X, sample)
             weights = None if weights is None else weights[sample]
         elif isinstance(X, Source):
-            X = X.take(np.arange(len(X)))
+            X = X.take(np.arange(X.shape[0]))
         if not isinstance(init, str):
             if not callable(init):
                 return init
@@ -588,10 +594,12 @@ class MiniBatchKMeans(CentroidEstimator):
             return validation.check_centers("init", centers, X, self.n_clusters)
         validation.check_drawable(weights, self.n_clusters if init == "random" else 1)
         if init == "random":
-            p = np.full(len(X), 1 / len(X)) if weights is None else weights / weights.sum()
-            return X[random_state.choice(len(X), self.n_clusters, replace=False, p=p)]
-        seeding = GreedyKMeansPlusPlus(make_rows(X, weights), self.n_clusters, threads)
-        return X[seeding.choose(random_state)]
+            p = np.full(X.shape[0], 1 / X.shape[0]) if weights is None else weights / weights.sum()
+            chosen = random_state.choice(X.shape[0], self.n_clusters, replace=False, p=p)
+            return open_parts(X).take(chosen)
+        rows = open_parts(X, weights)
+        seeding = seeding_for(rows)(rows, self.n_clusters, threads)
+        return rows.take(seeding.choose(random_state))
 
 
 class _Job(NamedTuple):
@@ -617,7 +625,7 @@ class _Job(NamedTuple):
             start=1,
             n_starts=1,
             shift=float(monitor[SHIFT]) if self.tol > 0 else float("nan"),
-            objective=lambda: smoothed * len(self.X),
+            objective=lambda: smoothed * self.X.shape[0],
         )
 
 
@@ -680,12 +688,30 @@ class _Batches:
             self.random_state.random_sample((n_drawn - n_unused) * self.size)
 
 
-def _chosen(X: Any, rows: Array) -> Array:
-    """The given rows as an array of their own."""
+def _make_steps(X: Any, *arguments: Any, **options: Any) -> MiniBatches:
+    """What makes the steps on these rows."""
+    if scipy.sparse.issparse(X):
+        return SparseMiniBatches(X, *arguments, **options)
+    return MiniBatches(read_only(X), *arguments, **options)
+
+
+def _chosen(X: Any, rows: Array) -> Any:
+    """The given rows on their own."""
+    if scipy.sparse.issparse(X):
+        return X[rows]
     return X.take(rows) if isinstance(X, Source) else np.asarray(X[rows])
 
 
-def _centred(centers: Array) -> tuple[Array, Array]:
-    """The centers' mean, by which rows are centred, and the centers minus it in float64."""
-    shift = padded_vector(centers.mean(axis=0, dtype=np.float64), centers.dtype)
+def _fingerprint(X: Any) -> str:
+    """What tells these rows from others in a checkpoint."""
+    return digest(X.data, X.indices, X.indptr) if scipy.sparse.issparse(X) else digest(X)
+
+
+def _centred(centers: Array, X: Any) -> tuple[Array, Array]:
+    """What rows are centred by, and the centers minus it in float64.
+
+    The centers' mean, but zeros for sparse rows, which would not be sparse any more.
+    """
+    mean = centers.mean(axis=0, dtype=np.float64)
+    shift = padded_vector(0 * mean if scipy.sparse.issparse(X) else mean, centers.dtype)
     return shift, centers.astype(np.float64) - shift[: centers.shape[1]]

@@ -15,7 +15,7 @@ so that results are the same bits for any number of threads.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -415,6 +415,21 @@ def _follow_step(rules, running):
     return _follow(rules, running)
 
 
+def make_running(centers: Array, weights: Array, dtype: Any, *, moves: bool) -> Running:
+    """The state before the first step; `moves` says whether movements are asked for."""
+    monitor = np.zeros(MONITOR_SIZE)
+    monitor[[SMOOTHED, LEAST]] = np.nan
+    return Running(
+        centers.astype(dtype),
+        centers,
+        centers * weights[:, None],
+        weights,
+        np.empty(centers.shape if moves else (0, 0)),
+        np.empty(len(centers), np.bool_),
+        monitor,
+    )
+
+
 class MiniBatches:
     """Runs steps of mini-batch k-means from given centers.
 
@@ -452,17 +467,8 @@ class MiniBatches:
     ) -> None:
         n_clusters, n_features = centers.shape
         self.X, self.shift, self.rules = X, shift, rules
-        monitor = np.zeros(MONITOR_SIZE)
-        monitor[[SMOOTHED, LEAST]] = np.nan
-        self.running = Running(
-            centers.astype(X.dtype),
-            centers,
-            centers * weights[:, None],
-            weights,
-            np.empty(centers.shape if rules.tol > 0.0 or relabels else (0, 0)),
-            np.empty(n_clusters, np.bool_),
-            monitor,
-        )
+        moves = rules.tol > 0.0 or relabels
+        self.running = make_running(centers, weights, X.dtype, moves=moves)
         self.labels = np.empty(round_up(batch_size, TILE_ROWS), np.int32)
         self.apart = np.empty(batch_size if relabels else 0)
         self.n_tasks = -(-batch_size // (TASK_TILES * TILE_ROWS))
@@ -592,9 +598,13 @@ class MiniBatches:
         n_moved = int(np.count_nonzero(moved))
         if n_moved:
             chosen = random_state.choice(len(batch), replace=False, size=n_moved)
-            shift = self.shift[: self.X.shape[1]]
-            exact[moved] = self.X[batch[chosen]] - shift
+            exact[moved] = self._taken(batch[chosen])
         weights[moved] = weights[~moved].min()
         sums[moved] = exact[moved] * weights[moved, None]
         centers[moved] = exact[moved]
         return n_moved
+
+    def _taken(self, listed: Array) -> Array:
+        """The listed rows, centred."""
+        taken: Array = self.X[listed] - self.shift[: self.X.shape[1]]
+        return taken

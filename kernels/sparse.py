@@ -68,7 +68,7 @@ def make_sparse_rows(X: Any, weights: Array | None = None) -> SparseRows:
     Copied only where a row has columns out of order or twice.  `weights` is (n,) or None; an empty
     array stands for weights of one.
     """
-    X = _canonical(X)
+    X = canonical(X)
     index = np.int64 if np.int64 in (X.indices.dtype, X.indptr.dtype) else np.int32
     return SparseRows(
         read_only(X.data),
@@ -79,7 +79,7 @@ def make_sparse_rows(X: Any, weights: Array | None = None) -> SparseRows:
     )
 
 
-def _canonical(X: Any) -> Any:
+def canonical(X: Any) -> Any:
     """`X`, or a copy in which each row has its columns in order and once."""
     if not X.has_canonical_format:
         X = X.copy()
@@ -92,7 +92,7 @@ def column_variances(X: Any) -> Array:
 
     In two passes, so that far from zero nothing cancels; in float64 whatever the entries are.
     """
-    X = _canonical(X)
+    X = canonical(X)
     n_samples, n_features = X.shape
     values = X.data.astype(np.float64, copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -262,6 +262,11 @@ class SparseUpdate(Update):
             self.changes,
             self.totals,
         )
+
+    def summed(self, labels: Array) -> Totals:
+        """Sums, weights and numbers of the rows of each cluster, afresh."""
+        self._sum_by_owners(self.rows.shape[0] * self.row_size, labels, everything=True)
+        return self.totals
 
     def row(self, number: int) -> Array:
         """One row of the data, dense."""

@@ -49,15 +49,6 @@ def pytest_report_header() -> str:
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     """Leave out what is excluded by name."""
-    excluded = [item for item in items if _is_excluded(item)]
+    excluded = [item for item in items if item.originalname in EXCLUDED]
     config.hook.pytest_deselected(items=excluded)
     items[:] = [item for item in items if item not in excluded]
-
-
-def _is_excluded(item: Any) -> bool:
-    if item.originalname in EXCLUDED:
-        return True
-    # Sparse data for an estimator of ours that says it reads none, and refuses them.
-    sparse = "sparse" in item.name or "X_csr" in item.name
-    estimator = sklearn.cluster.MiniBatchKMeans
-    return sparse and estimator.__name__ in item.name and not getattr(estimator, "reads_sparse", 1)

@@ -354,9 +354,8 @@ def test_init_size_and_single_start_warn_as_in_scikit_learn() -> None:
 
 def expected_failures(estimator: Any) -> dict[str, str]:
     """Checks that scikit-learn's own estimator does not pass either."""
-    return {
-        "check_sample_weight_equivalence_on_dense_data": "draws depend on the number of rows",
-    }
+    check, reason = "check_sample_weight_equivalence_on", "draws depend on the number of rows"
+    return {f"{check}_dense_data": reason, f"{check}_sparse_data": reason}
 
 
 @parametrize_with_checks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import sklearn.cluster
 from numba import config
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastclust import KMeans, k_means, kmeans_plusplus
+from fastclust import KMeans, MiniBatchKMeans, k_means, kmeans_plusplus
 from fastclust.kernels import reference
 from fastclust.kernels.parallel import team
 from fastclust.kernels.sparse import (
@@ -258,3 +259,78 @@ def test_data_never_become_dense() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < n * d  # an eighth of the dense data
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"tol": 1e-3, "max_iter": 3},
+        {"init": "random", "n_init": 3},
+        {"reassignment_ratio": 0.3, "batch_size": 50, "n_clusters": 30, "max_iter": 5},
+        {"compute_labels": False},
+    ],
+)
+def test_mini_batches_are_scikit_learns(dtype: Any, weighted: bool, parameters: Any) -> None:
+    X = make_sparse((1500, 30, 6, 0.2), dtype)
+    weights = np.random.default_rng(1).random(1500) if weighted else None
+    settings: dict[str, Any] = {"n_clusters": 6, "random_state": 0, "batch_size": 200, **parameters}
+    ours = MiniBatchKMeans(**settings).fit(X, sample_weight=weights)
+    assert ours.cluster_centers_.dtype == dtype
+    others = [MiniBatchKMeans(**settings).fit(X.toarray(), sample_weight=weights)]
+    if dtype == np.float64:  # in float32 scikit-learn's sums lose too much to end at the same step
+        others.append(sklearn.cluster.MiniBatchKMeans(**settings).fit(X, sample_weight=weights))
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    for other in others:
+        assert_allclose(ours.cluster_centers_, other.cluster_centers_, atol=tolerance)
+        assert ours.n_steps_ == other.n_steps_
+        assert ours.inertia_ == pytest.approx(other.inertia_, rel=tolerance)
+        if settings.get("compute_labels", True):
+            assert_array_equal(ours.labels_, other.labels_)
+
+
+def test_partial_fits_of_sparse_and_dense_batches() -> None:
+    X = make_sparse((1200, 30, 6, 0.2), np.float64)
+    ours, theirs = (
+        kind(6, random_state=0) for kind in (MiniBatchKMeans, sklearn.cluster.MiniBatchKMeans)
+    )
+    for number, first in enumerate(range(0, 1200, 300)):
+        batch = X[first : first + 300]
+        ours.partial_fit(batch.toarray() if number == 2 else batch)
+        theirs.partial_fit(batch)
+        assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-12)
+        assert_array_equal(ours.labels_, theirs.labels_)
+        assert ours.inertia_ == pytest.approx(theirs.inertia_)
+
+
+def test_sparse_mini_batches_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    X = make_sparse((2000, 30, 6, 0.2), np.float32)
+    settings: dict[str, Any] = {
+        "n_clusters": 6,
+        "random_state": 0,
+        "batch_size": 100,
+        "max_iter": 2,
+    }
+    settings["max_no_improvement"] = None
+    whole = MiniBatchKMeans(**settings).fit(X)
+
+    def stop(progress: Any) -> None:
+        if progress.iteration == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MiniBatchKMeans(**settings).fit(
+            X, callbacks=[stop], checkpoint=tmp_path / "c", checkpoint_every=4
+        )
+    with pytest.raises(ValueError, match="is of another fit: data differ"):
+        MiniBatchKMeans(**settings).fit(-X, checkpoint=tmp_path / "c", resume=True)
+    resumed = MiniBatchKMeans(**settings).fit(X, checkpoint=tmp_path / "c", resume=True)
+    assert_array_equal(resumed.cluster_centers_, whole.cluster_centers_)
+    assert resumed.n_steps_ == whole.n_steps_
+
+
+def test_nested_mini_batches_refuse_sparse_rows() -> None:
+    with pytest.raises(TypeError, match="X must be a dense array, but it is a sparse csr_array"):
+        MiniBatchKMeans(3, algorithm="nested").fit(make_sparse((50, 8, 3, 0.5), np.float64))
