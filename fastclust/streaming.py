@@ -27,7 +27,7 @@ from .kernels.seeding import (
     rows_per_block,
     settle_round,
 )
-from .kernels.simd import TILE_ROWS, lanes, round_up
+from .kernels.simd import TILE_ROWS, round_up
 from .kernels.tiles import Array, Rows, make_rows
 from .kernels.update import Update, slice_rows
 from .lloyd_loop import Loop
@@ -165,25 +165,20 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         """Indices of the rows chosen; see the base class."""
         source, rounds, candidates = self.rows.source, self.rounds, self.candidates
         n_clusters, n_trials = len(rounds.chosen), self.n_trials
-        rounds.closest.fill(np.inf)
-        rounds.nearest.fill(0)
-        rounds.patience.fill(0)
+        self.reset()
         rounds.chosen[0] = draw_first(self.rows, random_state)
         uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
         if n_clusters == 1:
             return rounds.chosen.copy()
-        size = lanes(self.zero.dtype)
-        coordinates = np.empty((2, source.shape[1]), source.dtype)
-        rounds.centers[0] = coordinates[:] = source.take(rounds.chosen[:1])[0]
+        rounds.centers[:1] = first = source.take(rounds.chosen[:1])
         rounds.drawn[0] = rounds.chosen[0]
         n_candidates = 1
-        prepare_round(n_candidates, 1, coordinates, size, candidates, rounds)
+        prepare_round(n_candidates, 1, first, candidates, rounds)
         self._read(n_candidates, 0)
         settle_round(n_candidates, 0, rounds)
         for latest, uniform in enumerate(uniforms):
             drawn = self._draw(uniform, latest)
-            coordinates = np.concatenate([rounds.centers[latest : latest + 1], drawn])
-            prepare_round(n_trials, latest + 1, coordinates, size, candidates, rounds)
+            prepare_round(n_trials, latest + 1, drawn, candidates, rounds)
             self._read(n_trials, latest)
             best = settle_round(n_trials, latest + 1, rounds)
             rounds.centers[latest + 1] = drawn[best]
@@ -198,7 +193,7 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             part = _part(rounds, slice(first, first + len(rows.X)), sums)
             n_tasks = min(len(part.patience), MAX_TASKS)
             self.team.run(
-                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum, rows, self.zero,
+                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum, rows,
                 self.candidates, n_candidates, latest, part,
             )  # fmt: skip
 
@@ -217,7 +212,9 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         ):
             weights = self.rows.weights[start:stop] if len(self.rows.weights) else None
             part = _part(rounds, slice(start, stop), slice(block, block + 1))
-            row = draw_in_block(value, per_sum, make_rows(X, weights), latest, part)
+            row = draw_in_block(
+                value, per_sum, make_rows(X, weights), self.candidates, latest, part
+            )
             rounds.drawn[j] = start + row
             coordinates[j] = X[row]
         return coordinates

@@ -79,6 +79,89 @@ def distances_in_tile(
     distances.reshape(-1, 64)[: len(negated)] = (difference * difference).sum(axis=1)
 
 
+def _candidate_gaps(X: Array, rows: Array, panels: Array, number: int) -> Array:
+    """Squared distances (rows, 8) of listed rows to the candidates of a panel."""
+    size = 8 * X.shape[1]
+    candidates = panels[number * size : (number + 1) * size].reshape(-1, 8).T
+    gaps = X[rows][:, None, :] - candidates[None]
+    return np.asarray((gaps * gaps).sum(axis=2))
+
+
+def _tell(listed: Array, squares: Array, number: int, closest: Array, nearest: Array) -> None:
+    closer = squares < closest[listed]
+    closest[listed[closer]] = squares[closer]
+    nearest[listed[closer]] = number
+
+
+def add_potentials(
+    X: Array,
+    rows: Array,
+    first: int,
+    count: int,
+    ahead: int,
+    panels: Array,
+    number: int,
+    winner: int,
+    closest: Array,
+    nearest: Array,
+    factors: Array,
+    potentials: Array,
+) -> None:
+    """Add what the candidates of a panel would leave of the distances of listed rows."""
+    listed = rows[first : first + count]
+    squares = _candidate_gaps(X, listed, panels, number)
+    if winner >= 0:
+        _tell(listed, squares[:, 0], winner, closest, nearest)
+    least = np.minimum(squares, closest[listed][:, None])
+    potentials[number * 8 : number * 8 + 8] += factors[:count] @ least.astype(np.float64)
+
+
+def list_rows(
+    start: int,
+    stop: int,
+    weights: Array,
+    weighted: bool,
+    reach: Array,
+    closest: Array,
+    nearest: Array,
+    listed: Array,
+    settled: Array,
+) -> int:
+    """List the rows that a candidate may come closer to; sum the distances of the others."""
+    own = closest[start:stop]
+    open_ = own > reach[nearest[start:stop]]
+    count = int(open_.sum())
+    listed[:count] = start + np.flatnonzero(open_)
+    amounts = np.where(open_, 0.0, own).astype(np.float64)
+    settled[0] = (amounts * weights[start:stop] if weighted else amounts).sum()
+    return count
+
+
+def lower_to_candidates(
+    X: Array, count: int, rows: Array, panels: Array, number: int, closest: Array
+) -> None:
+    """Lower ``closest`` of listed rows to the nearest candidate of a panel."""
+    listed = rows[:count]
+    least = _candidate_gaps(X, listed, panels, number).min(axis=1)
+    closest[listed] = np.minimum(closest[listed], least)
+
+
+def come_closer(
+    X: Array,
+    rows: Array,
+    first: int,
+    count: int,
+    center: Array,
+    number: int,
+    closest: Array,
+    nearest: Array,
+) -> None:
+    """Tell listed rows of a new center."""
+    listed = rows[first : first + count]
+    gaps = X[listed] - center
+    _tell(listed, (gaps * gaps).sum(axis=1), number, closest, nearest)
+
+
 def _tile(X: Array, tail: Array, first: int) -> Array:
     """64 rows from `first` on, of `tail` where `X` ends before."""
     return X[first : first + 64] if first + 64 <= len(X) else tail

@@ -8,7 +8,8 @@ to the closest center so far, and the one that leaves the smallest potential is 
 
 * sums over blocks of rows replace the cumulative sum over all rows: a draw searches the
   block sums and then one block;
-* one pass applies the winner of the previous round and evaluates the new candidates together;
+* one pass tells the rows of the winner of the previous round and evaluates the new candidates;
+  rows are read in place, against all candidates side by side (:mod:`.seeding_tiles`);
 * a row x whose closest center a has ``d(z, a) ≥ 2 d(x, a)`` for every candidate z can not come
   closer to any of them, by the triangle inequality, and is not read.  The test is widened by the
   rounding of the distances, so the choice is the one that would have been made without it.
@@ -22,37 +23,36 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import helper, inlined, kernel, vector_sum
+from .compiling import inlined, kernel
 from .parallel import Team, enter, leave, next_task
-from .simd import (
-    NARROW,
-    TILE_ROWS,
-    WIDE,
-    center_groups,
-    distances_in_tile,
-    lanes,
-    pack_listed_rows,
-    pack_rows,
+from .seeding_tiles import (
+    PANEL,
+    add_potentials,
+    come_closer,
+    list_rows,
+    lower_to_candidates,
+    n_panels,
 )
-from .tiles import Array, Rows, aligned_empty, pack_centers, padded_vector, scratch
+from .tiles import Array, Rows, aligned_empty
 
-# Rows per sum, multiples of the tile.  A draw reads half a block, which should not cost more than
-# its share of a round.
+# Rows per sum.  A draw reads half a block, which should not cost more than its share of a round.
 BLOCK_ROWS, BLOCK_ROWS_HIGH, HIGH = 1024, 256, 32
+CHUNK_ROWS = 64  # rows between two looks at anything but rows
+CHUNK_BYTES = 8192  # of rows that are to stay in the first-level cache until they are read again
+AHEAD = 16  # rows of which the later ones are fetched early
 MAX_TASKS = 256
-MOSTLY, NEARLY_ALL = 0.6, 0.95  # shares of the rows of a block
-PATIENCE = 4  # rounds
-FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
+NEARLY_ALL = 0.95  # share of the rows of a block
+PATIENCE, MOST_PATIENCE = 4, 32  # rounds
 
 
 class Candidates(NamedTuple):
-    """What one round evaluates: the winner of the round before (column 0) and the candidates."""
+    """What one round evaluates."""
 
-    n_wide: int
-    n_narrow: int
-    packed: Array  # all of them, as the tile wants them
-    bias: Array  # unused by distances; packing fills it
+    panels: Array  # the candidates; see seeding_tiles
     reach: Array  # (k,) squared distance up to which a row stays with that chosen center
+    order: Array  # (max(k, block),) int64: 0, 1, 2, …
+    spare: Array  # (k,) int32, scratch
+    first_lane: int  # of the candidates: after the previous winner, where a panel has room for it
 
 
 class Rounds(NamedTuple):
@@ -65,7 +65,9 @@ class Rounds(NamedTuple):
     chosen: Array  # (k,) int64, rows
     centers: Array  # (k, d) their coordinates
     drawn: Array  # (L,) int64, rows
-    patience: Array  # (n_blocks,) int64, rounds in which all rows of the block are read anyway
+    # (n_blocks, 2) int64: rounds in which all rows of the block are read anyway, and how many such
+    # rounds there will be after the next look
+    patience: Array
 
 
 def rows_per_block(n_features: int) -> int:
@@ -73,150 +75,62 @@ def rows_per_block(n_features: int) -> int:
     return BLOCK_ROWS if n_features < HIGH else BLOCK_ROWS_HIGH
 
 
-@vector_sum
-def _squared_gap(a, b):
-    """Squared distance of two vectors, in their own precision."""
-    total = a[0] - a[0]  # zero, of their type
-    for t in range(len(a)):
-        difference = a[t] - b[t]
-        total += difference * difference
-    return total
-
-
-@vector_sum
-def _weighted_minima(own, column, offset, weight):
-    """``sum(weight * min(own, column[offset:]))`` over the rows of a tile."""
-    total = 0.0
-    for i in range(TILE_ROWS):
-        other = column[offset + i]
-        total += np.float64(other if other < own[i] else own[i]) * np.float64(weight[i])
-    return total
-
-
-@vector_sum
-def _settled(start, stop, weights, reach, closest, nearest):
-    """Weighted sum of the distances of the rows that no candidate can come closer to."""
-    total = 0.0
-    weighted = len(weights) > 0
-    for row in range(start, stop):
-        own = closest[row]
-        weight = np.float64(weights[row]) if weighted else 1.0
-        total += 0.0 if own > reach[nearest[row]] else np.float64(own) * weight
-    return total
-
-
-@helper
-def _pack_list(X, tile, zero, packed):
-    """Pack 64 listed rows of `X`."""
-    n_features = X.shape[1]
-    if n_features > FEW_FEATURES:
-        pack_listed_rows(X, tile, 0, n_features, zero, packed)
-    else:
-        for i in range(TILE_ROWS):
-            row = tile[i]
-            for t in range(n_features):
-                packed[t * TILE_ROWS + i] = X[row, t]
-
-
-@helper
-def _apply_winner(own, near, distances, latest):
-    """Bring 64 rows to the previous winner (the first column) where it is closer; how many."""
-    came = 0
-    for i in range(TILE_ROWS):
-        closer = distances[i] < own[i]
-        near[i] = latest if closer else near[i]
-        own[i] = distances[i] if closer else own[i]
-        came += closer
-    return came
-
-
-@helper
-def _list_rows(start, stop, reach, closest, nearest, listed):
-    """List the rows of a block that a candidate may come closer to; their number."""
-    count = 0
-    for row in range(start, stop):
-        listed[count] = row
-        count += closest[row] > reach[nearest[row]]
-    return count
-
-
 @kernel
-def _pass(
-    counter, gate, n_tasks, block_rows, rows, zero, candidates, n_candidates, latest, rounds
-):  # fmt: skip
+def _pass(counter, gate, n_tasks, block_rows, rows, candidates, n_candidates, latest, rounds):
     """One round over all blocks; ``rounds.potentials`` is written, the winner before applied."""
     enter(counter, gate)
     # Taken out of their tuples here: inside the loops each access would count references.
     X, _, weights = rows
-    n_wide, n_narrow, packed_candidates, _, reach = candidates
-    closest, nearest, _, potentials, _, _, _, patience = rounds
-    n_samples, n_features = X.shape
-    packed = scratch(zero, len(zero) * TILE_ROWS)
-    columns = WIDE * n_wide + NARROW * n_narrow
-    distances = scratch(zero, columns * TILE_ROWS)
-    listed = np.empty(block_rows + 1, np.int64)
-    own, weight = np.empty(TILE_ROWS, zero.dtype), np.ones(TILE_ROWS, zero.dtype)
-    # One vector more than a tile: rows that pack_listed_rows fetches early, here none.
-    tile = np.zeros(2 * TILE_ROWS, np.int64)
-    near = np.empty(TILE_ROWS, np.int32)
-    n_blocks = potentials.shape[0]
+    panels, reach, _, _, first_lane = candidates
+    closest, nearest, _, potentials, _, centers, _, patience = rounds
+    winner, number = centers[latest], np.int32(latest)
+    n_samples, n_blocks = X.shape[0], potentials.shape[0]
+    chunk, ahead = CHUNK_ROWS, AHEAD
+    if first_lane == 0:  # rows are told of the winner apart, a chunk at a time, and so are fetched
+        chunk = max(8, min(CHUNK_ROWS, CHUNK_BYTES // (X.itemsize * X.shape[1]) // 8 * 8))
+        ahead = chunk
+    listed = np.zeros(block_rows + CHUNK_ROWS, np.int64)
+    factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
+    count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
+    sums = np.empty(count_panels * PANEL)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
         for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
             start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
-            # Reading all rows in order costs less than picking out most of them; and where all
-            # have mattered, finding out again can wait.
-            everything = patience[block] > 0
             count = stop - start
-            if everything:
-                patience[block] -= 1
+            settled[0] = 0.0
+            if patience[block, 0] > 0:  # where all rows have mattered, finding out again can wait
+                patience[block, 0] -= 1
+                for i in range(count + ahead):
+                    listed[i] = start + i
             else:
-                count = _list_rows(start, stop, reach, closest, nearest, listed)
-                everything = count > MOSTLY * (stop - start)
-                if count > NEARLY_ALL * (stop - start):
-                    patience[block] = PATIENCE
-            settled = 0.0
-            if everything:
-                count = stop - start
-            else:
-                settled = _settled(start, stop, weights, reach, closest, nearest)
-            for j in range(n_candidates):
-                potentials[block, j] = settled
-            for first in range(0, count, TILE_ROWS):
-                filled = min(TILE_ROWS, count - first)
-                if not everything or filled < TILE_ROWS:
-                    for i in range(TILE_ROWS):  # the last row stands in where there are no more
-                        place = min(first + i, count - 1)
-                        tile[i] = start + place if everything else listed[place]
-                    _pack_list(X, tile, zero, packed)
-                    for i in range(TILE_ROWS):
-                        own[i], near[i] = closest[tile[i]], nearest[tile[i]]
-                else:
-                    base = start + first
-                    pack_rows(X, X, base, zero, packed)
-                    for i in range(TILE_ROWS):
-                        own[i] = closest[base + i]
-                        near[i] = nearest[base + i]
-                        tile[i] = base + i
-                distances_in_tile(
-                    packed, packed_candidates, n_wide, n_narrow, n_features, distances
+                count = list_rows(
+                    start, stop, weights, len(weights) > 0, reach, closest, nearest, listed, settled
                 )
+                if count > NEARLY_ALL * (stop - start):
+                    patience[block, 0] = patience[block, 1]
+                    patience[block, 1] = min(2 * patience[block, 1], MOST_PATIENCE)
+                else:
+                    patience[block, 1] = PATIENCE
+            for j in range(len(sums)):
+                sums[j] = 0.0
+            for first in range(0, count, chunk):
+                filled = min(chunk, count - first)
+                if first_lane == 0:
+                    come_closer(X, listed, first, filled, winner, number, closest, nearest)
                 if len(weights):
-                    for i in range(TILE_ROWS):
-                        weight[i] = weights[tile[i]]
-                for i in range(filled, TILE_ROWS):
-                    weight[i] = 0.0
-                if _apply_winner(own, near, distances, np.int32(latest)):
                     for i in range(filled):
-                        closest[tile[i]], nearest[tile[i]] = own[i], near[i]
-                for j in range(n_candidates):
-                    potentials[block, j] += _weighted_minima(
-                        own, distances, (j + 1) * TILE_ROWS, weight
-                    )
-                for i in range(filled, TILE_ROWS):
-                    weight[i] = 1.0
+                        factors[i] = weights[listed[first + i]]
+                for panel in range(count_panels):
+                    add_potentials(
+                        X, listed, first, filled, ahead, panels, panel,
+                        number if panel < first_lane else np.int32(-1), closest, nearest, factors,
+                        sums,
+                    )  # fmt: skip
+            for j in range(n_candidates):
+                potentials[block, j] = settled[0] + sums[first_lane + j]
     leave(counter, gate)
 
 
@@ -238,46 +152,77 @@ def _keep_best(n_candidates, latest, rounds):
 
 
 @inlined
-def _draw(value, block_rows, rows, latest, rounds):
+def _draw(value, block_rows, rows, candidates, latest, rounds):
     """First row at which the cumulative weighted distance reaches `value`.
 
-    The rows of its block may not know yet of center `latest`.
+    The rows of its block, who may not know yet of center `latest`, are told.
     """
     block, last = 0, len(rounds.block_sums) - 1
     while block < last and value > rounds.block_sums[block]:
         value -= rounds.block_sums[block]
         block += 1
     row, stop = block * block_rows, min((block + 1) * block_rows, rows.X.shape[0])
-    total = 0.0
+    closest = rounds.closest[row:stop]
+    come_closer(
+        rows.X[row:stop], candidates.order, 0, stop - row, rounds.centers[latest],
+        np.int32(latest), closest, rounds.nearest[row:stop],
+    )  # fmt: skip
+    weights = rows.weights
+    weighted = len(weights) > 0
+    total, place = 0.0, 0
     while True:
-        square = _squared_gap(rows.X[row], rounds.centers[latest])
-        own = np.float64(min(square, rounds.closest[row]))
-        total += own * np.float64(rows.weights[row]) if len(rows.weights) else own
-        if total >= value or row + 1 == stop:
+        own = np.float64(closest[place])
+        total += own * np.float64(weights[row + place]) if weighted else own
+        if total >= value or row + place + 1 == stop:
             break
-        row += 1
-    return row
+        place += 1
+    return row + place
 
 
 @inlined
-def _see_reach(n, n_chosen, coordinates, reach, centers):
-    """Per chosen center: up to which squared distance from it no candidate can matter.
-
-    A quarter of the squared distance to the nearest candidate, less the rounding of both.
-    """
+def _prepare(n, n_chosen, coordinates, candidates, rounds):
+    """Pack `n` candidates, and see how far they reach where a block is going to ask."""
+    panels, _, _, _, first_lane = candidates
     n_features = coordinates.shape[1]
-    epsilon = 1.2e-7 if coordinates.itemsize == 4 else 2.3e-16
-    widened = 0.25 * (1.0 - 4.0 * (n_features + 8) * epsilon)
+    count_panels = (first_lane + n + PANEL - 1) // PANEL
+    for lane in range(count_panels * PANEL):
+        place = lane // PANEL * n_features * PANEL + lane % PANEL
+        j = lane - first_lane
+        for t in range(n_features):
+            panels[place + t * PANEL] = coordinates[j, t] if 0 <= j < n else np.inf
+    wanted = False
+    for block in range(len(rounds.patience)):
+        wanted |= rounds.patience[block, 0] == 0
+    if wanted:
+        _see_reach(n_chosen, count_panels, candidates, rounds.centers)
+    if first_lane > 0:  # only now: it does not keep its own rows from itself
+        for t in range(n_features):
+            panels[t * PANEL] = rounds.centers[n_chosen - 1, t]
+
+
+@inlined
+def _see_reach(n_chosen, count_panels, candidates, centers):
+    """Up to which squared distance each chosen center keeps its rows from all candidates.
+
+    A quarter of the squared distance to the nearest candidate, or to the previous winner, less
+    the rounding of both.
+    """
+    panels, reach, order, spare, _ = candidates
+    n_features = centers.shape[1]
     for center in range(n_chosen):
-        smallest = np.inf
-        # Rows of the previous winner itself have been told of it, if there are any yet.
-        for j in range(0 if center < n_chosen - 1 else 1, n + 1):
-            smallest = min(smallest, np.float64(_squared_gap(centers[center], coordinates[j])))
-        reach[center] = max(smallest * widened, 0.0)
+        reach[center] = np.inf
+    # Rows of the previous winner itself have been told of it, if there are any yet.
+    come_closer(centers, order, 0, n_chosen - 1, centers[n_chosen - 1], np.int32(0), reach, spare)
+    for panel in range(count_panels):
+        lower_to_candidates(centers, n_chosen, order, panels, panel, reach)
+    epsilon = 1.2e-7 if centers.itemsize == 4 else 2.3e-16
+    widened = 0.25 * (1.0 - 4.0 * (n_features + 10) * epsilon)
+    for center in range(n_chosen):
+        reach[center] = max(reach[center] * widened, 0.0)
 
 
 @kernel
-def _next_round(uniforms, n_candidates, n_chosen, size, block_rows, rows, candidates, rounds):
+def _next_round(uniforms, n_candidates, n_chosen, block_rows, rows, candidates, rounds):
     """Settle a round of `n_candidates`, then draw and pack the candidates of the next one.
 
     `n_chosen` counts the center that is settled now.  Without `uniforms` the next round is the
@@ -297,17 +242,12 @@ def _next_round(uniforms, n_candidates, n_chosen, size, block_rows, rows, candid
     for block in range(len(rounds.block_sums)):
         total += rounds.block_sums[block]
     for j in range(len(uniforms)):
-        rounds.drawn[j] = _draw(uniforms[j] * total, block_rows, rows, latest, rounds)
-    coordinates = np.empty((n + 1, n_features), rounds.centers.dtype)
-    for t in range(n_features):
-        coordinates[0, t] = rounds.centers[latest, t]
-        for j in range(n):
-            coordinates[j + 1, t] = rows.X[rounds.drawn[j], t]
-    pack_centers(
-        coordinates, False, candidates.n_wide, candidates.n_narrow, size, candidates.packed,
-        candidates.bias,
-    )  # fmt: skip
-    _see_reach(n, n_chosen, coordinates, candidates.reach, rounds.centers)
+        rounds.drawn[j] = _draw(uniforms[j] * total, block_rows, rows, candidates, latest, rounds)
+    coordinates = np.empty((n, n_features), rounds.centers.dtype)
+    for j in range(n):
+        for t in range(n_features):
+            coordinates[j, t] = rows.X[rounds.drawn[j], t]
+    _prepare(n, n_chosen, coordinates, candidates, rounds)
 
 
 @kernel
@@ -317,19 +257,15 @@ def settle_round(n_candidates, latest, rounds):
 
 
 @kernel
-def draw_in_block(value, block_rows, rows, latest, rounds):
+def draw_in_block(value, block_rows, rows, candidates, latest, rounds):
     """Number of the row drawn in the one block that `rows` and `rounds` are of."""
-    return _draw(value, block_rows, rows, latest, rounds)
+    return _draw(value, block_rows, rows, candidates, latest, rounds)
 
 
 @kernel
-def prepare_round(n, n_chosen, coordinates, size, candidates, rounds):
-    """Pack the previous winner and the `n` candidates of a round, and see how far they reach."""
-    pack_centers(
-        coordinates, False, candidates.n_wide, candidates.n_narrow, size, candidates.packed,
-        candidates.bias,
-    )  # fmt: skip
-    _see_reach(n, n_chosen, coordinates, candidates.reach, rounds.centers)
+def prepare_round(n, n_chosen, coordinates, candidates, rounds):
+    """Pack the `n` candidates of a round, and see how far they reach."""
+    _prepare(n, n_chosen, coordinates, candidates, rounds)
 
 
 def draw_first(rows: Any, random_state: np.random.RandomState) -> int:
@@ -369,16 +305,14 @@ class GreedyKMeansPlusPlus:
         dtype = rows.X.dtype
         n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
         n_blocks = -(-n_samples // rows_per_block(n_features))
-        n_wide, n_narrow = center_groups(n_trials + 1)
-        padded = WIDE * n_wide + NARROW * n_narrow
         self.rows, self.team, self.n_trials = rows, team, n_trials
-        self.zero = padded_vector(np.zeros(n_features), dtype)
+        block = rows_per_block(n_features)
         self.candidates = Candidates(
-            n_wide,
-            n_narrow,
-            aligned_empty(padded * n_features, dtype),
-            aligned_empty(padded, dtype),
-            np.zeros(n_clusters),
+            aligned_empty(n_panels(n_trials) * PANEL * n_features, dtype),
+            np.zeros(n_clusters, dtype),
+            np.arange(max(n_clusters, block)),
+            np.zeros(n_clusters, np.int32),
+            1 if n_trials % PANEL else 0,
         )
         self.rounds = Rounds(
             np.empty(n_samples, dtype),
@@ -388,7 +322,7 @@ class GreedyKMeansPlusPlus:
             np.empty(n_clusters, np.int64),
             np.empty((n_clusters, n_features), dtype),
             np.empty(n_trials, np.int64),
-            np.empty(n_blocks, np.int64),
+            np.empty((n_blocks, 2), np.int64),
         )
 
     def choose(self, random_state: np.random.RandomState) -> Array:
@@ -404,11 +338,9 @@ class GreedyKMeansPlusPlus:
         ndarray of shape (n_clusters,), int64
             The same for any number of threads.
         """
-        rows, candidates, rounds, zero = self.rows, self.candidates, self.rounds, self.zero
+        rows, candidates, rounds = self.rows, self.candidates, self.rounds
         n_clusters, n_trials = len(rounds.chosen), self.n_trials
-        rounds.closest.fill(np.inf)
-        rounds.nearest.fill(0)
-        rounds.patience.fill(0)
+        self.reset()
         rounds.chosen[0] = draw_first(rows, random_state)
         # One call draws the same stream as scikit-learn's call for each center.
         uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
@@ -416,13 +348,19 @@ class GreedyKMeansPlusPlus:
             return rounds.chosen.copy()
         work = 2.0 * rows.X.size * (n_trials + 1)
         n_tasks = min(len(rounds.patience), MAX_TASKS)
-        size, settled, none = lanes(zero.dtype), 0, np.empty(0)
+        settled, none = 0, np.empty(0)
         block = rows_per_block(rows.X.shape[1])
         for latest, uniform in enumerate([none, *uniforms]):
             n_chosen = max(1, latest)
-            _next_round(uniform, settled, n_chosen, size, block, rows, candidates, rounds)
+            _next_round(uniform, settled, n_chosen, block, rows, candidates, rounds)
             settled = max(1, len(uniform))
-            arguments = (block, rows, zero, candidates, settled, n_chosen - 1, rounds)
+            arguments = (block, rows, candidates, settled, n_chosen - 1, rounds)
             self.team.run(_pass, work, n_tasks, *arguments)
-        _next_round(none, settled, n_clusters, size, block, rows, candidates, rounds)
+        _next_round(none, settled, n_clusters, block, rows, candidates, rounds)
         return rounds.chosen.copy()
+
+    def reset(self) -> None:
+        """Forget all centers."""
+        self.rounds.closest.fill(np.inf)
+        self.rounds.nearest.fill(0)
+        self.rounds.patience[:] = 0, PATIENCE

@@ -1,4 +1,4 @@
-"""Emits LLVM IR (only `gaussian_tiles` does so, too): vector tiles, packing, bits, as intrinsics.
+"""Emits LLVM IR (only `seeding_tiles` and `gaussian_tiles` do so, too): vector tiles, packing, bits, as intrinsics.
 
 Every intrinsic takes ordinary arrays, so that the same kernel runs compiled and, under
 ``NUMBA_DISABLE_JIT=1``, as plain Python over the NumPy twin given beside each intrinsic.  The
