@@ -79,6 +79,18 @@ def distances_in_tile(
     distances.reshape(-1, 64)[: len(negated)] = (difference * difference).sum(axis=1)
 
 
+def move_row(
+    X: Array, row: int, mean: Array, weight: float, records: Array, new: int, old: int
+) -> None:
+    """Add a row to one record and take it off another."""
+    d = X.shape[1]
+    moved = np.append((X[row] - mean[:d]).astype(np.float64) * weight, [weight, weight != 0])
+    flat = records.reshape(-1)
+    flat[new : new + d + 2] += moved
+    if old >= 0:
+        flat[old : old + d + 2] -= moved
+
+
 def _candidate_gaps(X: Array, rows: Array, panels: Array, number: int) -> Array:
     """Squared distances (rows, 8) of listed rows to the candidates of a panel."""
     size = 8 * X.shape[1]

@@ -35,8 +35,9 @@ from .seeding_tiles import (
 )
 from .tiles import Array, Rows, aligned_empty
 
-# Rows per sum.  A draw reads half a block, which should not cost more than its share of a round.
-BLOCK_ROWS, BLOCK_ROWS_HIGH, HIGH = 1024, 256, 32
+# Features below which so many rows share a sum.  A draw reads a block, which should not cost more
+# than its share of a round.
+BLOCK_ROWS = ((32, 1024), (256, 256), (np.inf, 64))
 CHUNK_ROWS = 64  # rows between two looks at anything but rows
 CHUNK_BYTES = 8192  # of rows that are to stay in the first-level cache until they are read again
 AHEAD = 16  # rows of which the later ones are fetched early
@@ -72,7 +73,7 @@ class Rounds(NamedTuple):
 
 def rows_per_block(n_features: int) -> int:
     """Rows that share a sum: decided by the shape alone."""
-    return BLOCK_ROWS if n_features < HIGH else BLOCK_ROWS_HIGH
+    return next(rows for limit, rows in BLOCK_ROWS if n_features < limit)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Emits LLVM IR (only `seeding_tiles` and `gaussian_tiles` do so, too): vector tiles, packing, bits, as intrinsics.
+"""Emits LLVM IR, as `seeding_tiles` and `gaussian_tiles` do: tiles, packing, bits, as intrinsics.
 
 Every intrinsic takes ordinary arrays, so that the same kernel runs compiled and, under
 ``NUMBA_DISABLE_JIT=1``, as plain Python over the NumPy twin given beside each intrinsic.  The
@@ -1149,6 +1149,106 @@ def _add_row(
     return signature, codegen
 
 
+def record_size(n_features: int) -> int:
+    """Numbers of a record of :func:`move_row`: a sum of rows, one of weights, a number of rows."""
+    return round_up(n_features + 2, 4)
+
+
+def _move_row(
+    typing_context: Any,
+    X: Any,
+    row: Any,
+    mean: Any,
+    weight: Any,
+    records: Any,
+    new: Any,
+    old: Any,
+) -> Any:
+    """Add a row to the record that starts at ``records[new]`` and take it off ``records[old]``.
+
+    The latter only where `old` is not negative.
+
+    A record, float64, holds ``sum(weight * (x - mean))``, then the sum of the weights, then the
+    number of rows whose weight is not zero; see :func:`record_size`.  What is added and what is
+    taken off are the same numbers.  Up to :data:`LOW_FEATURES` features all of it is one vector.
+    """
+    if not _is_float_array(X, mean, records) or records.dtype != types.float64:
+        return None
+    n = types.intp
+    signature = types.void(X, n, mean, types.float64, records, n, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, row, mean, weight, records, new, old = _pointers(
+            context, builder, signature, arguments
+        )
+        _, n_features = _shape(context, builder, signature.args[0], arguments[0])
+        double = ir.DoubleType()
+        scalar = _Emitter(builder, signature.args[0], 1)
+        x = scalar.at(data, builder.mul(row, n_features))
+        counted = builder.uitofp(builder.fcmp_unordered("!=", weight, double(0.0)), double)
+        leaves = builder.icmp_signed(">=", old, scalar.const(0))
+
+        def change(record: ir.Value, t: ir.Value, value: ir.Value, how: Any) -> None:
+            place = builder.gep(records, [builder.add(record, t)])
+            place = builder.bitcast(place, value.type.as_pointer())
+            builder.store(how(builder.load(place, align=8), value), place, align=8)
+
+        def move(value: ir.Value, t: ir.Value) -> None:
+            change(new, t, value, builder.fadd)
+            with builder.if_then(leaves):
+                change(old, t, value, builder.fsub)
+
+        def weighted(t: ir.Value, lanes: int) -> ir.Value:
+            """``weight * (x - mean)`` from feature `t` on; the difference as in the tiles."""
+            emit = _Emitter(builder, signature.args[0], lanes)
+            if lanes == 1:
+                value = builder.fsub(builder.load(emit.at(x, t)), builder.load(emit.at(mean, t)))
+                value = builder.fpext(value, double) if emit.size == 4 else value
+                return builder.fmul(value, weight)
+            value, shift = (emit.load(emit.at(place, t), aligned=False) for place in (x, mean))
+            value = builder.fsub(value, shift)
+            value = builder.fpext(value, ir.VectorType(double, lanes)) if emit.size == 4 else value
+            return builder.fmul(value, emit.splat(weight))
+
+        done = builder.append_basic_block("moved")
+        many = builder.append_basic_block("many")
+        few = builder.switch(n_features, many)
+        for count in range(1, LOW_FEATURES + 1):
+            case = builder.append_basic_block(f"move{count}")
+            few.add_case(scalar.const(count), case)
+            builder.position_at_end(case)
+            numbers = [weighted(scalar.const(t), 1) for t in range(count)] + [weight, counted]
+            kind = ir.VectorType(double, round_up(count + 2, 4))
+            value = ir.Constant(kind, [0.0] * kind.count)
+            for i, number in enumerate(numbers):
+                value = builder.insert_element(value, number, ir.Constant(ir.IntType(32), i))
+            move(value, scalar.const(0))
+            builder.branch(done)
+        builder.position_at_end(many)
+        t = scalar.const(0)
+        for lanes in (8, 4, 1):
+
+            def part(
+                index: ir.Value, _: list[ir.Value], lanes: int = lanes, t: Any = t
+            ) -> list[Any]:
+                first = builder.add(t, builder.mul(index, scalar.const(lanes)))
+                move(weighted(first, lanes), first)
+                return []
+
+            turns = builder.sdiv(builder.sub(n_features, t), scalar.const(lanes))
+            scalar.loop(turns, [], part)
+            t = builder.add(t, builder.mul(turns, scalar.const(lanes)))
+        pair = ir.Constant(ir.VectorType(double, 2), ir.Undefined)
+        for i, number in enumerate((weight, counted)):
+            pair = builder.insert_element(pair, number, ir.Constant(ir.IntType(32), i))
+        move(pair, n_features)
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 # --------------------------------------------------------------------------------------------
 # Sparse rows: one row against a table of columns, lanes over columns
 
@@ -1631,6 +1731,7 @@ INTRINSICS = (
     "fetch_add",
     "least_bound",
     "lowest_bit",
+    "move_row",
     "multiply_add",
     "nearest_in_tile",
     "nearest_of_few",
@@ -1655,6 +1756,7 @@ if config.DISABLE_JIT:
         fetch_add,
         least_bound,
         lowest_bit,
+        move_row,
         multiply_add,
         nearest_in_tile,
         nearest_of_few,
@@ -1676,6 +1778,7 @@ else:
     nearest_of_few = intrinsic(_nearest_of_few)
     pack_rows = intrinsic(_pack_rows)
     add_row = intrinsic(_add_row)
+    move_row = intrinsic(_move_row)
     pack_listed_rows = intrinsic(_pack_listed_rows)
     changed_labels = intrinsic(_changed_labels)
     lowest_bit = intrinsic(_lowest_bit)

@@ -230,10 +230,7 @@ class SparseUpdate(Update):
         self.n_slices = -(-n_samples // self.slice_rows)
         self.row_size = rows.row_size
         self.piles = Piles(
-            np.empty((0, n_clusters, n_features)),
-            np.empty((0, n_clusters)),
-            np.empty((0, n_clusters), np.int64),
-            np.zeros((0, n_clusters), np.bool_),
+            np.empty((0, n_clusters, n_features)), np.zeros((0, n_clusters), np.bool_)
         )
         self.changes = Changes(
             np.zeros(self.n_slices, np.int64),

@@ -11,8 +11,8 @@ large piles
     Slices record their changed rows; then every thread owns a range of clusters and moves the
     rows that concern it.  A cluster's sum is thus made in row order whoever makes it.
 
-At the end of a fit :meth:`Update.refresh` sums every cluster afresh, in row order, so that centers
-are the means of their rows and not of their history.
+At the end of a fit :meth:`Update.refresh` sums every cluster afresh, in the same order, so that
+centers are the means of their rows and not of their history.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from .compiling import helper, inlined, kernel
 from .parallel import SMALL_WORK, Team, enter, leave, next_task
-from .simd import TILE_ROWS, add_row, lowest_bit, round_up
+from .simd import TILE_ROWS, add_row, lowest_bit, move_row, record_size, round_up
 from .tiles import Array, Rows
 
 LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache beside X
@@ -45,11 +45,9 @@ def slice_rows(n_samples: int, n_features: int, n_clusters: int) -> int:
 
 
 class Piles(NamedTuple):
-    """Per slice and cluster: sum of rows, of weights, number of rows that weigh, touched or not."""
+    """What the rows of a slice have brought to each cluster, less what they have taken away."""
 
-    sums: Array
-    weights: Array
-    counts: Array
+    records: Array  # (n_slices, k, size); see simd.move_row. Zero where not touched
     touched: Array
 
 
@@ -78,9 +76,9 @@ def move_rows(
     Returns the number of changed rows of the slice so far.
     """
     X, _, row_weights = rows
-    sums, weights, counts, touched = piles
+    records, touched = piles
     _, changed_rows, changed_labels = changes
-    n_features, n_clusters = X.shape[1], touched.shape[1]
+    n_clusters, size = touched.shape[1], records.shape[2]
     while mask != 0:
         bit = lowest_bit(mask)
         mask &= mask - np.uint64(1)
@@ -89,20 +87,13 @@ def move_rows(
         labels[row] = winners[bit]
         if mode == PILES:
             weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
-            # Onto the pile of the new cluster, then off that of the old one.
-            for side in range(2 if old >= 0 else 1):
-                cluster = np.int64(winners[bit]) if side == 0 else old
-                signed = weight if side == 0 else -weight
-                if not touched[task, cluster]:
-                    touched[task, cluster] = True
-                    weights[task, cluster] = 0.0
-                    counts[task, cluster] = 0
-                    for t in range(n_features):
-                        sums[task, cluster, t] = 0.0
-                place = (task * n_clusters + cluster) * n_features
-                add_row(X, row, n_features, mean, signed, sums, place)
-                weights[task, cluster] += signed
-                counts[task, cluster] += 1 if signed > 0.0 else -1 if signed < 0.0 else 0
+            new, base = np.int64(winners[bit]), task * n_clusters
+            touched[task, new] = True
+            source = np.int64(-1)
+            if old >= 0:
+                touched[task, old] = True
+                source = (base + old) * size
+            move_row(X, row, mean, weight, records, (base + new) * size, source)
         elif mode == RECORD:
             changed_rows[start + n_changed] = row
             changed_labels[start + n_changed] = old
@@ -110,18 +101,40 @@ def move_rows(
     return n_changed
 
 
+@kernel
+def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
+    """Each task brings all rows of its slice to the piles of their clusters, in row order."""
+    enter(counter, gate)
+    X, _, row_weights = rows
+    records, touched = piles
+    n_samples, n_clusters, size = X.shape[0], touched.shape[1], records.shape[2]
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        for row in range(task * slice_size, min((task + 1) * slice_size, n_samples)):
+            weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
+            cluster = np.int64(labels[row])
+            touched[task, cluster] = True
+            place = (task * n_clusters + cluster) * size
+            move_row(X, row, mean, weight, records, place, np.int64(-1))
+    leave(counter, gate)
+
+
 @inlined
 def merge_piles(piles, totals):
     """Add the piles to the totals in the order of the slices, and empty them."""
-    n_slices, n_clusters = piles.touched.shape
-    for task in range(n_slices):
+    n_clusters, n_features = totals.sums.shape
+    for task in range(len(piles.touched)):
         for cluster in range(n_clusters):
             if piles.touched[task, cluster]:
                 piles.touched[task, cluster] = False
-                totals.weights[cluster] += piles.weights[task, cluster]
-                totals.counts[cluster] += piles.counts[task, cluster]
-                for t in range(totals.sums.shape[1]):
-                    totals.sums[cluster, t] += piles.sums[task, cluster, t]
+                for t in range(n_features):
+                    totals.sums[cluster, t] += piles.records[task, cluster, t]
+                totals.weights[cluster] += piles.records[task, cluster, n_features]
+                totals.counts[cluster] += np.int64(piles.records[task, cluster, n_features + 1])
+                for t in range(n_features + 2):
+                    piles.records[task, cluster, t] = 0.0
 
 
 @kernel
@@ -244,9 +257,7 @@ class Update:
         n_piles = self.n_slices if self.mode == PILES else 0
         n_recorded = self.n_slices * self.slice_rows if self.mode == RECORD else 0
         self.piles = Piles(
-            np.empty((n_piles, n_clusters, n_features)),
-            np.empty((n_piles, n_clusters)),
-            np.empty((n_piles, n_clusters), np.int64),
+            np.zeros((n_piles, n_clusters, record_size(n_features))),
             np.zeros((n_piles, n_clusters), np.bool_),
         )
         self.changes = Changes(
@@ -264,6 +275,7 @@ class Update:
         """Forget all rows: the labels start at -1 again."""
         for total in self.totals:
             total[:] = 0
+        self.piles.records[:] = 0.0
         self.piles.touched[:] = False
 
     def new_centers(self, labels: Array, centers: Array, out: Array) -> tuple[float, int]:
@@ -299,6 +311,19 @@ class Update:
 
     def add_all(self, labels: Array) -> None:
         """Add all rows, in row order, as if they had had no label before."""
+        if self.mode == PILES:
+            self.team.run(
+                _sum_slices,
+                float(self.rows.X.size),
+                self.n_slices,
+                self.slice_rows,
+                self.rows,
+                self.mean,
+                labels,
+                self.piles,
+            )
+            _merge(self.piles, self.totals)
+            return
         n_samples = len(self.rows.X)
         counts = np.minimum(self.slice_rows, n_samples - np.arange(self.n_slices) * self.slice_rows)
         rows = np.arange(n_samples, dtype=self.changes.rows.dtype)
@@ -306,8 +331,13 @@ class Update:
         self._sum_by_owners(float(self.rows.X.size), labels, everything=False)
 
     def refresh(self, labels: Array, out: Array) -> None:
-        """Sum all clusters afresh, in row order, and write their means to `out`."""
-        self._sum_by_owners(self.rows.shape[0] * self.row_size, labels, everything=True)
+        """Sum all clusters afresh, in the order of the rows, and write their means to `out`."""
+        if self.mode == PILES:
+            self.reset()
+            self.add_all(labels)
+        else:
+            work = self.rows.shape[0] * self.row_size
+            self._sum_by_owners(work, labels, everything=True)
         self.average(out)
 
     def _sum_by_owners(self, work: float, labels: Array, *, everything: bool) -> None:

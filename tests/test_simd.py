@@ -23,12 +23,14 @@ from fastclust.kernels.simd import (
     fetch_add,
     lanes,
     lowest_bit,
+    move_row,
     nearest_in_tile,
     nearest_of_few,
     nearest_two_in_tile,
     pack_listed_rows,
     pack_rows,
     peek,
+    record_size,
     round_up,
 )
 from fastclust.kernels.tiles import Panels, aligned_empty, fill_panels, padded_vector
@@ -75,6 +77,11 @@ def changes(index, labels, first, winners):
 @kernel
 def add(X, row, d, mean, weight, sums, place):
     add_row(X, row, d, mean, weight, sums, place)
+
+
+@kernel
+def move(X, row, mean, weight, records, new, old):
+    move_row(X, row, mean, weight, records, new, old)
 
 
 @kernel
@@ -257,6 +264,25 @@ def test_add_row(d: int, dtype: Any) -> None:
     expected[1] += -2.5 * (X[3] - mean[:d]).astype(float)
     add(X, 3, d, mean, -2.5, sums, d)
     np.testing.assert_allclose(sums, expected, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.0, 2.5])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8, 9, 13, 64])
+def test_move_row(d: int, dtype: Any, weight: float) -> None:
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(5, d)).astype(dtype)
+    mean = padded_vector(rng.normal(size=d), dtype)
+    size = record_size(d)
+    records = rng.normal(size=(4, size))
+    expected = records.copy()
+    moved = np.append(weight * (X[3] - mean[:d]).astype(float), [weight, weight != 0])
+    expected[2, : d + 2] += moved
+    expected[1, : d + 2] -= moved
+    move(X, 3, mean, weight, records, 2 * size, size)
+    np.testing.assert_array_equal(records, expected)
+    expected[2, : d + 2] += moved
+    move(X, 3, mean, weight, records, 2 * size, -1)
+    np.testing.assert_array_equal(records, expected)
 
 
 def test_bits_and_counters() -> None:
