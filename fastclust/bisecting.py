@@ -83,7 +83,7 @@ class BisectingKMeans(CentroidEstimator):
         Weighted sum of squared distances of rows to their centers.
     n_features_in_ : int
         Number of columns seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` had names.
 
     References

@@ -78,7 +78,7 @@ class KMeans(CentroidEstimator):
         Number of distances between rows and centers that the iterations of all starts computed.
     n_features_in_ : int
         Number of columns seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` had names.
 
     References

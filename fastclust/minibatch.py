@@ -125,7 +125,7 @@ class MiniBatchKMeans(CentroidEstimator):
         Number of batches.
     n_features_in_ : int
         Number of columns seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` had names.
 
     References

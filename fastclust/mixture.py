@@ -558,7 +558,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
         The same after every step; extrapolations that were given up are not among them.
     n_features_in_ : int
         Number of columns seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` had names.
 
     References
@@ -628,7 +628,7 @@ class GaussianMixture(_FusedMixture, sklearn.mixture.GaussianMixture):
     _batches: _Batches | None = None  # what :meth:`partial_fit` has learnt
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from one batch by a step of stepwise EM [3]_.
+        """Learn from one batch by a step of stepwise EM (Cappé and Moulines).
 
         The sufficient statistics are a running mean over batches: batch t = 1, 2, … enters with
         the step size ``(t + 1) ** -0.7``.  The first batch, unless the mixture is fitted already,
@@ -955,7 +955,7 @@ class BayesianGaussianMixture(_FusedMixture, sklearn.mixture.BayesianGaussianMix
         Parameters of the priors and of the posterior, as in scikit-learn.
     n_features_in_ : int
         Number of columns seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` had names.
 
     References
@@ -969,9 +969,9 @@ class BayesianGaussianMixture(_FusedMixture, sklearn.mixture.BayesianGaussianMix
     >>> from fastclust import BayesianGaussianMixture
     >>> X = np.array([[1, 2], [1, 4], [1, 0], [4, 2], [12, 4], [10, 7]])
     >>> bgm = BayesianGaussianMixture(n_components=2, random_state=42).fit(X)
-    >>> bgm.means_.round(2)
-    array([[2.49, 2.29],
-           [8.45, 4.52]])
+    >>> bgm.means_.round(1)
+    array([[2.5, 2.3],
+           [8.5, 4.5]])
     >>> bgm.predict([[0, 0], [9, 3]])
     array([0, 1])
     """

@@ -33,11 +33,11 @@ class SampledKMeansPlusPlus:
     --------
     >>> import numpy as np
     >>> from fastclust import KMeans, SampledKMeansPlusPlus
-    >>> X = np.arange(1000.0).reshape(500, 2)
+    >>> X = np.repeat([[1.0, 2.0], [10.0, 2.0]], 250, axis=0)
     >>> init = SampledKMeansPlusPlus(n_rows=50)
     >>> KMeans(2, init=init, n_init=1, random_state=0).fit(X).cluster_centers_
-    array([[749., 750.],
-           [249., 250.]])
+    array([[ 1.,  2.],
+           [10.,  2.]])
     """
 
     def __init__(self, n_rows: int = 100_000) -> None:
