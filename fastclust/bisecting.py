@@ -19,6 +19,7 @@ from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
 from .kmeans import moments
 from .lloyd_loop import Fit, Loop, first_centers
+from .mapped import survived, surviving
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6
@@ -157,7 +158,7 @@ class BisectingKMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), survived(X):
             validation.check_algorithm(self.algorithm)
             validation.check_bisecting_init(self.init)
             validation.check_int("n_init", self.n_init, 1)
@@ -172,12 +173,12 @@ class BisectingKMeans(CentroidEstimator):
             validation.check_bool("copy_x", self.copy_x)
             validation.check_verbose(self.verbose)
             random_state = validation.check_seed(self.random_state)
-            X = validation.check_data(self, X, fitting=True)
+            X = validation.check_data(self, X, fitting=True, finite=False)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             with team() as threads:
                 means, variances = moments(X, threads)
-                validation.check_spread(variances, X)
+                validation.check_spread(variances, X, self)
                 dtype = X.dtype
                 if is_extreme(float(variances.max()), dtype):
                     X = X.astype(np.float64)
@@ -280,6 +281,7 @@ class BisectingKMeans(CentroidEstimator):
         self._n_features_out = len(centers)
         self._mean, self._nodes = mean[:n_features], nodes
 
+    @surviving
     def predict(self, X: Any) -> Array:
         """Cluster of each row of `X`: where the cuts send it, the nearer center at each of them.
 

@@ -26,6 +26,7 @@ from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
+from .mapped import surviving
 from .sources import Source
 from .streaming import StreamedRows, streamed_labels
 
@@ -74,6 +75,7 @@ class CentroidEstimator(
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
+    @surviving
     def predict(self, X: Any) -> Array:
         """Index of the center nearest to each row of `X`, the lowest of several.
 
@@ -98,6 +100,7 @@ class CentroidEstimator(
         with team() as threads:
             return nearest(open_parts(X), self.cluster_centers_, threads)
 
+    @surviving
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
 
@@ -140,6 +143,7 @@ class CentroidEstimator(
         """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
+    @surviving
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Minus the inertia of `X` for the centers of this fit.
 

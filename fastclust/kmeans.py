@@ -22,6 +22,7 @@ from .kernels.parallel import Team, team
 from .kernels.sparse import column_variances
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, State, first_centers
+from .mapped import survived
 from .sources import Source
 from .streaming import StreamedLoop, StreamedRows
 
@@ -176,7 +177,11 @@ class KMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
+        with (
+            unchanged_on_error(self),
+            survived(X),
+            closing(Listeners(callbacks)) as listeners,
+        ):
             algorithm = validation.check_algorithm(self.algorithm)
             n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
             max_iter = validation.check_int("max_iter", self.max_iter, 1)
@@ -186,7 +191,7 @@ class KMeans(CentroidEstimator):
             verbose = validation.check_verbose(self.verbose)
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
-            X = validation.open_data(self, X, fitting=True)
+            X = validation.open_data(self, X, fitting=True, finite=False)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             validation.check_init_for(self.init, X)
@@ -205,7 +210,7 @@ class KMeans(CentroidEstimator):
                 n_init = single_start(n_init, self)
             with team() as threads:
                 means, variances = moments(X, threads)
-                validation.check_spread(variances, X)
+                validation.check_spread(variances, X, self)
                 if saved:
                     saved.describe(
                         estimator="KMeans",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from . import validation
+from . import mapped, validation
 from .kernels.algorithms import seeding_for
 from .kernels.parallel import Team
 from .kernels.sparse import SparseRows
@@ -117,6 +117,7 @@ class Loop:
         while n_iter < self.max_iter:
             steps, n_changed, shift, n_empty = self._advance(n_iter, centers, new_centers)
             n_iter += steps
+            mapped.check()
             if n_empty:
                 shift = self._relocate(centers, new_centers)
             if self.verbose:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.metaestimators import available_if
 
-from . import validation
+from . import mapped, validation
 from .callbacks import Listeners
 from .centroids import (
     CentroidEstimator,
@@ -236,7 +236,11 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
+        with (
+            unchanged_on_error(self),
+            mapped.survived(X),
+            closing(Listeners(callbacks)) as listeners,
+        ):
             self._check_parameters()
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
@@ -375,7 +379,7 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), mapped.survived(X):
             self._check_parameters()
             first = not hasattr(self, "cluster_centers_")
             X = validation.check_batch(self, X, fitting=first)
@@ -443,6 +447,7 @@ class MiniBatchKMeans(CentroidEstimator):
                 wanted = min(wanted, saved.every - done % saved.every)
             drawn = batches.draw(wanted)
             made, status = steps.run(drawn)
+            mapped.check()
             if status in (MORE, REASSIGN) or self.random_state is batches.random_state:
                 batches.rewind(len(drawn) - made, len(drawn))
             # Draws that are taken back are lost work: few at once where centers still move.

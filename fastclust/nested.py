@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import mapped
 from .kernels.distances import own_distances
 from .kernels.lloyd import Lloyd
 from .kernels.parallel import Team
@@ -181,6 +182,7 @@ def run_nested(
         settled = False
         while not settled:
             n_changed, shift, distances = part.step(centers, new_centers)
+            mapped.check()
             seen, n_steps = seen + size, n_steps + 1
             if verbose:
                 print(f"Nested step {n_steps}: {size} rows, mean inertia: {distances.mean()}")

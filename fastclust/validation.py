@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
@@ -83,11 +83,16 @@ def check_verbose(value: Any) -> bool:
     return check_int("verbose", value, 0) > 0
 
 
-def check_spread(variances: Array, X: Any) -> None:
-    """Data whose squared distances are numbers."""
+def check_spread(variances: Array, X: Any, estimator: Any = None) -> None:
+    """Data whose squared distances are numbers.
+
+    With `estimator`, data may come unseen: what is not finite shows in the variances, too.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(variances) * X.shape[0]
     if not np.isfinite(total):
+        if estimator is not None and not isinstance(X, Source):
+            assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         raise ValueError(
             "X must have columns whose squares add up to finite numbers, but the sum of squared "
             f"distances to the mean is {total}: scale X down."
@@ -158,9 +163,10 @@ def check_n_init(value: Any, init: Any, default: int) -> int:
 DATA: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C"}
 
 
-def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
+def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Array:
     """Rows as a C-contiguous or CSR float array, float32 kept, copied only where converted.
 
+    Without `finite`, whether they are finite is left to :func:`check_spread`, which saves a pass.
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
     if scipy.sparse.issparse(X) and not getattr(estimator, "reads_sparse", False):
@@ -168,14 +174,14 @@ def check_data(estimator: Any, X: Any, *, fitting: bool) -> Array:
             f"X must be a dense array, but it is a sparse {type(X).__name__}; "
             "use X.toarray() if it fits in memory."
         )
-    return validate_data(estimator, X, reset=fitting, **DATA)
+    return validate_data(estimator, X, reset=fitting, ensure_all_finite=finite, **DATA)
 
 
-def open_data(estimator: Any, X: Any, *, fitting: bool) -> Any:
+def open_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Any:
     """Rows as by :func:`check_data`, or a :class:`.sources.Source` of rows that must be read."""
     X = open_rows(X)
     if not isinstance(X, Source):
-        return check_data(estimator, X, fitting=fitting)
+        return check_data(estimator, X, fitting=fitting, finite=finite)
     # Names and number of columns; values are checked when they are read.
     validate_data(estimator, X.head(), reset=fitting, dtype=FLOATS, ensure_all_finite=False)
     return X
