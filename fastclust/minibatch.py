@@ -403,31 +403,53 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _step(self, X: Array, weights: Array | None) -> None:
         """One step of :meth:`partial_fit`, with all rows of `X` as the batch."""
-        shift, exact = _centred(self.cluster_centers_, X)
         weights = None if weights is None else read_only(weights)
-        batch = np.arange(X.shape[0])[None]
-        counts = self.counts_.astype(np.float64)
-        rules = self._rules(0.0, X.shape[0])
         n_bytes = X.data.nbytes if scipy.sparse.issparse(X) else X.nbytes
         large = n_bytes * self.n_clusters >= 4 * LARGE_STEP
         with team(None if large else 1) as threads:
-            steps = _make_steps(
-                X, shift, exact, counts, X.shape[0], rules, threads, relabels=self.compute_labels
-            )
+            steps, batch = self._opened(X, threads)
             steps.running.monitor[SEEN] = self._n_since_last_reassign
-            _, status = steps.run(batch, weights, follow=False)
-            if status == REASSIGN:
-                self._reassign(steps, batch[0], self._random_state)
+            if steps.step(batch, weights) == REASSIGN:
+                self._reassign(steps, batch, self._random_state)
             self._keep(steps)
             if self.compute_labels:
-                self.labels_, self.inertia_ = steps.relabel(batch[0], weights)
+                self.labels_, self.inertia_ = steps.relabel(batch, weights)
+            steps.close()
         self.n_steps_ += 1
+
+    def _opened(self, X: Any, threads: Team) -> tuple[MiniBatches, Array]:
+        """What makes the step, and the batch that it is made with: all rows of `X`.
+
+        For dense rows it is kept for the next batch, which is most often of the same shape.
+        """
+        rules = self._rules(0.0, X.shape[0])
+        counts = np.ascontiguousarray(self.counts_, np.float64)
+        key = (X.shape, X.dtype, self.n_clusters, self.compute_labels, rules)
+        sparse = scipy.sparse.issparse(X)
+        if sparse or getattr(self, "_kept", (None,))[0] != key:
+            shift, exact = _centred(self.cluster_centers_, X)
+            steps = _make_steps(
+                X, shift, exact, counts.copy(), X.shape[0], rules, threads,
+                relabels=self.compute_labels,
+            )  # fmt: skip
+            batch = np.arange(X.shape[0])
+            if sparse:
+                return steps, batch
+            self._kept = key, steps, batch
+        _, steps, batch = self._kept
+        centers = np.ascontiguousarray(self.cluster_centers_)
+        if not steps.open(read_only(X), centers, counts, threads):
+            validation.check_data(self, X, fitting=False)
+        return steps, batch
+
+    def __getstate__(self) -> Any:
+        return {name: value for name, value in super().__getstate__().items() if name != "_kept"}
 
     def _keep(self, steps: MiniBatches) -> None:
         running = steps.running
         shift = steps.shift[: running.exact.shape[1]]
         self.cluster_centers_ = (running.exact + shift).astype(shift.dtype)
-        self.counts_ = running.weights
+        self.counts_ = running.weights.copy()
         self._n_since_last_reassign = int(running.monitor[SEEN])
         self._n_features_out = len(self.cluster_centers_)
 

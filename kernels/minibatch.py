@@ -384,17 +384,22 @@ def _relabel(
     leave(counter, gate)
 
 
-@kernel
-def _largest_move(exact, previous):
-    """Largest distance that a center has moved."""
+@helper
+def _move(exact, previous):
+    """Largest distance that a center has moved; zero where nobody asks."""
     largest = 0.0
-    for cluster in range(exact.shape[0]):
+    for cluster in range(previous.shape[0]):
         square = 0.0
         for t in range(exact.shape[1]):
             change = exact[cluster, t] - previous[cluster, t]
             square += change * change
         largest = max(largest, square)
     return np.sqrt(largest)
+
+
+@kernel
+def _largest_move(exact, previous):
+    return _move(exact, previous)
 
 
 @kernel
@@ -408,6 +413,57 @@ def _finish_step(X, listed, labels, row_weights, inertias, shift, rules, piles, 
     due = _begin(rules, running)
     _add_batch(X, listed, labels, row_weights, shift, piles, running)
     return _finish(due, inertias, rules, running, follow)
+
+
+@kernel
+def _settle_step(
+    X, listed, labels, row_weights, inertias, shift, rules, size, panels, piles, running
+):  # fmt: skip
+    """As :func:`_finish_step`, and the new centers packed; also how far one has moved at most.
+
+    For a batch that is labelled once more, in one call.
+    """
+    due = _begin(rules, running)
+    _add_batch(X, listed, labels, row_weights, shift, piles, running)
+    status = _finish(due, inertias, rules, running, False)
+    by_features, n_wide, n_narrow, packed, bias = panels
+    pack_centers(running.centers, by_features, n_wide, n_narrow, size, packed, bias)
+    return status, _move(running.exact, running.previous)
+
+
+@vector_sum
+def _total(values):
+    total = values[0] - values[0]  # zero, of their type
+    for i in range(len(values)):
+        total += values[i]
+    return total
+
+
+@kernel
+def _open(values, given, weights, size, panels, shift, running):
+    """Centre `given` centers (k, d) by their mean, and pack them; begin with no step made.
+
+    Returns whether the sum of `values`, all numbers of the rows, is finite.
+    """
+    centers, exact, sums, own_weights, _, _, monitor = running
+    by_features, n_wide, n_narrow, packed, bias = panels
+    n_clusters, n_features = given.shape
+    mean = np.zeros(n_features)
+    for cluster in range(n_clusters):
+        for t in range(n_features):
+            mean[t] += given[cluster, t]
+    for t in range(n_features):
+        shift[t] = mean[t] / n_clusters
+    for cluster in range(n_clusters):
+        own_weights[cluster] = weights[cluster]
+        for t in range(n_features):
+            exact[cluster, t] = np.float64(given[cluster, t]) - np.float64(shift[t])
+            centers[cluster, t] = exact[cluster, t]
+            sums[cluster, t] = exact[cluster, t] * weights[cluster]
+    for slot in range(len(monitor)):
+        monitor[slot] = np.nan if slot == SMOOTHED or slot == LEAST else 0.0
+    pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
+    return np.isfinite(_total(values))
 
 
 @kernel
@@ -453,6 +509,8 @@ class MiniBatches:
         Whether :meth:`relabel` will be called.
     """
 
+    _moved: float | None = None  # how far a center has moved at most in the last step, if known
+
     def __init__(
         self,
         X: Array,
@@ -478,13 +536,69 @@ class MiniBatches:
         self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=by_features)
         self.size = lanes(X.dtype)
         self.work = float(batch_size) * n_features * (n_clusters + 4)
-        self.none = np.empty(0, X.dtype)
-        self.team = team
-        self.shared = self.work * X.itemsize >= 4 * LARGE_STEP and len(team.helpers) > 0
+        self.none, self.no_rows = np.empty(0, X.dtype), np.empty((0, n_features), X.dtype)
+        self._join(team)
         n_piles = self.n_tasks * n_clusters if by_features else 0
         self.piles = Piles(
             np.empty((n_piles, n_features)), np.empty(n_piles), np.empty(n_piles, np.bool_)
         )
+
+    def _join(self, team: Team) -> None:
+        self.team = team
+        large = self.work * self.shift.itemsize >= 4 * LARGE_STEP
+        self.shared = large and len(team.helpers) > 0
+
+    def open(self, X: Array, centers: Array, weights: Array, team: Team) -> bool:
+        """Begin once more, with all rows of `X` as the one batch that is to come.
+
+        Parameters
+        ----------
+        X : ndarray of shape (batch_size, n_features)
+            As many rows, of the same dtype, as those before.
+        centers : ndarray of shape (n_clusters, n_features)
+            Centers to go on from, not centred.
+        weights : ndarray of shape (n_clusters,), float64
+            Weight of the rows that each is the mean of.
+        team : Team
+            Threads to run on.
+
+        Returns
+        -------
+        bool
+            Whether the sum of `X` is finite.
+        """
+        self.X, self._moved = X, None
+        self._join(team)
+        return bool(
+            _open(X.reshape(-1), centers, weights, self.size, self.panels, self.shift, self.running)
+        )
+
+    def step(self, batch: Array, row_weights: Array | None = None) -> int:
+        """One step that :meth:`open` came before, and :meth:`relabel` may follow.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (batch_size,), int64
+            All rows.
+        row_weights : ndarray of shape (batch_size,), optional
+            Their weights.
+
+        Returns
+        -------
+        int
+            `MORE`, or `REASSIGN` where :meth:`reassign` is to be called.
+        """
+        weights = self.none if row_weights is None else row_weights
+        self._assign(batch[None], weights)
+        status, self._moved = _settle_step(
+            self.X, batch, self.labels, weights, self.inertias, self.shift, self.rules, self.size,
+            self.panels, self.piles, self.running,
+        )  # fmt: skip
+        return int(status)
+
+    def close(self) -> None:
+        """Let the rows go; :meth:`open` may follow."""
+        self.X = self.no_rows
 
     @property
     def most_steps(self) -> int:
@@ -519,6 +633,7 @@ class MiniBatches:
                 np.zeros(8, np.int64), self.team.gate, self.n_tasks,
                 *self._arguments(len(batches), follow, batches, weights),
             )  # fmt: skip
+        self._pack()
         self._assign(batches, weights)
         status = _finish_step(
             self.X, batches[0], self.labels, weights, self.inertias, self.shift, self.rules,
@@ -531,7 +646,6 @@ class MiniBatches:
         _pack(self.running.centers, by_features, n_wide, n_narrow, self.size, packed, bias)
 
     def _assign(self, batches: Array, weights: Array) -> None:
-        self._pack()
         arguments = self._arguments(0, False, batches, weights)
         work = self.work if self.shared else 0.0
         self.team.run(_steps, work, self.n_tasks, *arguments)
@@ -565,13 +679,15 @@ class MiniBatches:
         inertia : float
             Weighted sum of squared distances to these.
         """
-        exact, previous = self.running.exact, self.running.previous
-        self._pack()
+        exact = self.running.exact
+        if self._moved is None:
+            self._pack()
+            self._moved = _largest_move(exact, self.running.previous)
         weights = self.none if row_weights is None else row_weights
         self.team.run(
             _relabel, self.work if self.shared else 0.0, self.n_tasks, self.X, batch, weights,
             self.shift, self.panels, exact, self.labels, self.apart,
-            _largest_move(exact, previous), self.inertias,
+            self._moved, self.inertias,
         )  # fmt: skip
         return self.labels[: len(batch)].copy(), float(self.inertias.sum())
 
@@ -590,6 +706,7 @@ class MiniBatches:
         int
             Number of centers that were moved.
         """
+        self._moved = None
         centers, exact, sums, weights = self.running[:4]
         moved = weights < self.rules.ratio * weights.max()
         most = int(0.5 * len(batch))

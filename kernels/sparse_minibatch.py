@@ -70,6 +70,10 @@ class SparseMiniBatches(MiniBatches):
             step += 1
         return step, status
 
+    def step(self, batch: Array, row_weights: Array | None = None) -> int:
+        """One step; see :meth:`.MiniBatches.step`."""
+        return self._step(batch, row_weights, False)
+
     def _step(self, batch: Array, row_weights: Array | None, follow: bool) -> int:
         running = self.running
         lloyd = self._labelled(batch, row_weights)
