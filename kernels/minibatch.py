@@ -461,7 +461,7 @@ def _open(values, given, weights, size, panels, shift, running):
             centers[cluster, t] = exact[cluster, t]
             sums[cluster, t] = exact[cluster, t] * weights[cluster]
     for slot in range(len(monitor)):
-        monitor[slot] = np.nan if slot == SMOOTHED or slot == LEAST else 0.0
+        monitor[slot] = np.nan if slot in (SMOOTHED, LEAST) else 0.0
     pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
     return np.isfinite(_total(values))
 
