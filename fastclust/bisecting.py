@@ -20,6 +20,7 @@ from .kernels.tiles import Array, padded_vector
 from .kmeans import moments
 from .lloyd_loop import Fit, Loop, first_centers
 from .mapped import survived, surviving
+from .sources import Source
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6
@@ -173,7 +174,7 @@ class BisectingKMeans(CentroidEstimator):
             validation.check_bool("copy_x", self.copy_x)
             validation.check_verbose(self.verbose)
             random_state = validation.check_seed(self.random_state)
-            X = validation.check_data(self, X, fitting=True, finite=False)
+            X = validation.open_array(self, X, fitting=True, finite=False)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             with team() as threads:
@@ -301,7 +302,14 @@ class BisectingKMeans(CentroidEstimator):
             Before a fit.
         """
         validation.check_fitted(self)
-        X = validation.check_data(self, X, fitting=False)
+        X = validation.open_data(self, X, fitting=False)
+        if isinstance(X, Source):
+            blocks = X.blocks(max(1, 2**20 // X.shape[1]))
+            return np.concatenate([self._sent_down(block) for block in blocks])
+        return self._sent_down(X)
+
+    def _sent_down(self, X: Any) -> Array:
+        """Where the cuts send the rows of an array."""
         X = X.astype(np.result_type(X.dtype, self._mean.dtype), copy=False)
         labels = np.full(X.shape[0], -1, np.int32)
         mean = padded_vector(self._mean, X.dtype)

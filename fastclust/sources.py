@@ -213,6 +213,8 @@ class Frame(ArrayLike):
         self.rows = frame.iloc if hasattr(frame, "iloc") else frame
         self.shape = _checked_shape(frame.shape, self.name)
         self.dtype = _float_dtype(np.asarray(self.rows[:1]).dtype, self.name)
+        if not hasattr(frame, "iloc"):  # scikit-learn makes float64 of what is not pandas'
+            self.dtype = np.dtype(np.float64)
 
     def head(self) -> Any:
         return self.rows[:1]

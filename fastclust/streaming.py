@@ -33,7 +33,7 @@ from .kernels.update import Update, slice_rows
 from .lloyd_loop import Loop
 from .sources import Source
 
-BLOCK_BYTES = 1 << 25
+BLOCK_BYTES = 1 << 24
 
 
 class StreamedRows:

@@ -187,6 +187,17 @@ def open_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> 
     return X
 
 
+def open_array(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Array:
+    """As :func:`open_data`, where rows are wanted in any order and not block by block."""
+    X = open_rows(X)
+    if isinstance(X, Source):
+        raise Unsupported(
+            f"X must be an array, a memory map or the path of a '.npy' file of C-contiguous floats "
+            f"for {type(estimator).__name__}, but it is {X.name}, which is read block by block."
+        )
+    return check_data(estimator, X, fitting=fitting, finite=finite)
+
+
 def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
     """As :func:`check_data`, in a fraction of the time for a batch that is as it should be.
 

@@ -10,15 +10,17 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow
 import pyarrow.parquet
 import pytest
+import zarr
 from sklearn.exceptions import NotFittedError
 
 import fastclust.minibatch
 import fastclust.sources
 import fastclust.streaming
-from fastclust import KMeans, MiniBatchKMeans, SampledKMeansPlusPlus
+from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, SampledKMeansPlusPlus
 from fastclust.kernels import update
 from fastclust.sources import ArrayLike, Blocks, Frame, Parquet, Source, open_rows
 
@@ -63,14 +65,27 @@ def of_kind(kind: str, X: Array, folder: Path) -> Any:
         with h5py.File(folder / "rows.h5", "w") as file:
             file["rows"] = X
         return h5py.File(folder / "rows.h5")["rows"]
+    if kind == "zarr":
+        array = zarr.create_array(
+            folder / "rows.zarr", shape=X.shape, dtype=X.dtype, chunks=(777, 2)
+        )
+        array[:] = X
+        return zarr.open_array(folder / "rows.zarr", mode="r")
+    if kind == "polars":
+        return pl.DataFrame(X)
     if kind == "iterator":
         return lambda: (X[start : start + 333] for start in range(0, len(X), 333))
     assert kind == "frame"
     return pd.DataFrame(X)
 
 
-KINDS = ["npy", "npy by columns", "memmap", "parquet", "hdf5", "iterator", "frame"]
-STREAMED = ["parquet", "hdf5", "iterator"]
+STREAMED = ["parquet", "hdf5", "zarr", "iterator"]
+KINDS = ["npy", "npy by columns", "memmap", "frame", "polars", *STREAMED]
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.cluster_centers_, theirs.cluster_centers_)
 
 
 def assert_same_fit(ours: Any, theirs: Any) -> None:
@@ -85,7 +100,7 @@ def assert_same_fit(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_all_kinds_give_the_bits_of_an_array(kind: str, shape: Any, tmp_path: Path) -> None:
     n, d, k = shape
-    X = rows(n, d)
+    X = rows(n, d, np.float64 if kind == "polars" else np.float32)
     source = of_kind(kind, X, tmp_path)
     weights = np.random.default_rng(0).integers(0, 3, n)
     few = min(k, 6) if kind in STREAMED else k  # k-means++ is a pass for each center
@@ -113,6 +128,16 @@ def test_empty_clusters_are_moved_alike(tmp_path: Path) -> None:
     array = KMeans(8, init=start, max_iter=5).fit(X)
     for kind in STREAMED:
         assert_same_fit(KMeans(8, init=start, max_iter=5).fit(of_kind(kind, X, tmp_path)), array)
+
+
+def test_bisecting_labels_what_is_read_and_fits_what_is_mapped(tmp_path: Path) -> None:
+    X = rows(3000, 4)
+    array = BisectingKMeans(6, random_state=0).fit(X)
+    for kind in ("npy", "memmap"):
+        assert_same(BisectingKMeans(6, random_state=0).fit(of_kind(kind, X, tmp_path)), array)
+    for kind in STREAMED:
+        source = of_kind(kind, X, tmp_path)
+        np.testing.assert_array_equal(array.predict(source), array.labels_)
 
 
 def test_slices_are_bounded_for_rows_on_disk(monkeypatch: Any, tmp_path: Path) -> None:
@@ -158,6 +183,7 @@ def test_what_is_opened_as_what(tmp_path: Path, monkeypatch: Any) -> None:
         ("npy by columns", ArrayLike),
         ("parquet", Parquet),
         ("hdf5", ArrayLike),
+        ("zarr", ArrayLike),
         ("iterator", Blocks),
     ):
         source = open_rows(of_kind(kind, X, tmp_path))
@@ -169,10 +195,14 @@ def test_what_is_opened_as_what(tmp_path: Path, monkeypatch: Any) -> None:
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     assert open_rows(frame) is frame
     monkeypatch.setattr(fastclust.sources, "LARGE_FRAME", 10)
-    assert type(open_rows(frame)) is Frame
-    model = KMeans(3, random_state=0).fit(frame)
-    assert_same_fit(model, KMeans(3, random_state=0).fit(X))
-    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    for each, same in (
+        (frame, X),
+        (pl.DataFrame(X, schema=["a", "b", "c"]), X.astype(np.float64)),
+    ):
+        assert type(open_rows(each)) is Frame
+        model = KMeans(3, random_state=0).fit(each)
+        assert_same_fit(model, KMeans(3, random_state=0).fit(same))
+        assert list(model.feature_names_in_) == ["a", "b", "c"]
 
 
 def test_whole_numbers_become_float64(tmp_path: Path) -> None:
@@ -287,6 +317,9 @@ def test_what_needs_an_array_says_so(tmp_path: Path) -> None:
         KMeans(3, init=lambda X, k, random_state: X[:k]).fit(source)
     with pytest.raises(ValueError, match="algorithm='nested' needs rows as an array"):
         MiniBatchKMeans(3, algorithm="nested").fit(source)
+    message = "path of a '.npy' file .* for BisectingKMeans, but it is the file 'rows.parquet'"
+    with pytest.raises(TypeError, match=message):
+        BisectingKMeans(3).fit(source)
     with pytest.raises(ValueError, match="must give at least one block"):
         KMeans(3).fit(lambda: iter([]))
     with pytest.raises(TypeError, match="must hold real numbers, but its dtype is <U1"):
