@@ -8,12 +8,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import targets
+from benchmarks import streaming_targets, targets
 from benchmarks.targets import Effort, Figure, Outcome, Session, main
 from fastclust.workloads import Workload, gaussian_blobs
 
@@ -125,3 +126,15 @@ def test_an_unknown_row_is_refused_by_name(capsys):
     with pytest.raises(SystemExit):
         main(["speed"])
     assert "no row is named 'speed': they are assignment, iteration" in capsys.readouterr().err
+
+
+def test_fits_to_files_are_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(targets, "PAUSE", 0)
+    monkeypatch.setattr(streaming_targets, "N_ROWS", 160_000)
+    path = tmp_path / "results.json"
+    rows = streaming_targets.ROWS
+    assert targets.main(["stream", "--quick", "--output", str(path)], rows=rows) == 0
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert [figure["row"] for figure in written["figures"]] == ["stream"]
+    assert "GFLOP/s over the whole fit" in capsys.readouterr().out
+    assert streaming_targets.anonymous_peak(lambda: np.ones(4_000_000).sum()) >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,28 @@ def test_partial_fit_is_scikit_learns(shape: Any, weighted: bool) -> None:
         np.testing.assert_allclose(ours.inertia_, theirs.inertia_)
         np.testing.assert_allclose(ours._counts, theirs._counts)
     assert ours.n_steps_ == theirs.n_steps_ == 10
+
+
+def test_what_partial_fit_keeps_is_not_seen() -> None:
+    """Batches of other shapes, centers set by hand, pickles: all as if it kept nothing."""
+    X, _ = blobs(900, 3, 4)
+    model = MiniBatchKMeans(4, random_state=0).partial_fit(X[:300]).partial_fit(X[300:600])
+    labels = model.labels_.copy()
+    again = pickle.loads(pickle.dumps(model))
+    assert not hasattr(again, "_kept")
+    assert hasattr(model, "_kept")
+    for each in (model, again):
+        each.cluster_centers_ = each.cluster_centers_[::-1].copy()
+        each.counts_ = each.counts_[::-1].copy()
+        before = each.cluster_centers_
+        first = each.partial_fit(X[600:]).labels_
+        assert (before != each.cluster_centers_).any()
+        kept = first.copy()
+        each.partial_fit(X[:77]).partial_fit(X[300:600])
+        np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(model.cluster_centers_, again.cluster_centers_)
+    np.testing.assert_array_equal(model.labels_, model.predict(X[300:600]))
+    assert len(labels) == 300
 
 
 def test_partial_fit_goes_on_after_fit_and_in_another_dtype() -> None:
