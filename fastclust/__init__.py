@@ -8,12 +8,13 @@ from .acceleration import (
     unload_ipython_extension,
     unpatch_sklearn,
 )
+from .bayesian_mixture import BayesianGaussianMixture
 from .bisecting import BisectingKMeans
 from .callbacks import ProgressBar
 from .interchange import from_sklearn
 from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
-from .mixture import BayesianGaussianMixture, GaussianMixture
+from .mixture import GaussianMixture
 from .seeding import SampledKMeansPlusPlus
 
 __version__ = version("fastclust")

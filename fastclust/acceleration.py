@@ -23,7 +23,7 @@ import sklearn.cluster
 import sklearn.mixture
 from sklearn.base import clone
 
-from . import bisecting, kmeans, minibatch, mixture
+from . import bayesian_mixture, bisecting, kmeans, minibatch, mixture
 from .interchange import to_sklearn
 from .validation import Unsupported
 
@@ -77,7 +77,7 @@ class GaussianMixture(_Substitute, mixture.GaussianMixture):
     """:class:`fastclust.GaussianMixture` in scikit-learn's place."""
 
 
-class BayesianGaussianMixture(_Substitute, mixture.BayesianGaussianMixture):
+class BayesianGaussianMixture(_Substitute, bayesian_mixture.BayesianGaussianMixture):
     """:class:`fastclust.BayesianGaussianMixture` in scikit-learn's place."""
 
 

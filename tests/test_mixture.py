@@ -16,8 +16,8 @@ from sklearn.datasets import make_moons
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastclust
+from fastclust import BayesianGaussianMixture, GaussianMixture
 from fastclust.kernels import parallel
-from fastclust.mixture import BayesianGaussianMixture, GaussianMixture
 
 TYPES = ["full", "tied", "diag", "spherical"]
 INITS = ["kmeans", "k-means++", "random", "random_from_data"]

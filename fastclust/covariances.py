@@ -1,0 +1,85 @@
+"""The four kinds of covariances: factors of their inverses, and determinants of these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sklearn
+from scipy.linalg import lapack
+from sklearn.utils.fixes import parse_version
+
+from .kernels.tiles import Array
+
+# scikit-learn's message; its end changed with 1.7, and is what the release at hand would say.
+_REMEDY = (
+    "increase reg_covar, or scale the input data."
+    if parse_version(sklearn.__version__) >= parse_version("1.7")
+    else "or increase reg_covar."
+)
+_ILL_DEFINED = (
+    "Fitting the mixture model failed because some components have ill-defined empirical "
+    "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
+    f"number of components, {_REMEDY}"
+)
+
+
+def precisions_cholesky(covariances: Array, covariance_type: str) -> Array:
+    """Upper triangular U with ``U Uᵀ`` the inverse of each covariance.
+
+    Parameters
+    ----------
+    covariances : ndarray
+        (k, d, d), (d, d), (k, d) or (k,), by `covariance_type`.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        As in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        Where a covariance is not positive definite.
+    """
+    if covariance_type in ("diag", "spherical"):
+        if not (covariances > 0).all():
+            raise ValueError(_ILL_DEFINED)
+        return 1.0 / np.sqrt(covariances)
+    if not np.isfinite(covariances).all():
+        raise ValueError(_ILL_DEFINED)
+    try:
+        factors = np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        raise ValueError(_ILL_DEFINED) from None
+    result = np.empty_like(factors)
+    flat = result.reshape(-1, *factors.shape[-2:])
+    for place, factor in enumerate(factors.reshape(flat.shape)):
+        # The transpose is a view in LAPACK's order: no copy, and its inverse is what is wanted.
+        flat[place], failed = lapack.dtrtri(factor.T, lower=0)
+        if failed:
+            raise ValueError(_ILL_DEFINED)
+    return result
+
+
+def cholesky_of_precisions(precisions: Array, covariance_type: str) -> Array:
+    """Upper triangular U with ``U Uᵀ`` the precision: Cholesky of the reversed matrix, reversed."""
+    if covariance_type in ("diag", "spherical"):
+        return np.sqrt(precisions)
+    reverse = precisions[..., ::-1, ::-1]
+    return np.ascontiguousarray(np.linalg.cholesky(reverse)[..., ::-1, ::-1])
+
+
+def log_det(factors: Array, covariance_type: str, n_features: int) -> Any:
+    """Log of the determinant of each factor of a precision."""
+    if covariance_type == "full":
+        return np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+    if covariance_type == "tied":
+        return np.log(np.diagonal(factors)).sum()
+    if covariance_type == "diag":
+        return np.log(factors).sum(axis=1)
+    return n_features * np.log(factors)
+
+
+def diagonal_of(factors: Array, covariance_type: str) -> Array:
+    """View of the numbers that must be positive."""
+    if covariance_type in ("diag", "spherical"):
+        return factors
+    return np.einsum("...ii->...i", factors)

@@ -1,0 +1,313 @@
+"""THE loop of EM, and everything that the two mixtures compute row by row.
+
+The estimators derive from scikit-learn's: parameters, priors, sampling, criteria and every message
+are its own.  What takes the time is replaced: a step of EM is one sweep over the rows
+(:mod:`fastclust.kernels.gaussian`) that gives the moments from which scikit-learn's formulas make
+the next parameters.  No array of shape (n_samples, n_components) is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import sklearn.mixture
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import validation
+from .centroids import unchanged_on_error
+from .covariances import log_det
+from .em_problem import ORDERS, Problem, Start
+from .interchange import Interchangeable
+from .kernels.gaussian import Densities, Moments, Sweep, make_densities
+from .kernels.parallel import Team, team
+from .kernels.tiles import Array, make_rows
+from .kmeans import KMeans, kmeans_plusplus
+
+# Releases of scikit-learn that know array namespaces hand one to their own methods.
+NAMESPACE: dict[str, Any] = (
+    {"xp": np}
+    if "xp" in inspect.signature(sklearn.mixture.GaussianMixture._check_parameters).parameters
+    else {}
+)
+
+
+class FusedMixture(Interchangeable):
+    """What the two mixtures share: the loop of EM, and everything that is computed row by row."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Estimate the parameters of the mixture by EM.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; read in place where they are a C-contiguous float array.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, not negative: a row of weight 2 counts as the same row twice.
+
+        Returns
+        -------
+        self : object
+            The fitted mixture.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not what it must be, or a component has collapsed; the estimator
+            is then as it was before.
+        """
+        self._estimate(X, sample_weight)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Estimate the parameters and return the likeliest component of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            Index of the component of each row.
+        """
+        return self._labels(self._estimate(X, sample_weight))
+
+    def predict(self, X: Any) -> Array:
+        """Likeliest component of each row of `X`, the lowest of several.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            Index of the component of each row.
+        """
+        return self._labels(self._rows(X))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Posterior probability of each component for each row of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        resp : ndarray of shape (n_samples, n_components)
+            Probabilities; each row adds up to one.
+        """
+        X = self._rows(X)
+        with team() as threads:
+            return self._sweep(X, threads).posteriors(self._densities(self._center()))
+
+    def score_samples(self, X: Any) -> Array:
+        """Log of the density of the mixture at each row of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            Natural logarithms.
+        """
+        X = self._rows(X)
+        with team() as threads:
+            return self._sweep(X, threads).log_norms(self._densities(self._center()))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean log-likelihood of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the mean.
+
+        Returns
+        -------
+        log_likelihood : float
+            Natural logarithm, per row.
+        """
+        X = self._rows(X)
+        weights = validation.check_weights(sample_weight, X)
+        total = len(X) if weights is None else weights.sum(dtype=np.float64)
+        with team() as threads:
+            sweep = Sweep(make_rows(X, weights), self._center(), threads)
+            return sweep.log_likelihood(self._densities(self._center())) / float(total)
+
+    def _rows(self: Any, X: Any) -> Array:
+        check_is_fitted(self)
+        return validation.check_data(self, X, fitting=False)
+
+    def _labels(self, X: Array) -> Array:
+        with team() as threads:
+            return self._sweep(X, threads).labels(self._densities(self._center()))
+
+    def _sweep(self, X: Array, threads: Team) -> Sweep:
+        return Sweep(make_rows(X), self._center(), threads)
+
+    def _center(self: Any) -> Array:
+        """A point near the rows that does not depend on which rows are asked about."""
+        return np.asarray(self.means_, np.float64).mean(axis=0)
+
+    def _densities(self: Any, center: Array) -> Densities:
+        """The components of this moment, centred."""
+        means = np.asarray(self.means_, np.float64)
+        factors = np.asarray(self.precisions_cholesky_, np.float64)
+        constants = self._log_constants() + log_det(factors, self.covariance_type, means.shape[1])
+        constants = constants - 0.5 * means.shape[1] * np.log(2 * np.pi)
+        return make_densities(self.covariance_type, means - center, factors, constants)
+
+    def _checked(self: Any, X: Any, *, least_samples: int) -> Array:
+        self._validate_params()
+        X = validate_data(
+            self,
+            X,
+            dtype=validation.FLOATS,
+            order="C",
+            ensure_min_samples=least_samples,
+        )
+        return X
+
+    def _checked_weights(self: Any, sample_weight: Any, X: Array) -> Array | None:
+        """Weights to start from: no component can begin with a row that does not count."""
+        weights = validation.check_weights(sample_weight, X)
+        if weights is not None and np.count_nonzero(weights) < self.n_components:
+            raise ValueError(
+                f"sample_weight must have at least n_components={self.n_components} weights above "
+                f"zero, but it has {np.count_nonzero(weights)}."
+            )
+        return weights
+
+    def _estimate(self: Any, X: Any, sample_weight: Any) -> Array:
+        """The fit; returns the checked rows."""
+        with unchanged_on_error(self):
+            X = self._checked(X, least_samples=2)
+            if len(X) < self.n_components:
+                raise ValueError(
+                    "Expected n_samples >= n_components but got n_components = "
+                    f"{self.n_components}, n_samples = {len(X)}"
+                )
+            weights = self._checked_weights(sample_weight, X)
+            problem = Problem(X, weights, self.covariance_type)
+            self._check_parameters_for(problem)
+            fresh = not (self.warm_start and hasattr(self, "converged_"))
+            random_state = check_random_state(self.random_state)
+            best: dict[str, Any] = {}
+            for init in range(self.n_init if fresh else 1):
+                self._print_verbose_msg_init_beg(init)
+                if fresh:
+                    self._initialize_from(problem, self._start(problem, random_state))
+                lower_bound = -np.inf if fresh else self.lower_bound_
+                found = self._iterate(problem, lower_bound)
+                so_far = best.get("lower_bound_", -np.inf)
+                if so_far == -np.inf or found["lower_bound_"] > so_far:
+                    best = {**found, "parameters": self._get_parameters()}
+            self._keep(best, X.dtype)
+        if not self.converged_ and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return X
+
+    def _keep(self: Any, best: dict[str, Any], dtype: Any) -> None:
+        """Set the attributes; they have the dtype of the data, as in scikit-learn."""
+        parameters = best.pop("parameters")
+        if dtype == np.float32:
+            parameters = tuple(_as_float32(value) for value in parameters)
+        self._set_parameters(parameters, **NAMESPACE)
+        if dtype == np.float32:
+            self.precisions_ = _as_float32(self.precisions_)  # float64 in earlier releases
+        for name, value in best.items():
+            setattr(self, name, value)
+
+    def _iterate(self: Any, problem: Problem, lower_bound: float) -> dict[str, Any]:
+        """EM from the present parameters until the bound changes by less than `tol`."""
+        bounds: list[float] = []
+        n_iter, converged = 0, False
+        if self.max_iter > 0:
+            with team() as threads:
+                steps = self._steps(problem, problem.sweep(threads), lower_bound, bounds)
+                for rise, telling in steps:
+                    n_iter += 1
+                    self._print_verbose_msg_iter_end(n_iter, rise)
+                    converged = telling and abs(rise) < self.tol
+                    if converged or n_iter == self.max_iter:
+                        break
+            self._print_verbose_msg_init_end(bounds[-1], converged)
+        return {
+            "converged_": converged,
+            "n_iter_": n_iter,
+            "lower_bound_": bounds[-1] if bounds else -np.inf,
+            "lower_bounds_": bounds,
+        }
+
+    def _steps(
+        self: Any, problem: Problem, sweep: Sweep, lower_bound: float, bounds: list[float]
+    ) -> Iterator[tuple[float, bool]]:
+        """Endless sweeps: how much each raised the bound, and whether that tells convergence."""
+        while True:
+            self._step(problem, sweep, bounds)
+            yield bounds[-1] - lower_bound, True
+            lower_bound = bounds[-1]
+
+    def _step(self: Any, problem: Problem, sweep: Sweep, bounds: list[float]) -> None:
+        moments, means = self._sweep_once(problem, sweep)
+        self._maximise(problem, moments, means)
+        bounds.append(self._bound(problem, moments))
+
+    def _sweep_once(self: Any, problem: Problem, sweep: Sweep) -> tuple[Moments, Array]:
+        """Moments of the posteriors of this moment, and the means that they are about."""
+        means = np.asarray(self.means_, np.float64)
+        densities = self._densities(problem.center)
+        return sweep.moments(densities, ORDERS[self.covariance_type]), means
+
+    def _start(self: Any, problem: Problem, random_state: Any) -> Start:
+        """Moments of the first responsibilities, with scikit-learn's draws."""
+        X, weights, k = problem.X, problem.weights, self.n_components
+        if self.init_params == "k-means++":
+            indices = kmeans_plusplus(X, k, random_state=random_state, sample_weight=weights)[1]
+            return problem.start_from_rows(indices)
+        if self.init_params == "random_from_data":
+            p = None if weights is None else weights / weights.sum(dtype=np.float64)
+            indices = random_state.choice(len(X), size=k, replace=False, p=p)
+            return problem.start_from_rows(indices)
+        if self.init_params == "random":
+            with team() as threads:
+                return problem.start_at_random(random_state, k, threads)
+        kmeans = KMeans(n_clusters=k, n_init=1, random_state=random_state)
+        labels = kmeans.fit(X, sample_weight=weights).labels_
+        with team() as threads:
+            return problem.start_from_labels(labels, k, threads)
+
+
+def _as_float32(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_as_float32(part) for part in value)
+    return value.astype(np.float32) if isinstance(value, np.ndarray) else value

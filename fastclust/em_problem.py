@@ -1,0 +1,146 @@
+"""What EM is run on: the rows of one data set, their weights, and moments of them.
+
+A sweep gives moments about the means that the posteriors were computed from; from those come
+scikit-learn's counts, means and covariances.  First guesses are moments, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .kernels.gaussian import (
+    COVARIANCES,
+    MEANS,
+    VARIANCES,
+    Densities,
+    Moments,
+    Sweep,
+    make_densities,
+)
+from .kernels.moments import column_moments
+from .kernels.parallel import Team, team
+from .kernels.tiles import Array, make_rows
+
+ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": VARIANCES}
+CHUNK_ROWS = 65_536  # rows whose random responsibilities are drawn at once
+LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
+
+
+class Start(NamedTuple):
+    """First guess of the components: moments of given responsibilities about given means."""
+
+    moments: Moments
+    means: Array
+    scatter: Array | None = None
+
+
+class Problem:
+    """One data set, its weights, and what is computed once for it."""
+
+    def __init__(self, X: Array, weights: Array | None, covariance_type: str) -> None:
+        self.X, self.weights, self.covariance_type = X, weights, covariance_type
+        self.rows = make_rows(X, weights)
+        self.total = float(len(X) if weights is None else weights.sum(dtype=np.float64))
+        with team() as threads:
+            self.center = column_moments(X, threads)[0]
+            self.scatter = np.empty((0, 0))
+            if covariance_type == "tied":
+                self.scatter = self.whole(threads).second[0]
+
+    def sweep(self, threads: Team) -> Sweep:
+        return Sweep(self.rows, self.center, threads)
+
+    def components(self, means: Array) -> Densities:
+        """Components of which only the means matter."""
+        k = len(means)
+        return make_densities("spherical", means - self.center, np.ones(k), np.zeros(k))
+
+    def whole(self, threads: Team) -> Moments:
+        """Moments of all rows about the center."""
+        everything = np.zeros(len(self.X), np.int32)
+        components = self.components(self.center[None])
+        return self.sweep(threads).moments(components, COVARIANCES, labels=everything)
+
+    def parameters(
+        self, moments: Moments, means: Array, reg_covar: float, scatter: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Counts, means and covariances as scikit-learn estimates them, from moments about `means`.
+
+        The moments are moved to the new means; nothing cancels but what the means have moved.
+        """
+        counts = moments.zeroth + LEAST_COUNT
+        moved = (moments.first - LEAST_COUNT * means) / counts[:, None]
+        new = means + moved
+        second = shifted(moments, moved).second
+        if self.covariance_type == "full":
+            covariances = second / counts[:, None, None]
+            covariances[:, range(new.shape[1]), range(new.shape[1])] += reg_covar
+        elif self.covariance_type == "tied":
+            centred = new - self.center
+            scatter = self.scatter if scatter is None else scatter
+            covariances = (scatter - (counts * centred.T) @ centred) / counts.sum()
+            covariances[np.diag_indices(len(covariances))] += reg_covar
+        else:
+            covariances = second / counts[:, None] + reg_covar
+            if self.covariance_type == "spherical":
+                covariances = covariances.mean(axis=1)
+        return counts, new, covariances
+
+    def start_from_labels(self, labels: Array, n_components: int, threads: Team) -> Start:
+        """Each row belongs to its label: means first, then moments about them."""
+        sweep = self.sweep(threads)
+        near = np.repeat(self.center[None], n_components, axis=0)
+        moments = sweep.moments(self.components(near), MEANS, labels=labels)
+        means = near + moments.first / np.maximum(moments.zeroth, LEAST_COUNT)[:, None]
+        order = ORDERS[self.covariance_type]
+        return Start(sweep.moments(self.components(means), order, labels=labels), means)
+
+    def start_from_rows(self, indices: Array) -> Start:
+        """Each component is one row."""
+        means = self.X[indices].astype(np.float64)
+        shape = means.shape if self.covariance_type != "full" else (*means.shape, means.shape[1])
+        weights = np.ones(len(indices)) if self.weights is None else self.weights[indices]
+        weights = weights.astype(np.float64)
+        moments = Moments(0.0, 0.0, weights, np.zeros(means.shape), np.zeros(shape))
+        return Start(moments, means, self._scatter_about_origin(weights, means))
+
+    def _scatter_about_origin(self, weights: Array, means: Array) -> Array | None:
+        """What scikit-learn takes for the tied scatter where most rows belong to no component.
+
+        Its ``X.T @ X`` holds all rows nevertheless, and so depends on where the origin is.
+        """
+        if self.covariance_type != "tied":
+            return None
+        aside = np.outer(weights @ (means - self.center), self.center)
+        missing = (self.total - weights.sum()) * np.outer(self.center, self.center)
+        return self.scatter - aside - aside.T + missing
+
+    def start_at_random(self, random_state: Any, n_components: int, threads: Team) -> Start:
+        """Responsibilities drawn as scikit-learn draws them, some rows at a time."""
+        components = self.components(np.repeat(self.center[None], n_components, axis=0))
+        order = ORDERS[self.covariance_type]
+        parts = []
+        for first in range(0, len(self.X), CHUNK_ROWS):
+            chunk = slice(first, first + CHUNK_ROWS)
+            weights = None if self.weights is None else self.weights[chunk]
+            given = random_state.uniform(size=(len(self.X[chunk]), n_components))
+            given /= given.sum(axis=1, keepdims=True)
+            sweep = Sweep(make_rows(self.X[chunk], weights), self.center, threads)
+            parts.append(sweep.moments(components, order, given=given))
+        sums = [sum(part[field] for part in parts) for field in range(2, 5)]
+        means = np.repeat(self.center[None], n_components, axis=0)
+        return Start(Moments(0.0, 0.0, *sums), means)  # type: ignore[arg-type]
+
+
+def shifted(moments: Moments, moved: Array) -> Moments:
+    """Moments about means that have moved by `moved`."""
+    zeroth, first, second = moments.zeroth, moments.first, moments.second
+    if second.ndim == 3:
+        cross = first[:, :, None] * moved[:, None, :]
+        square = moved[:, :, None] * moved[:, None, :]
+        second = second - cross - cross.transpose(0, 2, 1) + zeroth[:, None, None] * square
+    elif second.size:
+        second = second - 2 * first * moved + zeroth[:, None] * moved**2
+    return moments._replace(first=first - zeroth[:, None] * moved, second=second)
