@@ -10,6 +10,9 @@ their tasks from one atomic counter.  What follows from that:
   has them) are not missed.  There is nothing to dead-lock on and nothing to abort.
 * Fits in several Python threads share the helpers: whoever comes first has them, the others run
   serially, so the machine is never oversubscribed.
+* A helper that sleeps is woken beside the caller, not behind it: Linux, in virtual machines above
+  all, may wake a thread on the processor of whoever wakes it, and leave it there for tens of
+  milliseconds though others have nothing to do.
 * Which thread runs a task is left to chance; what a task computes and where it writes is not.
   Kernels merge their results in task order, so that results do not depend on the thread count.
 
@@ -21,6 +24,7 @@ and calls ``leave(counter, gate)`` last.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 import time
@@ -87,6 +91,31 @@ def _all_left(counter: Any, rounds: int) -> bool:
     return peek(counter, INSIDE) <= 0
 
 
+def _find_getcpu() -> Callable[[], int]:
+    """The C library's function that tells the processor; -1 where it has none."""
+    try:
+        # It keeps the GIL: handing that on would take longer than the call.
+        found: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+    except (OSError, AttributeError):
+        return lambda: -1
+    return found
+
+
+_getcpu = _find_getcpu()
+
+
+def _allowed_processors() -> set[int]:
+    """Processors that this thread may run on; none where threads cannot be bound."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def _bind(thread: int, processors: set[int]) -> None:
+    """Let a thread run on these processors only; if there are none, where it might before."""
+    if processors:
+        with contextlib.suppress(OSError):  # forbidden, or not there any more: as it was, then
+            os.sched_setaffinity(thread, processors)
+
+
 class _Helper(threading.Thread):
     """A daemon thread that runs the jobs of the team it belongs to at the moment."""
 
@@ -95,13 +124,25 @@ class _Helper(threading.Thread):
         self.wake = threading.Semaphore(0)
         self.team: weakref.ref[Team] | None = None
         self.asleep = False
+        self.processors: set[int] = set()  # where it was allowed to run when it was started
         self.start()
 
     def run(self) -> None:
+        self.processors = _allowed_processors()
         while True:
             self.asleep = True
             self.wake.acquire()
             self._serve()
+
+    def rouse(self) -> None:
+        """Wake it up on another processor than that of the thread that calls.
+
+        There it keeps away from until the next time: it also sleeps, if briefly, for the GIL.
+        """
+        if self.native_id is not None:
+            _bind(self.native_id, self.processors - {_getcpu()})
+        self.asleep = False
+        self.wake.release()
 
     def _serve(self) -> None:
         while True:
@@ -185,8 +226,7 @@ class Team:
         try:
             for member in self.helpers[: n_tasks - 1]:
                 if member.asleep:
-                    member.asleep = False
-                    member.wake.release()
+                    member.rouse()
             function(job.counter, self.gate, *job.arguments)
             while not _all_left(job.counter, 1_000_000) and job.error is None:
                 time.sleep(0)

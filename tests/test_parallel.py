@@ -229,6 +229,20 @@ def test_no_more_helpers_wake_up_than_there_are_tasks() -> None:
     assert seen == {threading.current_thread(), threads.helpers[0]}
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be bound here")
+@pytest.mark.usefixtures("own_helpers")
+def test_helpers_wake_up_beside_the_caller(monkeypatch: Any) -> None:
+    """And where there is one processor only, or none known, they are left alone."""
+    allowed = os.sched_getaffinity(0)
+    with team(2) as threads:
+        (helper,) = threads.helpers
+        for here in [*allowed, -1]:
+            monkeypatch.setattr(parallel, "_getcpu", lambda here=here: here)
+            run_by_all(threads)
+            assert os.sched_getaffinity(helper.native_id) == (allowed - {here} or allowed)
+    assert os.sched_getaffinity(0) == allowed
+
+
 @numba.njit(**OPTIONS)
 def refusing(counter, gate, n_tasks, values):  # type: ignore[no-untyped-def]
     """A kernel that raises wherever it runs."""
