@@ -106,12 +106,11 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
 
     def _check_parameters_for(self, problem: Problem) -> None:
         """scikit-learn's checks; default priors come from our moments, not from copies of X."""
-        X = problem.X
         self._check_weights_parameters()
-        self._check_means_parameters(X[:1])
-        self._check_precision_parameters(X)
+        self._check_means_parameters(problem.example)
+        self._check_precision_parameters(problem.example)
         if self.covariance_prior is not None:
-            self._checkcovariance_prior_parameter(X[:1])
+            self._checkcovariance_prior_parameter(problem.example)
         if self.mean_prior is not None and self.covariance_prior is not None:
             return
         mean, covariance = self._spread(problem)

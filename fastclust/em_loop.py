@@ -17,17 +17,19 @@ import numpy as np
 import sklearn.mixture
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import validation
-from .centroids import unchanged_on_error
+from .centroids import is_extreme, open_parts, unchanged_on_error
 from .covariances import log_det
 from .em_problem import ORDERS, Problem, Start
 from .interchange import Interchangeable
 from .kernels.gaussian import Densities, Moments, Sweep, make_densities
 from .kernels.parallel import Team, team
-from .kernels.tiles import Array, make_rows
-from .kmeans import KMeans, kmeans_plusplus
+from .kernels.tiles import Array
+from .kmeans import KMeans, kmeans_plusplus, moments
+from .sources import Source
+from .streaming import StreamedKMeansPlusPlus, StreamedRows
 
 # Releases of scikit-learn that know array namespaces hand one to their own methods.
 NAMESPACE: dict[str, Any] = (
@@ -45,8 +47,11 @@ class FusedMixture(Interchangeable):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows; read in place where they are a C-contiguous float array.
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows; read in place where they are a C-contiguous float array or memory map.  A path of
+            a ``.npy`` or Parquet file, an HDF5 or Zarr array and a callable that returns an
+            iterator of blocks are read block by block, once in every step, and give the same bits;
+            see :mod:`fastclust.sources`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -71,8 +76,8 @@ class FusedMixture(Interchangeable):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -90,8 +95,8 @@ class FusedMixture(Interchangeable):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
 
         Returns
         -------
@@ -105,8 +110,8 @@ class FusedMixture(Interchangeable):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
 
         Returns
         -------
@@ -122,8 +127,8 @@ class FusedMixture(Interchangeable):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
 
         Returns
         -------
@@ -139,8 +144,8 @@ class FusedMixture(Interchangeable):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -155,19 +160,19 @@ class FusedMixture(Interchangeable):
         weights = validation.check_weights(sample_weight, X)
         total = len(X) if weights is None else weights.sum(dtype=np.float64)
         with team() as threads:
-            sweep = Sweep(make_rows(X, weights), self._center(), threads)
+            sweep = Sweep(open_parts(X, weights), self._center(), threads)
             return sweep.log_likelihood(self._densities(self._center())) / float(total)
 
-    def _rows(self: Any, X: Any) -> Array:
+    def _rows(self: Any, X: Any) -> Any:
         check_is_fitted(self)
-        return validation.check_data(self, X, fitting=False)
+        return validation.open_data(self, X, fitting=False)
 
-    def _labels(self, X: Array) -> Array:
+    def _labels(self, X: Any) -> Array:
         with team() as threads:
             return self._sweep(X, threads).labels(self._densities(self._center()))
 
-    def _sweep(self, X: Array, threads: Team) -> Sweep:
-        return Sweep(make_rows(X), self._center(), threads)
+    def _sweep(self, X: Any, threads: Team) -> Sweep:
+        return Sweep(open_parts(X), self._center(), threads)
 
     def _center(self: Any) -> Array:
         """A point near the rows that does not depend on which rows are asked about."""
@@ -181,18 +186,18 @@ class FusedMixture(Interchangeable):
         constants = constants - 0.5 * means.shape[1] * np.log(2 * np.pi)
         return make_densities(self.covariance_type, means - center, factors, constants)
 
-    def _checked(self: Any, X: Any, *, least_samples: int) -> Array:
+    def _checked(self: Any, X: Any) -> Any:
+        """Rows to begin with: an array, or a source of what must be read."""
         self._validate_params()
-        X = validate_data(
-            self,
-            X,
-            dtype=validation.FLOATS,
-            order="C",
-            ensure_min_samples=least_samples,
-        )
+        X = validation.open_data(self, X, fitting=True)
+        if len(X) < 2:
+            raise ValueError(
+                f"Found array with {len(X)} sample(s) (shape={X.shape}) while a minimum of 2 is "
+                f"required by {type(self).__name__}."
+            )
         return X
 
-    def _checked_weights(self: Any, sample_weight: Any, X: Array) -> Array | None:
+    def _checked_weights(self: Any, sample_weight: Any, X: Any) -> Array | None:
         """Weights to start from: no component can begin with a row that does not count."""
         weights = validation.check_weights(sample_weight, X)
         if weights is not None and np.count_nonzero(weights) < self.n_components:
@@ -202,10 +207,10 @@ class FusedMixture(Interchangeable):
             )
         return weights
 
-    def _estimate(self: Any, X: Any, sample_weight: Any) -> Array:
+    def _estimate(self: Any, X: Any, sample_weight: Any) -> Any:
         """The fit; returns the checked rows."""
         with unchanged_on_error(self):
-            X = self._checked(X, least_samples=2)
+            X = self._checked(X)
             if len(X) < self.n_components:
                 raise ValueError(
                     "Expected n_samples >= n_components but got n_components = "
@@ -292,8 +297,7 @@ class FusedMixture(Interchangeable):
         """Moments of the first responsibilities, with scikit-learn's draws."""
         X, weights, k = problem.X, problem.weights, self.n_components
         if self.init_params == "k-means++":
-            indices = kmeans_plusplus(X, k, random_state=random_state, sample_weight=weights)[1]
-            return problem.start_from_rows(indices)
+            return problem.start_from_rows(_seeds(X, weights, k, random_state))
         if self.init_params == "random_from_data":
             p = None if weights is None else weights / weights.sum(dtype=np.float64)
             indices = random_state.choice(len(X), size=k, replace=False, p=p)
@@ -305,6 +309,19 @@ class FusedMixture(Interchangeable):
         labels = kmeans.fit(X, sample_weight=weights).labels_
         with team() as threads:
             return problem.start_from_labels(labels, k, threads)
+
+
+def _seeds(X: Any, weights: Array | None, n_components: int, random_state: Any) -> Array:
+    """Indices of rows chosen by k-means++; of a source, by reading it once for each."""
+    if not isinstance(X, Source):
+        options = {"random_state": random_state, "sample_weight": weights}
+        return kmeans_plusplus(X, n_components, **options)[1]
+    with team() as threads:
+        variances = moments(X, threads)[1]
+        validation.check_spread(variances, X)
+        validation.check_readable(is_extreme(float(variances.max()), X.dtype), X)
+        rows = StreamedRows(X, weights)
+        return StreamedKMeansPlusPlus(rows, n_components, threads).choose(random_state)
 
 
 def _as_float32(value: Any) -> Any:

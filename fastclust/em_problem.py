@@ -6,10 +6,12 @@ scikit-learn's counts, means and covariances.  First guesses are moments, too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .centroids import open_parts
 from .kernels.gaussian import (
     COVARIANCES,
     MEANS,
@@ -19,12 +21,15 @@ from .kernels.gaussian import (
     Sweep,
     make_densities,
 )
-from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
+from .kernels.simd import TILE_ROWS
 from .kernels.tiles import Array, make_rows
+from .kmeans import moments
+from .sources import Source
 
 ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": VARIANCES}
-CHUNK_ROWS = 65_536  # rows whose random responsibilities are drawn at once
+# Rows whose random responsibilities are drawn at once, and the most numbers that these are.
+CHUNK_ROWS, CHUNK_ELEMENTS = 65_536, 1 << 22
 LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
 
 
@@ -37,14 +42,26 @@ class Start(NamedTuple):
 
 
 class Problem:
-    """One data set, its weights, and what is computed once for it."""
+    """One data set, its weights, and what is computed once for it.
 
-    def __init__(self, X: Array, weights: Array | None, covariance_type: str) -> None:
+    Parameters
+    ----------
+    X : ndarray or Source of shape (n_samples, n_features)
+        The rows.
+    weights : ndarray of shape (n_samples,) or None
+        Their weights.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        Which moments are needed.
+    """
+
+    def __init__(self, X: Any, weights: Array | None, covariance_type: str) -> None:
         self.X, self.weights, self.covariance_type = X, weights, covariance_type
-        self.rows = make_rows(X, weights)
+        self.rows = open_parts(X, weights)
+        # What stands for the rows where scikit-learn checks other things by their shape.
+        self.example = np.zeros((1, X.shape[1]), X.dtype)
         self.total = float(len(X) if weights is None else weights.sum(dtype=np.float64))
         with team() as threads:
-            self.center = column_moments(X, threads)[0]
+            self.center = moments(X, threads)[0]
             self.scatter = np.empty((0, 0))
             if covariance_type == "tied":
                 self.scatter = self.whole(threads).second[0]
@@ -99,7 +116,8 @@ class Problem:
 
     def start_from_rows(self, indices: Array) -> Start:
         """Each component is one row."""
-        means = self.X[indices].astype(np.float64)
+        chosen = self.X.take(indices) if isinstance(self.X, Source) else self.X[indices]
+        means = chosen.astype(np.float64)
         shape = means.shape if self.covariance_type != "full" else (*means.shape, means.shape[1])
         weights = np.ones(len(indices)) if self.weights is None else self.weights[indices]
         weights = weights.astype(np.float64)
@@ -122,16 +140,25 @@ class Problem:
         components = self.components(np.repeat(self.center[None], n_components, axis=0))
         order = ORDERS[self.covariance_type]
         parts = []
-        for first in range(0, len(self.X), CHUNK_ROWS):
-            chunk = slice(first, first + CHUNK_ROWS)
-            weights = None if self.weights is None else self.weights[chunk]
-            given = random_state.uniform(size=(len(self.X[chunk]), n_components))
+        for first, X in self._chunks(n_components):
+            weights = None if self.weights is None else self.weights[first : first + len(X)]
+            given = random_state.uniform(size=(len(X), n_components))
             given /= given.sum(axis=1, keepdims=True)
-            sweep = Sweep(make_rows(self.X[chunk], weights), self.center, threads)
+            sweep = Sweep(make_rows(X, weights), self.center, threads)
             parts.append(sweep.moments(components, order, given=given))
         sums = [sum(part[field] for part in parts) for field in range(2, 5)]
         means = np.repeat(self.center[None], n_components, axis=0)
         return Start(Moments(0.0, 0.0, *sums), means)  # type: ignore[arg-type]
+
+    def _chunks(self, n_components: int) -> Iterator[tuple[int, Array]]:
+        """All rows, some at a time, each time with the number of the first."""
+        most = CHUNK_ELEMENTS // max(self.X.shape[1], n_components)
+        size = max(TILE_ROWS, min(CHUNK_ROWS, most) // TILE_ROWS * TILE_ROWS)
+        starts = range(0, len(self.X), size)
+        if isinstance(self.X, Source):
+            yield from zip(starts, self.X.blocks(size), strict=True)
+        else:
+            yield from ((first, self.X[first : first + size]) for first in starts)
 
 
 def shifted(moments: Moments, moved: Array) -> Moments:

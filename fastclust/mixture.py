@@ -181,7 +181,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         with unchanged_on_error(self):
             fresh = not hasattr(self, "means_")
             if fresh:
-                first = self._checked(X, least_samples=2)
+                first = self._checked(X)
                 if len(first) < self.n_components:
                     raise ValueError(
                         "The first batch must have n_samples >= n_components but got "
@@ -191,7 +191,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
             else:
                 self._validate_params()
                 self._check_goes_on()
-                first = validation.check_data(self, X, fitting=False)
+                first = validation.open_data(self, X, fitting=False)
                 weights = validation.check_weights(sample_weight, first)
             problem = Problem(first, weights, self.covariance_type)
             if fresh:
@@ -201,6 +201,36 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
                 self._batches = None
             self._learn(problem)
         return self
+
+    def bic(self, X: Any) -> float:
+        """Bayesian information criterion of the mixture on `X`: the lower, the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
+
+        Returns
+        -------
+        bic : float
+            As scikit-learn's.
+        """
+        return float(super().bic(self._rows(X)))
+
+    def aic(self, X: Any) -> float:
+        """Akaike information criterion of the mixture on `X`: the lower, the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), path or callable
+            Rows, as for :meth:`fit`.
+
+        Returns
+        -------
+        aic : float
+            As scikit-learn's.
+        """
+        return float(super().aic(self._rows(X)))
 
     def _check_goes_on(self) -> None:
         """A further batch finds the components that the ones before have left."""
@@ -238,7 +268,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         self.converged_ = False
         self._set_parameters(self._get_parameters(), **NAMESPACE)
 
-    def _estimate(self, X: Any, sample_weight: Any) -> Array:
+    def _estimate(self, X: Any, sample_weight: Any) -> Any:
         X = super()._estimate(X, sample_weight)
         self._batches = None  # statistics of batches before this fit are of other components
         return X
@@ -267,7 +297,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         return problem.start_from_rows(np.zeros(self.n_components, np.int64))
 
     def _check_parameters_for(self, problem: Problem) -> None:
-        self._check_parameters(problem.X, **NAMESPACE)
+        self._check_parameters(problem.example, **NAMESPACE)
 
     def _log_constants(self) -> Array:
         with np.errstate(divide="ignore"):

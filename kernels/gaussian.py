@@ -15,7 +15,8 @@ gathered, 64 at a time, and their outer products go through a tile with lanes ov
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +45,7 @@ from .simd import (
     lowest_bit,
     round_up,
 )
-from .tiles import Array, Rows, aligned_empty, padded_vector, scratch
+from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
 
 FULL, TIED, AXES = 0, 1, 2  # kinds of densities
 NO_MOMENTS, MEANS, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3
@@ -52,7 +53,10 @@ NO_MOMENTS, MEANS, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3
 INVISIBLE = 1e-30
 # From here on outer products are faster by lists, as measured.
 MANY_FEATURES = 24
-MAX_SLICES, LEAST_SLICE_ROWS, MAX_MOMENT_BYTES = 64, 1024, 1 << 24
+# A slice is a 64th of the rows, but neither too few rows to be worth it nor too many to be read.
+MAX_SLICES, LEAST_SLICE_ROWS, MAX_SLICE_ELEMENTS = 64, 1024, 1 << 19
+# Moments that are kept apart at a time: as many slices as fit, and 16 at least.
+MAX_MOMENT_BYTES, LEAST_SLICES = 1 << 24, 16
 
 
 class Densities(NamedTuple):
@@ -366,18 +370,19 @@ class Sweep:
 
     Parameters
     ----------
-    rows : Rows
-        The data.
+    rows : Rows, or rows that come in parts
+        The data.  Those that come in parts have a `shape`, a `dtype`, and ``parts(slice_size)``,
+        which gives blocks of whole slices as pairs of the number of the first row and `Rows`.
     center : ndarray of shape (d,), float64
         Point near the rows by which they are centred.
     team : Team
         Threads to run on.
     """
 
-    def __init__(self, rows: Rows, center: Array, team: Team) -> None:
+    def __init__(self, rows: Any, center: Array, team: Team) -> None:
         self.rows, self.team = rows, team
-        self.n_samples, self.n_features = rows.X.shape
-        self.zeros = padded_vector(np.zeros(self.n_features), rows.X.dtype)
+        self.n_samples, self.n_features = rows.shape
+        self.zeros = padded_vector(np.zeros(self.n_features), rows.dtype)
         self.center = padded_vector(center, np.float64)
 
     def moments(
@@ -404,20 +409,26 @@ class Sweep:
         k, d = densities.n_components, self.n_features
         length = 1 + d + {MEANS: 0, VARIANCES: d, COVARIANCES: d * (d + 1) // 2}[order]
         by_lists = order == COVARIANCES and d >= MANY_FEATURES
-        slice_size, n_slices = self._slices(k * length)
-        kept = np.empty((n_slices, k, length))
-        likelihoods = np.zeros((n_slices, 2))
-        self._run(
-            densities,
-            OUTER_PRODUCTS if by_lists else order,
-            slice_size,
-            kept,
-            likelihoods,
-            given=given,
-            labels=labels,
-        )
-        sums = np.add.reduce(kept, axis=0)
-        log_likelihood, negentropy = np.add.reduce(likelihoods, axis=0)
+        slice_size = self._slice_rows()
+        sums, likelihoods = np.zeros((k, length)), np.zeros(2)
+        for first, rows in self._parts(slice_size, MAX_MOMENT_BYTES // (8 * k * length)):
+            here = slice(first, first + len(rows.X))
+            n_slices = -(-len(rows.X) // slice_size)
+            kept, parts = np.empty((n_slices, k, length)), np.zeros((n_slices, 2))
+            self._run(
+                rows,
+                densities,
+                OUTER_PRODUCTS if by_lists else order,
+                slice_size,
+                kept,
+                parts,
+                given=None if given is None else given[here],
+                labels=None if labels is None else labels[here],
+            )
+            for moments, part in zip(kept, parts, strict=True):  # in the order of the slices
+                sums += moments
+                likelihoods += part
+        log_likelihood, negentropy = likelihoods
         second = sums[:, 1 + d :]
         if order == COVARIANCES:
             square = np.empty((k, d, d))
@@ -452,22 +463,43 @@ class Sweep:
         return float(self._evaluate(densities)[0])
 
     def _evaluate(self, densities: Densities, **outputs: Array) -> Array:
-        slice_size, n_slices = self._slices(0)
-        likelihoods = np.empty((n_slices, 2))
-        kept = np.empty((n_slices, densities.n_components, 0))
-        self._run(densities, NO_MOMENTS, slice_size, kept, likelihoods, outputs=outputs)
-        return np.add.reduce(likelihoods, axis=0)
+        slice_size = self._slice_rows()
+        likelihoods = np.zeros(2)
+        for first, rows in self._parts(slice_size, self.n_samples):
+            here = slice(first, first + len(rows.X))
+            parts = np.empty((-(-len(rows.X) // slice_size), 2))
+            kept = np.empty((len(parts), densities.n_components, 0))
+            wanted = {name: array[here] for name, array in outputs.items()}
+            self._run(rows, densities, NO_MOMENTS, slice_size, kept, parts, outputs=wanted)
+            for part in parts:
+                likelihoods += part
+        return likelihoods
 
-    def _slices(self, n_moments: int) -> tuple[int, int]:
-        """Rows of a slice and number of slices: by the shape of the problem alone."""
-        most = MAX_SLICES
-        if n_moments:
-            most = max(16, min(most, MAX_MOMENT_BYTES // (8 * n_moments)))
-        size = round_up(max(LEAST_SLICE_ROWS, -(-self.n_samples // most)), TILE_ROWS)
-        return size, -(-self.n_samples // size)
+    def _slice_rows(self) -> int:
+        """Rows of a slice: by the shape of the data alone."""
+        share = min(-(-self.n_samples // MAX_SLICES), MAX_SLICE_ELEMENTS // self.n_features)
+        return round_up(max(LEAST_SLICE_ROWS, share), TILE_ROWS)
+
+    def _parts(self, slice_size: int, n_slices: int) -> Iterator[tuple[int, Rows]]:
+        """The rows, those of an array so many slices at a time, with the number of the first.
+
+        How they are cut has no say in the results, which are added up slice by slice.
+        """
+        if not isinstance(self.rows, Rows):
+            yield from self.rows.parts(slice_size)
+            return
+        X, _, weights = self.rows
+        size = slice_size * max(LEAST_SLICES, n_slices)
+        if size >= len(X):
+            yield 0, self.rows
+            return
+        for first in range(0, len(X), size):
+            here = slice(first, first + size)
+            yield first, make_rows(X[here], weights[here] if len(weights) else None)
 
     def _run(
         self,
+        rows: Rows,
         densities: Densities,
         order: int,
         slice_size: int,
@@ -484,11 +516,11 @@ class Sweep:
         kept_rows = Outputs(**{**empty, "labels": np.empty(0, np.int64), **(outputs or {})})
         self.team.run(
             _sweep,
-            float(self.n_samples) * densities.n_components * (depth + 20),
+            float(len(rows.X)) * densities.n_components * (depth + 20),
             len(likelihoods),
             slice_size,
             LANES,
-            self.rows,
+            rows,
             self.zeros,
             self.center,
             densities,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -236,17 +237,27 @@ def test_same_bits_for_any_number_of_threads(
     assert found[0] == found[1] == found[2] == found[3]
 
 
-def test_slices_depend_on_the_shape_alone() -> None:
-    problem = make_mixture((5000, 2, 3), "full", np.float64)
-    with team(1) as one, team(2) as two:
-        slices = []
-        for threads in (one, two):
-            sweep, _ = sweep_of(problem, "full", threads, weighted=False)
-            slices.append([sweep._slices(n) for n in (0, 10, 10**7)])
-    assert slices[0] == slices[1]
-    for size, count in slices[0]:
-        assert size % 64 == 0
-        assert (count - 1) * size < 5000 <= count * size
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("d", [2, 26])
+def test_same_bits_however_many_slices_are_kept_apart(
+    monkeypatch: pytest.MonkeyPatch, kind: str, d: int
+) -> None:
+    problem = make_mixture((5000, d, 3), kind, np.float64)
+    found = []
+    with team(2) as threads:
+        for most in (gaussian.MAX_MOMENT_BYTES, 1):
+            monkeypatch.setattr(gaussian, "MAX_MOMENT_BYTES", most)
+            monkeypatch.setattr(gaussian, "LEAST_SLICES", 2)
+            sweep, densities = sweep_of(problem, kind, threads, weighted=True)
+            found.append(bits(sweep.moments(densities, ORDERS[kind])))
+    assert found[0] == found[1]
+
+
+def test_slices_are_neither_too_short_nor_too_long() -> None:
+    with team(1) as threads:
+        for shape, size in {(100, 2): 1024, (640_000, 2): 10_048, (640_000, 256): 2048}.items():
+            rows = SimpleNamespace(shape=shape, dtype=np.dtype(np.float64))
+            assert Sweep(rows, np.zeros(shape[1]), threads)._slice_rows() == size
 
 
 def test_symmetric_moments_are_symmetric() -> None:
