@@ -320,7 +320,7 @@ def _seeds(X: Any, weights: Array | None, n_components: int, random_state: Any) 
         variances = moments(X, threads)[1]
         validation.check_spread(variances, X)
         validation.check_readable(is_extreme(float(variances.max()), X.dtype), X)
-        rows = StreamedRows(X, weights)
+        rows: Any = StreamedRows(X, weights)
         return StreamedKMeansPlusPlus(rows, n_components, threads).choose(random_state)
 
 
