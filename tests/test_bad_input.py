@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
+import fastclust
 from fastclust import KMeans, k_means, kmeans_plusplus
 
 X = np.random.RandomState(0).rand(40, 3)
@@ -212,7 +214,7 @@ def cases(table: dict[str, tuple[Any, ...]]) -> Any:
     return [pytest.param(*row, id=name) for name, row in table.items()]
 
 
-def assert_unchanged(estimator: KMeans, before: dict[str, Any]) -> None:
+def assert_unchanged(estimator: Any, before: dict[str, Any]) -> None:
     """The same attributes, and each the very same object."""
     after = vars(estimator)
     assert set(after) == set(before)
@@ -220,9 +222,9 @@ def assert_unchanged(estimator: KMeans, before: dict[str, Any]) -> None:
 
 
 def assert_refused(
-    estimator: KMeans,
+    estimator: Any,
     method: str,
-    error: type[Exception],
+    error: type[Exception] | tuple[type[Exception], ...],
     message: str,
     *arguments: Any,
     **keywords: Any,
@@ -378,6 +380,82 @@ def test_failed_fit_is_not_a_fit() -> None:
         fresh.fit(with_value(np.nan))
     with pytest.raises(NotFittedError):
         fresh.predict(X)
+
+
+# --- The other estimators ---
+
+# The same data and weights, to everything that has a fit.
+OTHERS: dict[str, Any] = {
+    "MiniBatchKMeans": fastclust.MiniBatchKMeans(N_CLUSTERS, random_state=0),
+    "nested": fastclust.MiniBatchKMeans(N_CLUSTERS, random_state=0, algorithm="nested"),
+    "BisectingKMeans": fastclust.BisectingKMeans(N_CLUSTERS, random_state=0),
+    "GaussianMixture": fastclust.GaussianMixture(N_CLUSTERS, random_state=0),
+    "BayesianGaussianMixture": fastclust.BayesianGaussianMixture(
+        n_components=N_CLUSTERS, random_state=0
+    ),
+}
+each_other = pytest.mark.parametrize("model", OTHERS.values(), ids=OTHERS)
+
+
+@each_other
+@pytest.mark.parametrize(("data", "error", "message"), cases(BAD_DATA))
+def test_bad_data_in_other_estimators(model: Any, data: Any, error: Any, message: str) -> None:
+    fresh = clone(model)
+    if scipy.sparse.issparse(data) and not getattr(fresh, "reads_sparse", False):
+        # Whichever is seen first.
+        error, message = (TypeError, ValueError), "[Ss]parse|Complex data"
+    assert_refused(fresh, "fit", error, message, data)
+    assert_refused(fresh, "fit_predict", error, message, data)
+    fitted = clone(model).fit(X)
+    for method in ("fit", "predict"):
+        assert_refused(fitted, method, error, message, data)
+
+
+@each_other
+@pytest.mark.parametrize(("weights", "error", "message"), cases(BAD_WEIGHTS))
+def test_bad_weights_in_other_estimators(
+    model: Any, weights: Any, error: type[Exception], message: str
+) -> None:
+    fresh = clone(model)
+    assert_refused(fresh, "fit", error, message, X, sample_weight=weights)
+
+
+@each_other
+def test_other_estimators_before_fit_and_of_other_features(model: Any) -> None:
+    name = type(model).__name__
+    with pytest.raises(NotFittedError, match=f"This {name} instance is not fitted yet"):
+        clone(model).predict(X)
+    fitted = clone(model).fit(X)
+    message = f"X has 2 features, but {name} is expecting 3 features"
+    for method in ("predict", "score"):
+        assert_refused(fitted, method, ValueError, message, X[:, :2])
+
+
+COUNTS = {
+    "MiniBatchKMeans": ("n_clusters", "batch_size", "max_iter", "n_init"),
+    "BisectingKMeans": ("n_clusters", "max_iter", "n_init"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "error", "message"),
+    [
+        pytest.param(kind, *row, id=f"{kind}, {case}")
+        for kind, names in COUNTS.items()
+        for name in names
+        for case, row in of(name, integer_cases(name)).items()
+    ]
+    + [
+        pytest.param(kind, *row, id=f"{kind}, {case}")
+        for kind in COUNTS
+        for case, row in (of("tol", BAD_TOL) | of("random_state", BAD_RANDOM_STATE)).items()
+    ],
+)
+def test_bad_parameter_of_other_estimators(
+    kind: str, name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    model = clone(OTHERS[kind]).set_params(**{name: value})
+    assert_refused(model, "fit", error, message, X)
 
 
 # --- Weights ---

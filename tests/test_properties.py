@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn
 import sklearn.cluster
+import sklearn.mixture
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.mixture import GaussianMixture as TheirMixture
+from sklearn.utils.fixes import parse_version
 
 import fastclust
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, kmeans_plusplus
@@ -83,16 +85,32 @@ def test_given_start_leads_where_scikit_learn_goes(problem: Any, seed: int) -> N
 
 @quick
 @given(problems(), st.booleans())
-def test_seeds_are_rows_drawn_as_the_reference_draws(problem: Any, sparse: bool) -> None:
+def test_seeds_are_the_rows_that_scikit_learn_draws(problem: Any, sparse: bool) -> None:
     X, weights, k, seed = problem
     rng = np.random.RandomState(seed)
     X = X + rng.uniform(-1e-3, 1e-3, size=X.shape)
     # The last rows of all are mutual neighbours, between whom rounding decides.
     assume(3 * k <= len(X))
     data = scipy.sparse.csr_array(X) if sparse else X
-    centers, rows = kmeans_plusplus(data, k, sample_weight=weights, random_state=seed)
+    options: dict[str, Any] = {"sample_weight": weights, "random_state": seed}
+    centers, rows = kmeans_plusplus(data, k, **options)
     assert_array_equal(centers, X[rows])
-    assert len(set(rows)) == k
+    assert_array_equal(rows, sklearn.cluster.kmeans_plusplus(data, k, **options)[1])
+
+
+@quick
+@given(problems(), st.sampled_from(["k-means++", "random"]), st.booleans())
+def test_drawn_starts_lead_where_scikit_learn_goes(problem: Any, init: str, sparse: bool) -> None:
+    X, weights, k, seed = problem
+    X = X + np.random.RandomState(seed).uniform(-1e-3, 1e-3, size=X.shape)
+    assume(3 * k <= len(X))
+    data = scipy.sparse.csr_array(X) if sparse else X
+    options: dict[str, Any] = {"n_clusters": k, "init": init, "n_init": 2, "random_state": seed}
+    ours = quietly(KMeans(**options), data, sample_weight=weights)
+    theirs = quietly(sklearn.cluster.KMeans(**options), data, sample_weight=weights)
+    assert_array_equal(ours.labels_, theirs.labels_)
+    assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-10)
+    assert ours.n_iter_ == theirs.n_iter_
 
 
 @quick
@@ -124,10 +142,37 @@ def test_batches_leave_every_row_with_its_nearest_center(problem: Any, batch_siz
     assert_allclose(model.inertia_, weights @ own, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.7"), reason="batches are drawn otherwise"
+)
 @quick
-@given(problems(), st.sampled_from(["full", "tied", "diag", "spherical"]))
-def test_mixtures_rate_rows_as_scikit_learn_does(problem: Any, covariance_type: str) -> None:
+@given(problems(), st.integers(1, 70))
+def test_batches_lead_where_scikit_learn_goes(problem: Any, batch_size: int) -> None:
+    X, weights, k, seed = problem
+    X = X + np.random.RandomState(seed).uniform(-1e-3, 1e-3, size=X.shape)
+    assume(3 * k <= len(X))
+    options: dict[str, Any] = {
+        "n_clusters": k,
+        "batch_size": batch_size,
+        "init_size": len(X),
+        "random_state": seed,
+        "max_iter": 5,
+    }
+    ours = quietly(MiniBatchKMeans(**options), X, sample_weight=weights)
+    theirs = quietly(sklearn.cluster.MiniBatchKMeans(**options), X, sample_weight=weights)
+    assert (ours.n_steps_, ours.n_iter_) == (theirs.n_steps_, theirs.n_iter_)
+    assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-9)
+    assert_array_equal(ours.labels_, theirs.labels_)
+
+
+@pytest.mark.parametrize("name", ["GaussianMixture", "BayesianGaussianMixture"])
+@quick
+@given(problem=problems(), covariance_type=st.sampled_from(["full", "tied", "diag", "spherical"]))
+def test_mixtures_rate_rows_as_scikit_learn_does(
+    name: str, problem: Any, covariance_type: str
+) -> None:
     X, _, k, seed = problem
+    assume(np.ptp(X, axis=0).min() > 0)  # what the default priors of the Bayesian one divide by
     options: dict[str, Any] = {
         "n_components": k,
         "covariance_type": covariance_type,
@@ -136,8 +181,8 @@ def test_mixtures_rate_rows_as_scikit_learn_does(problem: Any, covariance_type: 
         "init_params": "random_from_data",
         "max_iter": 3,
     }
-    theirs = quietly(TheirMixture(**options), X)
-    ours = quietly(fastclust.GaussianMixture(**options), X)
+    theirs = quietly(getattr(sklearn.mixture, name)(**options), X)
+    ours = quietly(getattr(fastclust, name)(**options), X)
     assert_allclose(ours.weights_.sum(), 1)
     assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-5, atol=1e-5)
 
