@@ -5,6 +5,7 @@ Most tests compile a kernel of one line from a module of their own; its cache wo
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import itertools
 import json
@@ -287,6 +288,84 @@ def test_fit_without_any_cache_gives_one_warning(tmp_path: Path) -> None:
     assert result["centers"] == model.cluster_centers_.tobytes().hex()
 
 
+# --- An installation that cannot be written ---
+
+USE_READ_ONLY = """
+import json, sys, warnings
+import numpy as np
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from fastclust.kernels import tiny
+    result = tiny.doubled(np.arange(4.0))
+written = []
+for folder in sys.argv[1:]:
+    try:
+        open(f"{folder}/obstacle", "w").close()
+        written.append(folder)
+    except PermissionError:
+        pass
+hits = sum(tiny.doubled.stats.cache_hits.values())
+print(json.dumps([written, result, hits, [str(warning.message) for warning in caught]]))
+"""
+
+
+def without_roots_privilege() -> None:
+    """Let permissions count for root, too, in this process and what it becomes (Linux)."""
+    pr_capbset_drop, cap_dac_override = 24, 1
+    ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
+    """Call a kernel of an installation nobody may write to: hits of the cache, and warnings."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs the permissions of Linux")
+    kernels = copy_package(tmp_path / "site")
+    (kernels / "tiny.py").write_text(TINY)
+    (tmp_path / "site" / "fastclust" / "__init__.py").write_text("")
+    for folder in [kernels, kernels.parent, kernels.parent.parent]:
+        folder.chmod(0o555)
+
+    def use_it(home: str, *others: Path) -> tuple[int, list[str]]:
+        variables = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+        places = {"PYTHONPATH": str(tmp_path / "site"), "HOME": home, "XDG_CACHE_HOME": home}
+        finished = subprocess.run(
+            [sys.executable, "-c", USE_READ_ONLY, str(kernels), *map(str, others)],
+            env=variables | places | {"PYTHONSAFEPATH": "1"},
+            preexec_fn=without_roots_privilege if os.geteuid() == 0 else None,
+            capture_output=True,
+            text=True,
+        )
+        assert finished.returncode == 0, finished.stderr
+        written, result, hits, messages = json.loads(finished.stdout)
+        assert written == []  # or nothing is tested here
+        assert result == 12.0
+        return hits, messages
+
+    return use_it
+
+
+def test_cache_of_a_read_only_installation(
+    read_only: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    assert read_only(str(home)) == (0, [])
+    assert len(entries(home)) == 1
+    assert read_only(str(home)) == (1, [])
+
+
+def test_read_only_installation_and_home(
+    read_only: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    hits, messages = read_only(str(home), home)
+    assert hits == 0
+    (message,) = messages
+    assert "Set NUMBA_CACHE_DIR to a writable directory" in message
+
+
 # --- A cache that is stale ---
 
 
@@ -419,7 +498,10 @@ def sum{power}(values):
 )
 
 
-def test_four_processes_fill_one_cache(tmp_path: Path) -> None:
+N_PROCESSES = 6
+
+
+def test_processes_fill_one_cache(tmp_path: Path) -> None:
     copy_package(tmp_path)
     (tmp_path / "fastclust" / "__init__.py").write_text("")
     (tmp_path / "several.py").write_text(SEVERAL)
@@ -439,10 +521,10 @@ def test_four_processes_fill_one_cache(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in range(4)
+        for number in range(N_PROCESSES)
     ]
     try:
-        while len(list(tmp_path.glob("ready*"))) < 4:
+        while len(list(tmp_path.glob("ready*"))) < N_PROCESSES:
             if any(process.poll() is not None for process in processes):
                 break  # it has failed, and says why below
             time.sleep(0.01)
@@ -458,5 +540,5 @@ def test_four_processes_fill_one_cache(tmp_path: Path) -> None:
     assert [path for path in folder.rglob("*") if path.is_file()] == [
         path for path in folder.rglob("*") if path.suffix == ".nbc"
     ]
-    late = run_script(FILL, str(tmp_path), "4", **environment)
+    late = run_script(FILL, str(tmp_path), "late", **environment)
     assert late == results[0][0]

@@ -20,6 +20,8 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
 
 HANGS = 60  # seconds after which a process dumps its stacks and gives up
+# Seconds for which eight threads fit at once; a minute shows more.
+TOGETHER = float(os.environ.get("FASTCLUST_SECONDS_OF_THREADS", "2"))
 COMPILES = 240  # the same while kernels may have to be compiled
 LAYERS = ("workqueue", "omp", "tbb")
 
@@ -33,7 +35,7 @@ print(numba.threading_layer(), flush=True)
 # iterations in one call, one pile of sums per slice, and sums by owners.
 PRELUDE = (
     f"""
-import faulthandler, os, sys, threading, time
+import faulthandler, os, sys, threading, time, warnings
 
 def give_up_after(seconds):
     faulthandler.dump_traceback_later(seconds, exit=True)
@@ -132,7 +134,31 @@ def layer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-THREADS = """
+THREADS = (
+    f"""
+SECONDS = {TOGETHER}
+give_up_after({COMPILES})
+"""
+    + """
+from fastclust import BisectingKMeans, GaussianMixture, MiniBatchKMeans
+from sklearn.base import clone
+
+X = PROBLEMS[1][0]
+OTHERS = [
+    MiniBatchKMeans(10, random_state=0, max_iter=3),
+    GaussianMixture(3, random_state=0, max_iter=3, tol=0, init_params="random_from_data"),
+    BisectingKMeans(6, random_state=0),
+]
+
+def bits(which):
+    if which % 6 < 3:
+        return fitted_bits(*PROBLEMS[which % 3])
+    return clone(OTHERS[which % 3]).fit(X).predict(X).tobytes()
+
+warnings.simplefilter("ignore")  # mixtures do not converge in three steps
+alone += [bits(which) for which in range(3, 6)]
+give_up_after(SECONDS + 60)
+
 @numba.njit(parallel=True)
 def parallel_sum(values):
     total = 0.0
@@ -149,8 +175,8 @@ def fit_all_the_time(number):
     everybody.wait()
     while not stop.is_set():
         which = fits[number] + number
-        if bits(which) != alone[which % 3]:
-            failures.append(f"thread {number} has other bits for problem {which % 3}")
+        if bits(which) != alone[which % 6]:
+            failures.append(f"thread {number} has other bits for problem {which % 6}")
         fits[number] += 1
 
 def loop_all_the_time():
@@ -175,7 +201,7 @@ if LOOPS:
     threads.append(threading.Thread(target=guarded, args=(loop_all_the_time,)))
 for thread in threads:
     thread.start()
-time.sleep(1.5)
+time.sleep(SECONDS)
 stop.set()
 for thread in threads:
     thread.join()
@@ -183,6 +209,7 @@ if failures:
     sys.exit("; ".join(failures[:5]))
 print(min(fits), loops)
 """
+)
 
 
 def test_eight_threads_fit_at_once_beside_numba(layer: str) -> None:
