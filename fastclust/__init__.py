@@ -16,6 +16,7 @@ from .kmeans import KMeans, k_means, kmeans_plusplus
 from .minibatch import MiniBatchKMeans
 from .mixture import GaussianMixture
 from .seeding import SampledKMeansPlusPlus
+from .silhouette import silhouette_samples, silhouette_score
 
 __version__ = version("fastclust")
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "kmeans_plusplus",
     "load_ipython_extension",
     "patch_sklearn",
+    "silhouette_samples",
+    "silhouette_score",
     "unload_ipython_extension",
     "unpatch_sklearn",
 ]

@@ -20,10 +20,13 @@ from importlib.metadata import version
 from typing import Any, Self
 
 import sklearn.cluster
+import sklearn.cluster._bicluster
+import sklearn.cluster._spectral
+import sklearn.metrics.cluster
 import sklearn.mixture
 from sklearn.base import clone
 
-from . import bayesian_mixture, bisecting, kmeans, minibatch, mixture
+from . import bayesian_mixture, bisecting, kmeans, minibatch, mixture, silhouette
 from .interchange import to_sklearn
 from .validation import Unsupported
 
@@ -35,11 +38,16 @@ class _Substitute:
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Self:
         """As the class it substitutes, and with the options of fastclust's `fit`."""
-        return self._fit("fit", X, y, sample_weight, **options)
+        self._by_either("fit", X, y, sample_weight, **options)
+        return self
 
-    def _fit(self, method: str, X: Any, y: Any, sample_weight: Any, **options: Any) -> Self:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """As the class it substitutes."""
+        return self._by_either("fit_predict", X, y, sample_weight)
+
+    def _by_either(self, method: str, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
         try:
-            getattr(super(), method)(X, y, sample_weight=sample_weight, **options)
+            return getattr(super(), method)(X, y, sample_weight=sample_weight, **options)
         except Unsupported as reason:
             if options:  # which scikit-learn does not know
                 raise
@@ -53,8 +61,7 @@ class _Substitute:
             estimator.__class__ = _ORIGINALS[name]
             estimator.set_params(**parameters)
             weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-            getattr(estimator, method)(X, y, **weights)
-        return self
+            return getattr(estimator, method)(X, y, **weights)
 
 
 class KMeans(_Substitute, kmeans.KMeans):
@@ -66,7 +73,8 @@ class MiniBatchKMeans(_Substitute, minibatch.MiniBatchKMeans):
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """As the class it substitutes."""
-        return self._fit("partial_fit", X, y, sample_weight)
+        self._by_either("partial_fit", X, y, sample_weight)
+        return self
 
 
 class BisectingKMeans(_Substitute, bisecting.BisectingKMeans):
@@ -81,6 +89,35 @@ class BayesianGaussianMixture(_Substitute, bayesian_mixture.BayesianGaussianMixt
     """:class:`fastclust.BayesianGaussianMixture` in scikit-learn's place."""
 
 
+def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds: Any) -> Any:
+    """:func:`fastclust.silhouette_samples` in scikit-learn's place."""
+    return _called(silhouette.silhouette_samples, X, labels, metric=metric, **kwds)
+
+
+def silhouette_score(
+    X: Any,
+    labels: Any,
+    *,
+    metric: Any = "euclidean",
+    sample_size: Any = None,
+    random_state: Any = None,
+    **kwds: Any,
+) -> Any:
+    """:func:`fastclust.silhouette_score` in scikit-learn's place."""
+    options = {"metric": metric, "sample_size": sample_size, "random_state": random_state}
+    return _called(silhouette.silhouette_score, X, labels, **options, **kwds)
+
+
+def _called(function: Any, X: Any, labels: Any, **options: Any) -> Any:
+    """The result of a function of ours, or of scikit-learn's of the same name."""
+    try:
+        return function(X, labels, **options)
+    except Unsupported as reason:
+        name = function.__name__
+        say(logging.WARNING, f"fastclust: scikit-learn's {name} is used, since {reason}")
+        return _ORIGINALS[name](X, labels, **options)
+
+
 SUBSTITUTES: dict[Any, dict[str, Any]] = {
     sklearn.cluster: {
         "KMeans": KMeans,
@@ -93,11 +130,25 @@ SUBSTITUTES: dict[Any, dict[str, Any]] = {
         "GaussianMixture": GaussianMixture,
         "BayesianGaussianMixture": BayesianGaussianMixture,
     },
+    sklearn.metrics: {
+        "silhouette_samples": silhouette_samples,
+        "silhouette_score": silhouette_score,
+    },
 }
 # As scikit-learn has them: nothing is patched before this module is imported.
 _ORIGINALS = {
     name: getattr(module, name) for module, names in SUBSTITUTES.items() for name in names
 }
+# Where they are, too: scikit-learn's spectral clustering and biclusters use them.
+_USERS = (sklearn.cluster._spectral, sklearn.cluster._bicluster, sklearn.metrics.cluster)
+# Every name in every namespace that is patched.
+_PLACES: list[tuple[Any, str, Any]] = [
+    (place, name, substitute)
+    for module, names in SUBSTITUTES.items()
+    for name, substitute in names.items()
+    for place in (module, *_USERS)
+    if getattr(place, name, None) is _ORIGINALS[name]
+]
 _said = False
 
 
@@ -116,8 +167,9 @@ def _in_main(name: str, value: Any) -> bool:
 class patch_sklearn:
     """Put fastclust's estimators and functions in the place of scikit-learn's.
 
-    Names imported from ``sklearn.cluster`` and ``sklearn.mixture`` from now on are fastclust's;
-    what a module has imported before stays scikit-learn's.  Says once, in the log or on standard
+    Names imported from ``sklearn.cluster`` and ``sklearn.mixture`` from now on are fastclust's, and
+    spectral clustering and biclusters use them; what a module has imported before stays
+    scikit-learn's.  Says once, in the log or on standard
     error, what it has replaced, and what ``__main__`` had already imported.
 
     As a context manager, it is undone at the end of the block.
@@ -135,14 +187,9 @@ class patch_sklearn:
 
     def __init__(self) -> None:
         global _said
-        self._before = {
-            (module, name): getattr(module, name)
-            for module, substitutes in SUBSTITUTES.items()
-            for name in substitutes
-        }
-        for module, substitutes in SUBSTITUTES.items():
-            for name, substitute in substitutes.items():
-                setattr(module, name, substitute)
+        self._before = [(module, name, getattr(module, name)) for module, name, _ in _PLACES]
+        for module, name, substitute in _PLACES:
+            setattr(module, name, substitute)
         if not _said:
             _said = True
             names = ", ".join(name for names in SUBSTITUTES.values() for name in names)
@@ -159,15 +206,14 @@ class patch_sklearn:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for (module, name), value in self._before.items():
+        for module, name, value in self._before:
             setattr(module, name, value)
 
 
 def unpatch_sklearn() -> None:
     """Put scikit-learn's own estimators and functions back."""
-    for module, substitutes in SUBSTITUTES.items():
-        for name in substitutes:
-            setattr(module, name, _ORIGINALS[name])
+    for module, name, _ in _PLACES:
+        setattr(module, name, _ORIGINALS[name])
 
 
 def run_program(arguments: Sequence[str]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import assert_all_finite, check_array, check_random_state
+import sklearn
+from sklearn.utils import assert_all_finite, check_array, check_random_state, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
@@ -163,12 +164,27 @@ def check_n_init(value: Any, init: Any, default: int) -> int:
 DATA: dict[str, Any] = {"accept_sparse": "csr", "dtype": FLOATS, "order": "C"}
 
 
+def check_namespace(X: Any) -> None:
+    """No array of another library where scikit-learn has been told to compute by that library."""
+    if not sklearn.get_config()["array_api_dispatch"]:
+        return
+    from sklearn.utils._array_api import get_namespace  # which moves: only where it is needed
+
+    name = get_namespace(X)[0].__name__
+    if not name.endswith("numpy"):
+        raise Unsupported(
+            "X must be an array of NumPy's where array_api_dispatch=True, but it is a "
+            f"{type(X).__name__} of {name}; use np.asarray(X)."
+        )
+
+
 def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Array:
     """Rows as a C-contiguous or CSR float array, float32 kept, copied only where converted.
 
     Without `finite`, whether they are finite is left to :func:`check_spread`, which saves a pass.
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
+    check_namespace(X)
     if scipy.sparse.issparse(X) and not getattr(estimator, "reads_sparse", False):
         raise Unsupported(
             f"X must be a dense array, but it is a sparse {type(X).__name__}; "
@@ -220,6 +236,38 @@ def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
 def check_rows(X: Any) -> Array:
     """As :func:`check_data`, for functions that have no estimator."""
     return check_array(X, input_name="X", **DATA)
+
+
+def check_rows_and_labels(X: Any, labels: Any) -> tuple[Array, Array]:
+    """Dense rows as by :func:`check_rows`, and as many labels of any kind."""
+    check_namespace(X)
+    if scipy.sparse.issparse(X):
+        raise Unsupported(f"X must be a dense array, but it is a sparse {type(X).__name__}.")
+    rows: tuple[Array, Array] = check_X_y(X, labels, dtype=FLOATS, order="C")
+    return rows
+
+
+def check_labelled_rows(X: Any, labels: Any) -> tuple[Array, Array, Array]:
+    """Rows, their clusters as numbers from 0, and the sizes of these clusters."""
+    X, labels = check_rows_and_labels(X, labels)
+    names, numbers_, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if not 1 < len(names) < len(X):
+        raise ValueError(
+            f"Number of labels is {len(names)}. Valid values are 2 to n_samples - 1 (inclusive): "
+            f"labels must be of 2 to {len(X) - 1} clusters."
+        )
+    return X, numbers_.astype(np.int64), sizes.astype(np.int64)
+
+
+def check_metric(metric: Any, parameters: dict[str, Any]) -> None:
+    """Euclidean distances, which have no parameters."""
+    if not isinstance(metric, str) or metric not in ("euclidean", "l2"):
+        raise Unsupported(f"metric must be 'euclidean' or 'l2', but it is {said(metric)}.")
+    if parameters:
+        raise Unsupported(
+            f"metric={metric!r} must have no parameters, but these are given: "
+            f"{', '.join(sorted(parameters))}."
+        )
 
 
 def check_fitted(estimator: Any) -> None:

@@ -101,3 +101,18 @@ def mixture_moments(
         np.einsum("nk,nki->ki", r, z),
         np.einsum("nk,nki,nkj->kij", r, z, z, optimize=X.dtype == np.float64),
     )
+
+
+def silhouettes(X: Array, labels: Array) -> Array:
+    """Silhouette of each row; 0 where it is alone in its cluster, or nothing is apart."""
+    distances = np.sqrt(squared_distances(X, X))
+    sums = np.stack([distances[:, labels == c].sum(axis=1) for c in np.unique(labels)], axis=1)
+    sizes, rows = np.unique_counts(labels).counts, np.arange(len(X))
+    own = np.unique_inverse(labels).inverse_indices
+    inside = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
+    means = sums / sizes
+    means[rows, own] = np.inf
+    outside = means.min(axis=1)
+    largest = np.where(sizes[own] == 1, np.inf, np.maximum(inside, outside))
+    values: Array = (outside - inside) / np.where(largest > 0, largest, 1)
+    return values

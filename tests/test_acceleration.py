@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -12,9 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn
 import sklearn.cluster
+import sklearn.metrics
 import sklearn.mixture
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.cluster import SpectralBiclustering, SpectralClustering, SpectralCoclustering
+from sklearn.utils.fixes import parse_version
 
 import fastclust
 from fastclust import acceleration, validation
@@ -93,10 +100,55 @@ def test_patched_and_put_back(name: str) -> None:
     fastclust.patch_sklearn()
     patched = getattr(module, name)
     ours = getattr(fastclust, name)
-    assert patched is ours or (issubclass(patched, ours) and patched.__name__ == name)
+    assert patched is not original
+    assert patched.__name__ == name
+    assert patched is ours or inspect.isfunction(ours) or issubclass(patched, ours)
     fastclust.patch_sklearn()  # twice is once
     fastclust.unpatch_sklearn()
     assert getattr(module, name) is original
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (SpectralClustering(3, affinity="nearest_neighbors", random_state=0), "KMeans"),
+        (SpectralBiclustering(3, random_state=0), "KMeans"),
+        (SpectralCoclustering(3, random_state=0, mini_batch=True), "MiniBatchKMeans"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_scikit_learns_own_estimators_use_it(
+    model: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, fits = getattr(fastclust, name), []
+    fit = kind.fit
+
+    def counting(estimator: Any, *arguments: Any, **options: Any) -> Any:
+        fits.append(estimator)
+        return fit(estimator, *arguments, **options)
+
+    monkeypatch.setattr(kind, "fit", counting)
+    with fastclust.patch_sklearn():
+        clone(model).fit(X)
+    n_fits = len(fits)
+    assert n_fits > 0
+    clone(model).fit(X)
+    assert len(fits) == n_fits
+
+
+def test_other_metrics_are_scikit_learns(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(60) % 3
+    expected = sklearn.metrics.silhouette_score(X, labels, metric="cosine")
+    with fastclust.patch_sklearn(), caplog.at_level(logging.WARNING, logger="fastclust"):
+        found = sklearn.metrics.silhouette_score(X, labels, metric="cosine")
+        sklearn.metrics.silhouette_samples(scipy.sparse.csr_array(X), labels)
+        with pytest.raises(ValueError, match="Number of labels is 1"):
+            sklearn.metrics.silhouette_samples(X, 0 * labels)
+        assert sklearn.metrics.cluster.silhouette_score is sklearn.metrics.silhouette_score
+    assert found == expected
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "scikit-learn's silhouette_score is used, since metric must be 'euclidean'" in first
+    assert "scikit-learn's silhouette_samples is used, since X must be a dense array" in second
 
 
 def test_context_managers_nest() -> None:
@@ -115,6 +167,16 @@ def test_notebook_extension() -> None:
     assert issubclass(sklearn.cluster.KMeans, fastclust.KMeans)
     fastclust.unload_ipython_extension(None)
     assert sklearn.cluster.KMeans is original
+
+
+def test_notebook_magic() -> None:
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    shell = shells.InteractiveShell()
+    shell.run_line_magic("load_ext", "fastclust")
+    shell.run_cell("from sklearn.cluster import KMeans")
+    assert issubclass(shell.user_ns["KMeans"], fastclust.KMeans)
+    shell.run_line_magic("unload_ext", "fastclust")
+    assert not issubclass(sklearn.cluster.KMeans, fastclust.KMeans)
 
 
 def test_says_once_what_it_has_replaced(
@@ -163,6 +225,37 @@ def test_what_fastclust_lacks_is_scikit_learns(
     np.testing.assert_allclose(found, expected)
     with pytest.raises(validation.Unsupported):
         fastclust.KMeans(3).fit(data)
+
+
+ARRAY_API = """
+import array_api_strict, numpy, sklearn.mixture
+import fastclust
+rows = array_api_strict.asarray(numpy.random.RandomState(0).rand(60, 3))
+with sklearn.config_context(array_api_dispatch=True), fastclust.patch_sklearn():
+    for method in ("fit", "fit_predict"):
+        model = sklearn.mixture.GaussianMixture(2, init_params="random", random_state=0)
+        assert isinstance(model, fastclust.GaussianMixture)
+        getattr(model, method)(rows)
+        print(type(model).__module__, type(model.means_).__module__)
+"""
+
+
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.8"), reason="NumPy's arrays only"
+)
+def test_arrays_of_other_libraries_are_scikit_learns(tmp_path: Path) -> None:
+    pytest.importorskip("array_api_strict")
+    finished = subprocess.run(
+        [sys.executable, "-c", ARRAY_API],
+        env=os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    line = "sklearn.mixture._gaussian_mixture array_api_strict._array_object"
+    assert finished.stdout.splitlines() == [line, line]
+    reason = "X must be an array of NumPy's where array_api_dispatch=True, but it is a Array of"
+    assert finished.stderr.count(f"scikit-learn's GaussianMixture is used, since {reason}") == 2
 
 
 def test_options_of_a_fit_are_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,25 @@ def test_models_made_in_scikit_learns_place() -> None:
         assert type(model.to_sklearn()) is PAIRS["KMeans"].theirs
 
 
+# skl2onnx itself knows no BisectingKMeans.
+@pytest.mark.parametrize("name", [name for name in PAIRS if name != "BisectingKMeans"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exported_to_onnx(name: str, dtype: Any) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    ours, _, parameters = classes(name)
+    data, new = X.astype(dtype), NEW.astype(dtype)
+    model = ours(**parameters).fit(data)
+    exported = skl2onnx.to_onnx(model.to_sklearn(), data[:1]).SerializeToString()
+    session = runtime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    labels, values = session.run(None, {"X": new})
+    assert_array_equal(labels.ravel(), model.predict(new))
+    expected = model.predict_proba(new) if name.endswith("Mixture") else model.transform(new)
+    assert values.dtype == dtype
+    rtol = 1e-10 if dtype == np.float64 else 1e-4
+    assert_allclose(values, expected, rtol=rtol, atol=1e-2 * rtol)
+
+
 @pytest.mark.parametrize(
     ("estimator", "name"),
     [(PCA(), "PCA"), (fastclust.KMeans(), "fastclust.kmeans.KMeans"), (None, "NoneType")],
