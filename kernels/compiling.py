@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -100,7 +101,10 @@ class KernelCache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            # Numba's own method would first import the implementation of all that Numba can
+            # compile, which takes longer than everything else here; a compilation does so, too.
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception as error:  # a truncated or foreign file: compile again
             _warn_cache("read", error)
             return None
