@@ -1,13 +1,15 @@
 """The choice between all distances and bounds, made anew in every round from what bounds save.
 
 Bounds cost a few nanoseconds a row, whatever the distances cost; so they are not tried where a row
-passes the dense tile in less.  Where they are, the share of the distances that they spared in the
-last round decides the next.  The choice depends on counts alone, never on a clock: the same data
+passes the dense tile in less.  Where they are, which of them are kept follows from what a row's
+distances cost; and the share of the distances that two bounds a row spared in the last round
+decides the next.  The choice depends on shapes and counts alone, never on a clock: the same data
 take the same way on every machine, and every way gives the same bits.
 """
 
 from __future__ import annotations
 
+from .elkan import Elkan
 from .exponion import Exponion
 from .hamerly import Hamerly
 from .lloyd import Lloyd
@@ -19,69 +21,80 @@ from .update import LABELS_ONLY, Update
 # In vector operations of the dense tile: what the bounds of a row cost, and what a row must cost
 # for bounds to be tried, and for rows to be grouped, at all.
 BOUNDS_COST, WORTH_TRYING, WORTH_GROUPING = 30.0, 56.0, 250.0
+# The same for bounds of all centers.
+WORTH_ALL_BOUNDS = 1500.0
 LEAST_GAIN = 1.0  # share of a dense round's cost above which bounds are given up for a while
 MANY_ROWS = 1 << 16  # fewer, in slices, fill Hamerly's tiles badly
 LONGEST_PAUSE = 16  # rounds
 
 
-class Auto(Exponion):
-    """Whichever of Lloyd's, Hamerly's and exponion's ways promises to be the fastest.
+class Auto(Lloyd):
+    """Whichever of Lloyd's, Hamerly's, exponion's and Elkan's ways promises to be the fastest.
 
     Parameters and attributes as for :class:`.lloyd.Lloyd`.
 
     Notes
     -----
-    Memory: that of Exponion where bounds are tried, that of Lloyd otherwise.
+    Memory: that of the bounds that are kept, if any.
     """
 
     def __init__(
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
     ) -> None:
-        n_features, dtype = rows.X.shape[1], rows.X.dtype
+        super().__init__(rows, mean, n_clusters, update, team)
         # The epilogue of a center costs about as much as three features.
-        self.cost = n_clusters * (n_features + 3) / lanes(dtype)
-        Lloyd.__init__(self, rows, mean, n_clusters, update, team)
-        self.grouping = self.cost >= WORTH_GROUPING
-        worth_it = self.cost >= WORTH_TRYING and rows.X.shape[0] >= MANY_ROWS
-        self.bounded = (
-            (self.grouping or worth_it)
-            and self.work > 4 * SMALL_WORK
-            and not self.panels.by_features
-        )
-        if self.bounded:
-            super().__init__(rows, mean, n_clusters, update, team)
+        self.cost = n_clusters * (rows.X.shape[1] + 3) / lanes(rows.X.dtype)
+        self.bounds: Hamerly | None = None
+        if self._worth_it():
+            self.bounds = self._kind()(rows, mean, n_clusters, update, team)
+            self.bounds.labels = self.labels
         self._start_again()
+
+    def _worth_it(self) -> bool:
+        """Whether bounds are tried at all."""
+        many = self.cost >= WORTH_TRYING and self.rows.X.shape[0] >= MANY_ROWS
+        enough = self.work > 4 * SMALL_WORK and not self.panels.by_features
+        return enough and (many or self.cost >= WORTH_GROUPING)
+
+    def _kind(self) -> type[Hamerly]:
+        """Which bounds."""
+        if self.cost >= WORTH_ALL_BOUNDS:
+            return Elkan
+        return Exponion if self.cost >= WORTH_GROUPING else Hamerly
 
     def reset(self) -> None:
         """Forget labels, bounds and experience."""
-        Lloyd.reset(self)
+        super().reset()
+        if self.bounds is not None:
+            self.bounds.forget()
         self._start_again()
 
     def _start_again(self) -> None:
-        self.before = None
-        self.pause, self.next_pause = 0 if self.grouping else 2, 2
+        # Where distances are dear, bounds are kept even while they spare nothing: their cost is
+        # small then, and the rounds in which they will spare most are to come.
+        self.learns = self._kind() is Hamerly
+        self.pause, self.next_pause = 2 if self.learns else 0, 2
 
     @property
     def iterates(self) -> bool:
         """As Lloyd's, where bounds are not tried."""
-        return not self.bounded and Lloyd.iterates.fget(self)  # type: ignore[attr-defined]
+        return self.bounds is None and Lloyd.iterates.fget(self)  # type: ignore[attr-defined]
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""
-        if not self.bounded or self.pause > 0:
+        bounds = self.bounds
+        if bounds is None or self.pause > 0:
             self.pause -= 1
-            self.before = None
-            return Lloyd.assign(self, centers, account=account)
+            if bounds is not None:
+                bounds.forget()
+            return super().assign(centers, account=account)
         mode = self.update.mode if account else LABELS_ONLY
-        fresh, done = self.before is None, self.n_distances
-        if self.grouping:
-            n_changed = self.assign_by_bounds(centers, mode)
-        else:
-            n_changed = Hamerly.assign_by_bounds(self, centers, mode)
-        # Where distances are dear, bounds are kept even while they spare nothing: their cost is
-        # small then, and the rounds in which they will spare most are to come.
-        if not fresh and not self.grouping:
-            self._learn(self.n_distances - done, len(centers))
+        fresh, done = bounds.before is None, bounds.n_distances
+        n_changed = bounds.assign_by_bounds(centers, mode)
+        n_distances = bounds.n_distances - done
+        self.n_distances += n_distances
+        if self.learns and not fresh:
+            self._learn(n_distances, len(centers))
         return n_changed
 
     def _learn(self, n_distances: int, n_clusters: int) -> None:

@@ -2,16 +2,22 @@
 
 Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
 
-Every row keeps an upper bound of the distance to its own center and a lower bound for every other
-center.  Moving n·k bounds in every round would cost more than the distances they save, so they are
-left where they are: what is kept for each center is how far it has moved in all, round by round,
-and a row remembers in which round its bounds were measured.  They are looked at only where the two
-bounds of :mod:`.hamerly` do not settle a row; where they do not settle it either, the row goes
-through Lloyd's tile, and its bounds are measured afresh, from distances in difference form.
+Every row keeps an upper bound of the distance to its own center and a lower bound for every center.
+Rows that the two bounds of :mod:`.hamerly` settle are not looked at.  Of the others only the
+distances to the centers that the bounds leave open are computed, one row against four centers at a
+time; where these are so many that all distances come cheaper, or two are too close to tell which of
+them Lloyd's tile would take for the smaller, the row goes through that tile, and all its bounds are
+measured afresh.
 
-The memory is bounded: where n·k bounds would take more than :data:`MOST_BYTES`, neighbouring
-centers share one.  Bounds are widened by every rounding on the way, that of the tile included, so
-that labels, and with them centers, are the same bits as Lloyd's.
+Moving n·k bounds in every round would cost more than the distances they save, so they are left
+where they are: what is kept for each center is how far it has moved since each round, and a row
+remembers in which round its bounds were measured.  They are the upper halves of float32 numbers:
+looking at a bound means reading it from memory.
+
+Bounds pay where centers have come to rest and a distance costs more than to look at a bound.  Until
+then, and where it never does, this is Hamerly's algorithm.  Bounds are widened by every rounding on
+the way, that of the tile included, so that labels, and with them centers, are the same bits as
+Lloyd's.
 """
 
 from __future__ import annotations
@@ -19,10 +25,12 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
+from .exponion import move_listed
 from .hamerly import FEW_FEATURES, Hamerly
 from .parallel import Team, enter, leave, next_task
 from .simd import (
     BOUND_DOWN,
+    BOUND_LANES,
     BOUND_UP,
     FEATURE_ROWS,
     LEAST_SQUARE,
@@ -30,169 +38,217 @@ from .simd import (
     TILE_ROWS,
     WIDE,
     changed_labels,
-    least_bound,
+    lanes,
     lowest_bit,
+    near_centers,
     nearest_of_few,
     pack_listed_rows,
     round_up,
     scatter_lines,
     scores_in_tile,
+    squares_to_four,
     unsettled_rows,
 )
-from .tiles import Array, Rows, scratch
-from .update import Update, move_rows
+from .tiles import Array, Rows, aligned_empty, scratch
+from .update import Update
 
-MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 30  # of bounds
+MOST_SQUARE = 1e38  # of a distance that is used as a bound
 AHEAD = 16  # rows that the packing looks ahead, at most
-LANES = 16  # bounds that are looked at together; their number is padded to this
+# Vector operations of a distance from which on bounds are tried, and the share of the rows that
+# may still change their cluster then.
+DEAR, AT_REST = 2.5, 0.1
 
 
 @kernel
-def _assign(
-    counter, gate, n_tasks, slice_size, rows, mean, panels, few, labels, mode, piles, changes,
-    upper, lower, table, slack, reach, largest, fresh, shared, bounds, measured, fallen, halves,
+def _try_bounds(
+    counter, gate, n_tasks, slice_size, most, rows, mean, centers, labels, upper, lower, table,
+    slack, reach, down, bounds, measured, fallen, listed, n_listed, winners, afresh, n_afresh,
     computed,
 ):  # fmt: skip
-    """Move two bounds a row; where they do not settle it, try all bounds, then the tile.
+    """Move two bounds a row; where they do not settle it, look at those of all centers.
 
-    ``bounds`` (n, groups) hold since round ``measured`` (n,); ``fallen`` (rounds, groups) is how
-    far the centers of a group have moved since each round, the last of them this one.  `shared` is
-    the number of centers of a group; padding groups have no center and infinite bounds.  `panels`
-    are the centers by rows, `few` those of Lloyd's tile; ``halves`` (k, groups) is half of the
-    distance of every two centers, or (1, groups) and nothing where groups share bounds.
+    ``bounds`` (n, m) hold since round ``measured`` (n,), -1 for never; ``fallen`` (rounds, m) is
+    how far each center has moved since each round.  Where up to `most` centers are left, `winners`
+    (n,) receives the nearest; rows that have changed are `listed`, and so are those whose bounds
+    must be measured `afresh`, slice by slice.
     """
     enter(counter, gate)
     X, _, _ = rows
-    _, n_wide, n_narrow, panel, bias = panels
-    by_features, few_wide, few_narrow, few_centers, few_bias = few
-    n_changes = changes.n
     n_samples, n_features = X.shape
-    n_clusters, n_groups, now = table.shape[0], bounds.shape[1], len(fallen) - 1
-    infinity, paired = mean[0] + np.inf, shared == 1
-    packed = scratch(mean, len(mean) * TILE_ROWS)
-    scores = scratch(mean, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
-    best, bits = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
-    norms, rivals, errors = np.empty_like(best), np.empty_like(best), np.empty(TILE_ROWS)
-    index, winners = np.empty(TILE_ROWS, np.int64), np.empty(TILE_ROWS, np.int32)
-    lines = scratch(upper, n_groups * TILE_ROWS)
-    highs, leasts = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
-    gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
-    nowhere, single = np.full(TILE_ROWS, -1, np.int32), np.empty(1, np.int32)
-    listed = np.zeros(slice_size + TILE_ROWS + AHEAD, np.int64)
+    n_words = (bounds.shape[1] + 63) // 64
+    x, squares = scratch(mean, centers.shape[1]), np.empty(most + 4, mean.dtype)
+    x[:] = 0
+    near, masks = np.empty(64 * n_words + 4, np.int64), np.zeros(n_words, np.uint64)
+    lows, up = np.empty(most + 4, np.float32), (2 - down) * BOUND_UP
+    falls = np.empty_like(lows)
+    bits = falls.view(np.uint32)
+    pending = np.empty(slice_size, np.int64)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
         start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
-        count = 0
+        n_pending, count, n_open, n_computed = 0, start, start, 0
         for first in range(start, stop, TILE_ROWS):
-            mask = ~np.uint64(0)
-            if not fresh:
-                mask = unsettled_rows(labels, first, upper, lower, table, slack, reach)
+            mask = unsettled_rows(labels, first, upper, lower, table, slack, reach)
             if first + TILE_ROWS > n_samples:
                 mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
             while mask != 0:
-                row = first + lowest_bit(mask)
+                pending[n_pending] = first + lowest_bit(mask)
                 mask &= mask - np.uint64(1)
-                listed[count] = row
-                count += 1
-        n_unsettled, count = count, 0
-        for place in range(n_unsettled):
-            row = listed[place]
-            if not fresh:
-                own = np.int64(labels[row]) if paired else np.int64(0)
-                ahead = listed[min(place + AHEAD, n_unsettled - 1)]
-                least = np.float64(
-                    least_bound(bounds, row, ahead, fallen, measured[row], halves, own, n_groups)
-                )
-                least = max(least, 0.0) * BOUND_DOWN
-                if not paired:  # half the distance of two centers bounds nothing tomorrow
-                    lower[row] = max(lower[row], np.float32(least * BOUND_DOWN))
-                u = np.float64(upper[row])
+                n_pending += 1
+        for place in range(n_pending):
+            row = pending[place]
+            since, own = measured[row], np.int64(labels[row])
+            if since >= 0:
+                for t in range(n_features):
+                    x[t] = X[row, t] - mean[t]
+                for i in range(4):
+                    near[i] = own
+                squares_to_four(x, centers, near, 0, squares)
+                n_computed += 1
+                u = np.sqrt(np.float64(squares[0])) * up
                 wall = u + reach
                 limit = (u * u + slack * wall * wall) * BOUND_UP + LEAST_SQUARE
-                if least * least > limit:
+                upper[row] = u * BOUND_UP
+                if np.float64(lower[row]) ** 2 * BOUND_DOWN > limit:
                     continue
-            listed[count] = row
+                wall = np.float32(np.sqrt(limit) * BOUND_UP)
+                ahead = pending[min(place + 2, n_pending - 1)]
+                rest = near_centers(bounds, row, ahead, fallen, since, wall, masks)
+                n_near = 0
+                for word in range(n_words):
+                    mask = masks[word]
+                    while mask != 0:
+                        near[n_near] = 64 * word + lowest_bit(mask)
+                        mask &= mask - np.uint64(1)
+                        n_near += 1
+                if n_near <= 1:  # its own center
+                    lower[row] = rest * np.float32(BOUND_DOWN)
+                    continue
+                if n_near <= most:
+                    for i in range(n_near, n_near + 3):
+                        near[i] = own
+                    for i in range(0, n_near, 4):
+                        squares_to_four(x, centers, near, i, squares)
+                    n_computed += n_near - 1
+                    best = 0
+                    for i in range(n_near):
+                        lows[i] = np.sqrt(squares[i]) * down
+                    for i in range(1, n_near):
+                        best = i if squares[i] < squares[best] else best
+                    second = rest
+                    for i in range(n_near):
+                        second = lows[i] if i != best and lows[i] < second else second
+                        falls[i] = (lows[i] + fallen[since, near[i]]) * np.float32(BOUND_DOWN)
+                        bounds[row, near[i]] = bits[i] >> np.uint32(16)
+                    u = np.sqrt(np.float64(squares[best])) * up
+                    wall = u + reach
+                    limit = (u * u + slack * wall * wall) * BOUND_UP + LEAST_SQUARE
+                    least = np.float64(second) * BOUND_DOWN
+                    if least * least > limit:
+                        upper[row], lower[row] = u * BOUND_UP, least
+                        if near[best] != own:
+                            winners[row] = near[best]
+                            listed[count] = row
+                            count += 1
+                        continue
+            listed[count], afresh[n_open] = row, row
             count += 1
+            n_open += 1
+        n_listed[task], n_afresh[task], computed[task] = count - start, n_open - start, n_computed
+    leave(counter, gate)
+
+
+@kernel
+def _measure_afresh(
+    counter, gate, n_tasks, n_clusters, now, rows, mean, panels, few, upper, lower, slack, largest,
+    bounds, measured, afresh, winners,
+):  # fmt: skip
+    """Find the nearest center of the rows `afresh`, and measure all their bounds in round `now`.
+
+    `panels` are the centers by rows, `few` those of Lloyd's tile.  Rows for which `bounds` have no
+    room share its last line, and have only the bounds `upper` and `lower`.
+    """
+    enter(counter, gate)
+    X, _, _ = rows
+    _, n_wide, n_narrow, panel, bias = panels
+    by_features, few_wide, few_narrow, few_centers, few_bias = few
+    n_features, n_afresh = X.shape[1], len(afresh)
+    n_kept, n_bounds = len(bounds) - 1, bounds.shape[1]
+    packed = scratch(mean, len(mean) * TILE_ROWS)
+    scores = scratch(mean, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
+    best, bits = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    norms, errors = np.empty_like(best), np.empty_like(best)
+    index = np.empty(TILE_ROWS, np.int32)
+    lines = scratch(upper, n_bounds * TILE_ROWS)
+    for i in range(len(lines)):
+        lines[i] = np.inf
+    leasts = np.empty(TILE_ROWS, np.float32)
+    gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
+    nowhere, rows64 = np.full(TILE_ROWS, -1, np.int32), np.empty(TILE_ROWS + AHEAD, np.int64)
+    zero, most = mean[0] * 0, mean[0] * 0 + np.float32(MOST_SQUARE)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        first = task * TILE_ROWS
         for i in range(TILE_ROWS + AHEAD):
-            listed[count + i] = listed[count - 1] if count else 0
-        n_changed = np.int64(0)
-        for place in range(0, count, TILE_ROWS):
-            filled = min(TILE_ROWS, count - place)
-            if n_features <= FEW_FEATURES:
-                for i in range(TILE_ROWS):
-                    for t in range(n_features):
-                        packed[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
-            else:
-                pack_listed_rows(X, listed, place, n_features, mean, packed)
-            scores_in_tile(packed, panel, bias, n_wide, n_narrow, n_features, scores)
+            rows64[i] = afresh[min(first + i, n_afresh - 1)]
+        if n_features <= FEW_FEATURES:
             for i in range(TILE_ROWS):
-                best[i], index[i], norms[i] = scores[i], 0, 0
-            for j in range(1, n_clusters):
-                for i in range(TILE_ROWS):
-                    score = scores[j * TILE_ROWS + i]
-                    index[i] = j if score < best[i] else index[i]
-                    best[i] = score if score < best[i] else best[i]
-            for t in range(n_features):
-                for i in range(TILE_ROWS):
-                    value = packed[t * TILE_ROWS + i]
-                    norms[i] += value * value
-            if by_features:
-                # Lloyd's labels come from this tile; the bounds allow for the difference.
-                for i in range(TILE_ROWS):
-                    for t in range(n_features):
-                        gathered[i, t] = X[listed[place + i], t]
-                for i in range(0, TILE_ROWS, FEATURE_ROWS):
-                    nearest_of_few(
-                        gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
-                        few_narrow, best, bits, i,
-                    )  # fmt: skip
-                changed_labels(bits, nowhere, np.int64(0), winners)
-                for i in range(TILE_ROWS):
-                    index[i] = winners[i]
+                for t in range(n_features):
+                    packed[t * TILE_ROWS + i] = X[rows64[i], t] - mean[t]
+        else:
+            pack_listed_rows(X, rows64, np.int64(0), n_features, mean, packed)
+        scores_in_tile(packed, panel, bias, n_wide, n_narrow, n_features, scores)
+        for i in range(TILE_ROWS):
+            best[i], index[i], norms[i], leasts[i] = scores[i], 0, 0, np.inf
+        for j in range(1, n_clusters):
             for i in range(TILE_ROWS):
-                # Score and norm may each be off by some roundings of the largest term.
-                errors[i] = slack * np.float64(norms[i] + largest)
-                score = scores[index[i] * TILE_ROWS + i]
-                above = max(np.float64(norms[i] + score + score), 0.0) + errors[i]
-                highs[i] = np.sqrt(above) * BOUND_UP
-                leasts[i] = np.inf
-                # The own center is no rival.  It stays the own one until the next measurement.
-                scores[index[i] * TILE_ROWS + i] = infinity
-            for group in range(n_groups):
-                line = group * TILE_ROWS
-                for i in range(TILE_ROWS):
-                    rivals[i] = infinity
-                for j in range(group * shared, min((group + 1) * shared, n_clusters)):
-                    for i in range(TILE_ROWS):
-                        score = scores[j * TILE_ROWS + i]
-                        rivals[i] = score if score < rivals[i] else rivals[i]
-                for i in range(TILE_ROWS):
-                    square = np.float32(np.float64(norms[i] + rivals[i] + rivals[i]) - errors[i])
-                    square = square if square > 0 else np.float32(0)
-                    below = np.float32(np.sqrt(square)) * np.float32(BOUND_DOWN)
-                    lines[line + i] = below
-                    leasts[i] = below if below < leasts[i] else leasts[i]
-            scatter_lines(lines, n_groups, listed, place, bounds)
-            mask = np.uint64(0)
-            for i in range(filled):
-                row = listed[place + i]
-                upper[row], lower[row], measured[row] = highs[i], leasts[i], now
-                winners[i] = index[i]
-                if index[i] != labels[row]:
-                    mask |= np.uint64(1) << np.uint64(i)
-            while mask != 0:
-                # One row at a time, since those of a tile need not be neighbours.
-                bit = lowest_bit(mask)
-                mask &= mask - np.uint64(1)
-                single[0] = winners[bit]
-                n_changed = move_rows(
-                    np.uint64(1), listed[place + bit], n_changed, start, task, mode, rows, mean,
-                    single, labels, piles, changes,
+                score = scores[j * TILE_ROWS + i]
+                index[i] = np.int32(j) if score < best[i] else index[i]
+                best[i] = score if score < best[i] else best[i]
+        for t in range(n_features):
+            for i in range(TILE_ROWS):
+                value = packed[t * TILE_ROWS + i]
+                norms[i] += value * value
+        if by_features:
+            # Lloyd's labels come from this tile; the bounds allow for the difference.
+            for i in range(TILE_ROWS):
+                for t in range(n_features):
+                    gathered[i, t] = X[rows64[i], t]
+            for i in range(0, TILE_ROWS, FEATURE_ROWS):
+                nearest_of_few(
+                    gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
+                    few_narrow, best, bits, i,
                 )  # fmt: skip
-        n_changes[task] = n_changed
-        computed[task] = count
+            changed_labels(bits, nowhere, np.int64(0), index)
+        for i in range(TILE_ROWS):
+            # Score and norm may each be off by some roundings of the largest term.
+            errors[i] = slack * (norms[i] + largest)
+            best[i] = norms[i] - errors[i]
+        for j in range(n_clusters):
+            for i in range(TILE_ROWS):
+                score = scores[j * TILE_ROWS + i]
+                square = best[i] + (score + score)
+                square = square if square > zero else zero
+                square = square if square < most else most
+                low = np.sqrt(np.float32(square)) * np.float32(BOUND_DOWN)
+                lines[j * TILE_ROWS + i] = low
+                low = low if np.int32(j) != index[i] else np.float32(np.inf)
+                leasts[i] = low if low < leasts[i] else leasts[i]
+        for i in range(min(TILE_ROWS, n_afresh - first)):
+            row, score = rows64[i], scores[index[i] * TILE_ROWS + i]
+            above = max(np.float64(norms[i] + score + score), 0.0) + np.float64(errors[i])
+            upper[row], lower[row] = np.sqrt(above) * BOUND_UP, leasts[i]
+            winners[row] = index[i]
+            if row < n_kept:
+                measured[row] = now
+        for i in range(TILE_ROWS):
+            rows64[i] = min(rows64[i], n_kept)
+        scatter_lines(lines, n_bounds, rows64, np.int64(0), bounds)
     leave(counter, gate)
 
 
@@ -201,68 +257,130 @@ class Elkan(Hamerly):
 
     Notes
     -----
-    Memory: ``4 * n_samples * n_clusters`` bytes of lower bounds, at most :data:`MOST_BYTES` (then
-    neighbouring centers share bounds), 12 bytes a row, and 8 bytes a cluster for every round;
-    4 bytes for every two clusters.
+    Memory: where bounds of all centers are kept, 2 bytes for every row and center, at most
+    :data:`MOST_BYTES` (rows beyond have Hamerly's bounds alone), 24 bytes a row, and 4 bytes a
+    center for every round; otherwise that of Hamerly.
     """
 
     def __init__(
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
-        n_samples = rows.X.shape[0]
-        most = max(LANES, MOST_BYTES // (4 * n_samples) // LANES * LANES)
-        self.shared = -(-n_clusters // most)
-        self.n_groups = round_up(-(-n_clusters // self.shared), LANES)
-        self.bounds = np.empty((n_samples, self.n_groups), np.float32)
-        self.measured_in = np.zeros(n_samples, np.int32)
-        self.moved = np.zeros((1, self.n_groups))
-        self.pairs = np.full((1, self.n_groups), -np.inf, np.float32)
-        if self.shared == 1:
-            self.pairs = self.halves = np.full((n_clusters, self.n_groups), np.inf, np.float32)
+        n_features, size = rows.X.shape[1], lanes(rows.X.dtype)
+        self.dear = (n_features + 3) / size >= DEAR
+        # Vector operations of a distance in the tile with its bound, and of one by itself.
+        together, alone = (n_features + 3) / size + 3, 2 * n_features / size + 11
+        self.most = int(n_clusters * together / alone)
+        self.at_rest = False
+
+    def forget(self) -> None:
+        """Forget the bounds: those of the next round are measured afresh."""
+        super().forget()
+        self.at_rest = False
 
     def assign_by_bounds(self, centers: Array, mode: int) -> int:
         """Label every row, those that the bounds settle by the bounds; `mode` is the update's."""
-        fresh = self.before is None
-        if fresh:
-            self.moved = np.zeros((1, self.n_groups))
+        n_samples = self.rows.X.shape[0]
+        if self.at_rest:
+            n_changed = self._assign_by_all_bounds(centers, mode)
+        else:
+            n_changed = super().assign_by_bounds(centers, mode)
+            if self.dear and n_changed <= AT_REST * n_samples:
+                self._keep_all_bounds()
+        return n_changed
+
+    def _keep_all_bounds(self) -> None:
+        """Make room for the bounds of all centers, of which none is known yet."""
+        n_clusters, (n_samples, n_features) = self.n_clusters, self.rows.X.shape
+        n_bounds, size = round_up(n_clusters, BOUND_LANES), self.update.slice_rows
+        n_kept = min(n_samples, MOST_BYTES // (2 * n_bounds))
+        self.bounds = np.empty((n_kept + 1, n_bounds), np.uint16)
+        self.measured_in = np.full(n_samples, -1, np.int32)
+        self.fallen = np.zeros((1, n_bounds), np.float32)
+        n_padded = self.n_slices * size
+        self.listed, self.afresh = np.empty(n_padded, np.int64), np.empty(n_padded, np.int64)
+        self.winners = np.empty(n_samples, np.int32)
+        self.n_listed, self.n_afresh = np.zeros((2, self.n_slices), np.int64)
+        width = round_up(n_features, lanes(self.mean.dtype))
+        self.by_centers = aligned_empty((n_clusters, width), self.mean.dtype)
+        self.by_centers[:] = 0
+        self.at_rest = True
+
+    def _assign_by_all_bounds(self, centers: Array, mode: int) -> int:
         self._prepare(centers)
-        if not fresh:
-            self._add_movement()
-        update = self.update
+        self.by_centers[:, : centers.shape[1]] = centers
+        # One round more in the record of how far the centers have moved, rounded up.
+        self.fallen[:, : len(centers)] += self.table[:, 0]
+        self.fallen *= np.float32(BOUND_UP)
+        self.fallen = np.vstack([self.fallen, np.zeros_like(self.fallen[:1])])
+        update, size, now = self.update, self.update.slice_rows, len(self.fallen) - 1
         self.team.run(
-            _assign,
+            _try_bounds,
             self.work,
             self.n_slices,
-            update.slice_rows,
+            size,
+            self.most,
             self.rows,
             self.mean,
-            self.by_rows,
-            self.panels,
+            self.by_centers,
             self.labels,
-            mode,
-            update.piles,
-            update.changes,
             self.upper,
             self.lower,
             self.table,
             np.float32(self.slack),
             self.reach,
-            self.largest,
-            fresh,
-            self.shared,
+            self.down,
             self.bounds,
             self.measured_in,
-            ((self.moved[-1] - self.moved) * (1 + 1e-6)).astype(np.float32),
-            self.pairs,
+            self.fallen,
+            self.listed,
+            self.n_listed,
+            self.winners,
+            self.afresh,
+            self.n_afresh,
             self.computed,
         )
-        self._finish(centers, int(self.computed.sum()) * len(centers))
+        self._measure_afresh(now)
+        self.team.run(
+            move_listed,
+            float(self.n_listed.sum()) * (centers.shape[1] + 4),
+            self.n_slices,
+            size,
+            self.rows,
+            self.mean,
+            self.labels,
+            mode,
+            update.piles,
+            update.changes,
+            self.listed,
+            self.n_listed,
+            self.winners,
+        )
+        n_distances = int(self.computed.sum()) + int(self.n_afresh.sum()) * len(centers)
+        self._finish(centers, n_distances)
         return int(update.changes.n.sum())
 
-    def _add_movement(self) -> None:
-        """One round more in the record of how far the centers have moved, rounded up."""
-        drifts = np.zeros(self.n_groups * self.shared)
-        drifts[: len(self.table)] = self.table[:, 0]
-        step = drifts.reshape(self.n_groups, self.shared).max(axis=1)
-        self.moved = np.vstack([self.moved, (self.moved[-1] + step) * (1 + 1e-15)])
+    def _measure_afresh(self, now: int) -> None:
+        size = self.update.slice_rows
+        parts = [self.afresh[i * size : i * size + n] for i, n in enumerate(self.n_afresh)]
+        afresh = np.concatenate(parts)
+        n_clusters = self.n_clusters
+        self.team.run(
+            _measure_afresh,
+            float(len(afresh)) * self.rows.X.shape[1] * n_clusters,
+            -(-len(afresh) // TILE_ROWS),
+            n_clusters,
+            now,
+            self.rows,
+            self.mean,
+            self.by_rows,
+            self.panels,
+            self.upper,
+            self.lower,
+            np.float32(self.slack),
+            self.largest,
+            self.bounds,
+            self.measured_in,
+            afresh,
+            self.winners,
+        )

@@ -18,7 +18,7 @@ import numpy as np
 
 from .compiling import kernel
 from .hamerly import FEW_FEATURES, RADII, Hamerly
-from .parallel import Team, enter, leave, next_task
+from .parallel import enter, leave, next_task
 from .simd import (
     BOUND_DOWN,
     BOUND_UP,
@@ -33,8 +33,8 @@ from .simd import (
     round_up,
     unsettled_rows,
 )
-from .tiles import Array, Rows, scratch
-from .update import Update, move_rows
+from .tiles import Array, scratch
+from .update import move_rows
 
 MOST_NEIGHBOURS = 512
 TASK_ROWS = 1024  # rows of a cluster that one task takes
@@ -239,7 +239,7 @@ def _compare(
 
 
 @kernel
-def _move(
+def move_listed(
     counter, gate, n_tasks, slice_size, rows, mean, labels, mode, piles, changes, listed, n_listed,
     winners,
 ):  # fmt: skip
@@ -276,11 +276,9 @@ class Exponion(Hamerly):
     Memory: 32 bytes a row, and up to 8 KB a cluster.
     """
 
-    def __init__(
-        self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
-    ) -> None:
-        super().__init__(rows, mean, n_clusters, update, team)
-        n_padded = self.n_slices * update.slice_rows
+    def _equip(self) -> None:
+        super()._equip()
+        n_clusters, n_padded = self.n_clusters, self.n_slices * self.update.slice_rows
         most = min(MOST_NEIGHBOURS, max(WIDE, n_clusters // 2))
         self.levels = self._make_levels(N_LEVELS, n_clusters, round_up(most, WIDE))
         self.listed, self.grouped = np.empty(n_padded, np.int64), np.empty(n_padded, np.int64)
@@ -350,7 +348,7 @@ class Exponion(Hamerly):
             np.ascontiguousarray(centers),
         )
         self.team.run(
-            _move,
+            move_listed,
             n_listed * (centers.shape[1] + 4),
             self.n_slices,
             size,

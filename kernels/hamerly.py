@@ -200,7 +200,7 @@ def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, large
 
 @kernel
 def _tabulate(
-    counter, gate, n_tasks, rows, zeros, panels, drifts, radii, down, table, levels, halves,
+    counter, gate, n_tasks, rows, zeros, panels, drifts, radii, down, table, levels,
 ):  # fmt: skip
     """What the bounds of each cluster need to know of the other centers, 64 clusters a task.
 
@@ -209,8 +209,7 @@ def _tabulate(
     extended to ``GAPS`` distances to the nearest center, and makes `table` (k, 4), written as
     :func:`.simd.unsettled_rows` reads it.  For each level, `levels` receives the neighbours, the
     own center among them, in order, their number (-1 for too many), and a lower bound of the
-    distances of the centers left out.  ``halves`` (k, k or more), where not empty, receives half of
-    every distance.
+    distances of the centers left out.
     """
     enter(counter, gate)
     X, tail, _ = rows
@@ -240,11 +239,6 @@ def _tabulate(
             for i in range(TILE_ROWS):
                 value = squares[j * TILE_ROWS + i]
                 nearest[i] = value if value < nearest[i] else nearest[i]
-        if len(halves):
-            for j in range(n_clusters):
-                for i in range(count):
-                    half = 0.5 * np.sqrt(np.float64(squares[j * TILE_ROWS + i])) * down
-                    halves[first + i, j] = np.float32(half) * np.float32(BOUND_DOWN)
         for level in range(n_levels):
             last = level == n_levels - 1
             for i in range(TILE_ROWS):
@@ -307,7 +301,19 @@ class Hamerly(Lloyd):
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
-        n_features, dtype = rows.X.shape[1], rows.X.dtype
+        self.n_clusters = n_clusters
+        self.zeros = np.zeros_like(mean)
+        n_features, epsilon = rows.X.shape[1], float(np.finfo(rows.X.dtype).eps)
+        self.slack = 4 * (n_features + 8) * epsilon
+        self.down = 1 - 2 * (n_features + 8) * epsilon - 1e-6
+        self.before: Array | None = None
+        self.rounds = 0
+        self.largest, self.reach = 0.0, np.float32(0)
+        self.equipped = False
+
+    def _equip(self) -> None:
+        """Make room for the bounds: when they are first asked for, since little work needs none."""
+        n_clusters, n_features, dtype = self.n_clusters, self.rows.X.shape[1], self.rows.X.dtype
         by_rows = make_panels(n_clusters, n_features, dtype, by_features=False)
         self.by_rows = by_rows if self.panels.by_features else self.panels
         self.upper = aligned_empty(len(self.labels), np.float32)
@@ -317,23 +323,22 @@ class Hamerly(Lloyd):
         self.measured = np.empty(by_slice, np.float32), np.empty(by_slice), np.empty(by_slice)
         self.radii = np.zeros((1, n_clusters))
         self.computed = np.zeros(self.n_slices, np.int64)
-        self.zeros = np.zeros_like(mean)
-        epsilon = float(np.finfo(dtype).eps)
-        self.slack = 4 * (n_features + 8) * epsilon
-        self.down = 1 - 2 * (n_features + 8) * epsilon - 1e-6
-        self.before: Array | None = None
-        self.rounds = 0
-        self.largest, self.reach = 0.0, np.float32(0)
         self.levels = self._make_levels(1, n_clusters, 0)
-        self.halves = np.empty((0, 0), np.float32)
+        self.equipped = True
 
     def reset(self) -> None:
         """Forget labels and bounds."""
         super().reset()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the bounds: those of the next round are measured afresh."""
         self.before = None
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`Lloyd.assign`."""
+        if self.iterates:  # what is done before bounds are looked at
+            return super().assign(centers, account=account)
         return self.assign_by_bounds(centers, self.update.mode if account else LABELS_ONLY)
 
     def assign_by_bounds(self, centers: Array, mode: int) -> int:
@@ -381,6 +386,8 @@ class Hamerly(Lloyd):
 
     def _prepare(self, centers: Array) -> None:
         """Pack the centers; tell the bounds how they have moved."""
+        if not self.equipped:
+            self._equip()
         fill_panels(centers, self.panels)
         if self.by_rows is not self.panels:
             fill_panels(centers, self.by_rows)
@@ -429,5 +436,4 @@ class Hamerly(Lloyd):
             self.down,
             self.table,
             self.levels,
-            self.halves,
         )

@@ -321,8 +321,9 @@ def scores_in_tile(
 
 
 def scatter_lines(lines: Array, n_lines: int, rows: Array, first: int, results: Array) -> None:
-    """Write columns of lines as rows."""
-    results[rows[first : first + 64]] = lines.reshape(-1, 64)[:n_lines].T
+    """Write the upper halves of columns of lines as rows."""
+    columns = np.ascontiguousarray(lines.reshape(-1, 64)[:n_lines].T)
+    results[rows[first : first + 64]] = columns.view(np.uint32) >> 16
 
 
 def below(values: Array, first: int, limits: Array) -> np.uint64:
@@ -355,18 +356,28 @@ def unsettled_rows(
     return np.uint64(mask)
 
 
-def least_bound(
+def near_centers(
     bounds: Array,
     row: int,
     ahead: int,
     fallen: Array,
     since: int,
-    halves: Array,
-    own: int,
-    n_groups: int,
+    wall: float,
+    masks: Array,
 ) -> np.float32:
-    """Smallest bound of one row."""
-    return np.maximum(bounds[row] - fallen[since], halves[own]).min()
+    """Mark the centers that the bounds of one row leave open; the smallest bound of the others."""
+    found = (bounds[row].astype(np.uint32) << 16).view(np.float32) - fallen[since]
+    near = ~(found > wall)
+    masks[:] = 0
+    for center in np.flatnonzero(near):
+        masks[center // 64] |= np.uint64(1 << int(center % 64))
+    return np.where(near, np.float32(np.inf), found).min()
+
+
+def squares_to_four(x: Array, centers: Array, near: Array, place: int, squares: Array) -> None:
+    """Squared distances of one row to four centers."""
+    four = slice(place, place + 4)
+    squares[four] = ((x - centers[near[four]]) ** 2).sum(axis=1)
 
 
 # --------------------------------------------------------------------------------------------

@@ -186,6 +186,36 @@ class _Emitter:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
         return self.builder.shuffle_vector(a, b, mask)
 
+    def sums_of(self, vectors: list[ir.Value]) -> ir.Value:
+        """One vector with the sum of the lanes of each vector; as many as a power of two."""
+        wanted, held, parts = len(vectors), 1, self.lanes
+        while len(vectors) > 1 and parts > 1:
+            # Lane `part · held + i` holds a part of sum i: of two vectors, halves are added.
+            halves = [
+                [
+                    self.lanes * of + held * part + i
+                    for part in range(first, first + parts // 2)
+                    for of in range(2)
+                    for i in range(held)
+                ]
+                for first in (0, parts // 2)
+            ]
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [
+                self.builder.fadd(*(self.shuffle(a, b, picks) for picks in halves))
+                for a, b in pairs
+            ]
+            held, parts = 2 * held, parts // 2
+        while len(vectors) > 1:
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.shuffle(a, b, list(range(2 * a.type.count))) for a, b in pairs]
+        (total,) = vectors
+        while total.type.count > wanted:
+            size = total.type.count // 2
+            low, high = (list(range(first, first + size)) for first in (0, size))
+            total = self.builder.fadd(*(self.shuffle(total, total, h) for h in (low, high)))
+        return total
+
     def loop(
         self,
         count: ir.Value,
@@ -887,11 +917,11 @@ def _scatter_lines(
 ) -> Any:
     """``results[row] = column`` of `lines` (n_lines, 64) for the rows ``rows[first : first + 64]``.
 
-    `results` (n, n_lines), float32; the number of lines is whole vectors, and a row may be listed
-    several times at the end.
+    `lines` are float32, and of each number the upper half is kept: `results` (n, n_lines) is
+    uint16.  The number of lines is whole vectors; a row may be listed several times at the end.
     """
-    floats = _is_float_array(lines, results) and lines.dtype == types.float32
-    if not floats or results.dtype != types.float32 or getattr(rows, "dtype", None) != types.int64:
+    kinds = [getattr(kind, "dtype", None) for kind in (lines, rows, results)]
+    if kinds != [types.float32, types.int64, types.uint16]:
         return None
     signature = types.void(lines, types.intp, rows, types.intp, results)
 
@@ -917,9 +947,12 @@ def _scatter_lines(
                 while block:
                     vectors = _interleave_stage(emit, vectors, block)
                     block //= 2
+                upper_half = ir.Constant(emit.integers, [16] * size)
                 for vector, target in zip(vectors, targets, strict=True):
-                    typed = builder.bitcast(emit.at(target, line), emit.vector.as_pointer())
-                    builder.store(vector, typed, align=emit.size)
+                    bits = builder.lshr(builder.bitcast(vector, emit.integers), upper_half)
+                    halves = builder.trunc(bits, ir.VectorType(ir.IntType(16), size))
+                    typed = builder.bitcast(emit.at(target, line), halves.type.as_pointer())
+                    builder.store(halves, typed, align=2)
                 return []
 
             emit.loop(builder.sdiv(n_lines, emit.const(size)), [], square)
@@ -1578,52 +1611,58 @@ def _unsettled_rows(
     return signature, codegen
 
 
-def _least_bound(
+def _near_centers(
     typing_context: Any,
     bounds: Any,
     row: Any,
     ahead: Any,
     fallen: Any,
     since: Any,
-    halves: Any,
-    own: Any,
-    n_groups: Any,
+    wall: Any,
+    masks: Any,
 ) -> Any:
-    """Smallest over all groups of ``max(bounds[row] - fallen[since], halves[own])``, float32.
+    """Find the centers with ``bounds[row] - fallen[since] <= wall``.
 
-    All three are (…, n_groups), a number that is whole vectors.  ``bounds[ahead]`` is fetched for
-    a later call: rows come in no order that the hardware could foresee.
+    `bounds` (n, m) are the upper halves of float32 numbers, `fallen` (rounds, m) is float32, and m
+    a multiple of BOUND_LANES; ``bounds[ahead]`` is fetched for a later call.  `masks` (m / 64,
+    rounded up), uint64, receives a bit for each center; the smallest of the other bounds is
+    returned.
     """
-    arrays = (bounds, fallen, halves)
-    if not _is_float_array(*arrays) or any(kind.dtype != types.float32 for kind in arrays):
+    kinds = [getattr(kind, "dtype", None) for kind in (bounds, fallen, masks)]
+    if kinds != [types.uint16, types.float32, types.uint64]:
         return None
     n = types.intp
-    signature = types.float32(bounds, n, n, fallen, n, halves, n, n)
+    signature = types.float32(bounds, n, n, fallen, n, types.float32, masks)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = _Emitter(builder, signature.args[0])
-        bounds, row, ahead, fallen, since, halves, own, n_groups = _pointers(
+        emit = _Emitter(builder, signature.args[3], BOUND_LANES)
+        n_bounds = _shape(context, builder, signature.args[3], arguments[3])[1]
+        bounds, row, ahead, fallen, since, wall, masks = _pointers(
             context, builder, signature, arguments
         )
-        later = emit.at(bounds, builder.mul(ahead, n_groups))
-        starts = [
-            emit.at(array, builder.mul(line, n_groups))
-            for array, line in ((bounds, row), (fallen, since), (halves, own))
-        ]
+        halves = ir.VectorType(ir.IntType(16), emit.lanes)
+        word = ir.IntType(emit.lanes)
+        start, later = (emit.at(bounds, builder.mul(r, n_bounds)) for r in (row, ahead))
+        falls = emit.at(fallen, builder.mul(since, n_bounds))
+        pieces = builder.bitcast(masks, word.as_pointer())
+        walls = emit.splat(wall)
+        infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
+        upper_half = ir.Constant(emit.integers, [16] * emit.lanes)
 
         def vector(index: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-            group = builder.mul(index, emit.const(emit.lanes))
-            emit.prefetch(emit.at(later, group))
-            bound, fall, half = (
-                emit.load(emit.at(start, group), aligned=False) for start in starts
-            )
-            bound = builder.fsub(bound, fall)
-            bound = builder.select(builder.fcmp_ordered(">", half, bound), half, bound)
+            center = builder.mul(index, emit.const(emit.lanes))
+            emit.prefetch(emit.at(later, center))
+            typed = builder.bitcast(emit.at(start, center), halves.as_pointer())
+            bits = builder.zext(builder.load(typed, align=2), emit.integers)
+            bound = builder.bitcast(builder.shl(bits, upper_half), emit.vector)
+            bound = builder.fsub(bound, emit.load(emit.at(falls, center), aligned=False))
+            near = builder.fcmp_unordered("<=", bound, walls)
+            builder.store(builder.bitcast(near, word), builder.gep(pieces, [index]), align=4)
+            bound = builder.select(near, infinity, bound)
             less = builder.fcmp_ordered("<", bound, state[0])
             return [builder.select(less, bound, state[0])]
 
-        infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
-        count = builder.sdiv(n_groups, emit.const(emit.lanes))
+        count = builder.sdiv(n_bounds, emit.const(emit.lanes))
         (least,) = emit.loop(count, [infinity], vector)
         size = emit.lanes
         while size > 1:
@@ -1636,8 +1675,48 @@ def _least_bound(
     return signature, codegen
 
 
+def _squares_to_four(
+    typing_context: Any, x: Any, centers: Any, near: Any, place: Any, squares: Any
+) -> Any:
+    """``squares[place + i]`` is the squared distance of `x` to ``centers[near[place + i]]``, i < 4.
+
+    `x` (d,) and `centers` (k, d), aligned, are whole vectors; sums of squared differences.
+    """
+    if not _is_float_array(x, centers, squares) or getattr(near, "dtype", None) != types.int64:
+        return None
+    signature = types.void(x, centers, near, types.intp, squares)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        n_features = _shape(context, builder, signature.args[1], arguments[1])[1]
+        x, centers, near, place, squares = _pointers(context, builder, signature, arguments)
+        starts = []
+        for i in range(4):
+            center = builder.load(emit.at(near, place, emit.const(i)))
+            starts.append(emit.at(centers, builder.mul(center, n_features)))
+
+        def vector(index: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            feature = builder.mul(index, emit.const(emit.lanes))
+            row = emit.load(emit.at(x, feature))
+            result = []
+            for start, total in zip(starts, sums, strict=True):
+                difference = builder.fsub(row, emit.load(emit.at(start, feature)))
+                result.append(emit.multiply_add(difference, difference, total))
+            return result
+
+        zeros = ir.Constant(emit.vector, [0.0] * emit.lanes)
+        sums = emit.loop(builder.sdiv(n_features, emit.const(emit.lanes)), [zeros] * 4, vector)
+        four = emit.sums_of(sums)
+        typed = builder.bitcast(emit.at(squares, place), four.type.as_pointer())
+        builder.store(four, typed, align=emit.size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 # Roundings of float32, outwards, a few times over; and squares too small to tell apart.
 BOUND_UP, BOUND_DOWN, LEAST_SQUARE = 1 + 4e-7, 1 - 4e-7, 1e-30
+BOUND_LANES = 32  # bounds that are looked at together; their number is padded to this
 
 # --------------------------------------------------------------------------------------------
 # Labels, bits and atomics
@@ -1729,10 +1808,10 @@ INTRINSICS = (
     "changed_labels",
     "distances_in_tile",
     "fetch_add",
-    "least_bound",
     "lowest_bit",
     "move_row",
     "multiply_add",
+    "near_centers",
     "nearest_in_tile",
     "nearest_of_few",
     "nearest_of_sparse",
@@ -1744,6 +1823,7 @@ INTRINSICS = (
     "scatter_lines",
     "scores_in_tile",
     "spin_multiply_adds",
+    "squares_to_four",
     "unsettled_rows",
 )
 
@@ -1754,10 +1834,10 @@ if config.DISABLE_JIT:
         changed_labels,
         distances_in_tile,
         fetch_add,
-        least_bound,
         lowest_bit,
         move_row,
         multiply_add,
+        near_centers,
         nearest_in_tile,
         nearest_of_few,
         nearest_of_sparse,
@@ -1769,6 +1849,7 @@ if config.DISABLE_JIT:
         scores_in_tile,
         sparse_products,
         spin_multiply_adds,
+        squares_to_four,
         unsettled_rows,
     )
 else:
@@ -1784,12 +1865,13 @@ else:
     lowest_bit = intrinsic(_lowest_bit)
     below = intrinsic(_below)
     fetch_add = intrinsic(_fetch_add)
-    least_bound = intrinsic(_least_bound)
     peek = intrinsic(_peek)
     nearest_of_sparse = intrinsic(_nearest_of_sparse)
     sparse_products = intrinsic(_sparse_products)
     multiply_add = intrinsic(_multiply_add)
+    near_centers = intrinsic(_near_centers)
     scatter_lines = intrinsic(_scatter_lines)
     scores_in_tile = intrinsic(_scores_in_tile)
     spin_multiply_adds = intrinsic(_spin_multiply_adds)
+    squares_to_four = intrinsic(_squares_to_four)
     unsettled_rows = intrinsic(_unsettled_rows)

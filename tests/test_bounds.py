@@ -14,12 +14,16 @@ from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.compiling import kernel
 from fastclust.kernels.simd import (
     BOUND_DOWN,
+    BOUND_LANES,
     TILE_ROWS,
     below,
-    least_bound,
+    lanes,
+    near_centers,
     pack_rows,
+    round_up,
     scatter_lines,
     scores_in_tile,
+    squares_to_four,
     unsettled_rows,
 )
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
@@ -38,8 +42,13 @@ def mask_below(values, first, limits):
 
 
 @kernel
-def smallest_bound(bounds, row, ahead, fallen, since, halves, own, n_groups):
-    return least_bound(bounds, row, ahead, fallen, since, halves, own, n_groups)
+def left_open(bounds, row, ahead, fallen, since, wall, masks):
+    return near_centers(bounds, row, ahead, fallen, since, wall, masks)
+
+
+@kernel
+def four_squares(x, centers, near, place, squares):
+    squares_to_four(x, centers, near, place, squares)
 
 
 @kernel
@@ -99,22 +108,49 @@ def test_masks_of_numbers_below(dtype: Any) -> None:
     assert [bool(mask >> i & 1) for i in range(64)] == expected.tolist()
 
 
-@pytest.mark.parametrize("n_groups", [16, 48])
-def test_smallest_bound(n_groups: int) -> None:
-    rng = np.random.default_rng(n_groups)
-    bounds, fallen, halves = rng.normal(size=(3, 7, n_groups)).astype(np.float32)
+def upper_halves(values: Any) -> Any:
+    return (values.view(np.uint32) >> 16).astype(np.uint16)
+
+
+@pytest.mark.parametrize("n_bounds", [BOUND_LANES, 3 * BOUND_LANES])
+def test_centers_that_bounds_leave_open(n_bounds: int) -> None:
+    rng = np.random.default_rng(n_bounds)
+    values = rng.uniform(1, 2, size=(7, n_bounds)).astype(np.float32)
+    fallen = rng.uniform(0, 1, size=(4, n_bounds)).astype(np.float32)
+    halves = upper_halves(values)
+    values = (halves.astype(np.uint32) << 16).view(np.float32)
+    masks = np.zeros(-(-n_bounds // 64), np.uint64)
     for row in range(7):
-        found = smallest_bound(bounds, row, 6, fallen, 2, halves, 5, n_groups)
-        assert found == np.maximum(bounds[row] - fallen[2], halves[5]).min()
+        bounds = values[row] - fallen[2]
+        wall = bounds[5]  # equal is left open
+        least = left_open(halves, row, 6, fallen, 2, wall, masks)
+        near = [j for j in range(n_bounds) if int(masks[j // 64]) >> j % 64 & 1]
+        assert near == np.flatnonzero(bounds <= wall).tolist()
+        assert least == bounds[bounds > wall].min(initial=np.inf)
+
+
+@pytest.mark.parametrize("d", [1, 5, 16, 40])
+def test_squares_to_four_centers(d: int, dtype: Any) -> None:
+    rng = np.random.default_rng(d)
+    centers = aligned_empty((9, round_up(d, lanes(dtype))), dtype)
+    centers[:, d:] = 0
+    centers[:, :d] = rng.normal(size=(9, d))
+    x = padded_vector(rng.normal(size=d), dtype)
+    near, squares = np.array([8, 0, 3, 8, 1, 2]), np.full(7, -1, dtype)
+    four_squares(x, centers, near, 2, squares)
+    expected = ((x.astype(float) - centers[[3, 8, 1, 2]]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squares[2:6], expected, rtol=(d + 3) * np.finfo(dtype).eps)
+    assert squares[1] == squares[6] == -1
 
 
 def test_lines_become_rows() -> None:
     rng = np.random.default_rng(2)
-    lines = aligned(rng.normal(size=(32, TILE_ROWS)).astype(np.float32))
-    results = np.zeros((100, 32), np.float32)
+    lines = aligned(rng.uniform(size=(32, TILE_ROWS)).astype(np.float32))
+    lines[3] = np.inf
+    results = np.zeros((100, 32), np.uint16)
     rows = np.concatenate([[0, 0], rng.permutation(100)[:TILE_ROWS]])
     scatter(lines, 32, rows, 2, results)
-    np.testing.assert_array_equal(results[rows[2:]], lines.T)
+    np.testing.assert_array_equal(results[rows[2:]], upper_halves(lines).T)
     np.testing.assert_array_equal(np.delete(results, rows[2:], axis=0), 0)
 
 
@@ -169,6 +205,7 @@ def test_the_bits_of_lloyd_over_whole_fits(
     monkeypatch.setattr(auto, "SMALL_WORK", 0)
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
     monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(elkan, "DEAR", 0)
     X, start = problem(name, dtype)
     weights = np.random.default_rng(1).uniform(0, 2, len(X)) if weighted else None
     parameters: dict[str, Any] = {"init": start, "n_init": 1, "max_iter": 60}
@@ -180,15 +217,47 @@ def test_the_bits_of_lloyd_over_whole_fits(
     assert found.n_iter_ == expected.n_iter_
 
 
-def test_elkan_shares_bounds_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, start = problem("space", np.float64)
+@pytest.mark.parametrize("name", ["overlapping", "many features, few clusters", "space"])
+def test_elkan_keeps_bounds_of_fewer_rows_where_memory_is_short(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elkan, "DEAR", 0)
+    monkeypatch.setattr(elkan, "AT_REST", 1)
+    X, start = problem(name, np.float64)
     parameters: dict[str, Any] = {"init": start, "n_init": 1}
     expected = KMeans(len(start), algorithm="lloyd", **parameters).fit(X)
-    monkeypatch.setattr(elkan, "MOST_BYTES", 4 * 40 * len(X))
+    whole = KMeans(len(start), algorithm="elkan", **parameters).fit(X)
+    line = 2 * round_up(len(start), BOUND_LANES)
+    monkeypatch.setattr(elkan, "MOST_BYTES", line * 900)
+    made = []
+    original = elkan.Elkan._keep_all_bounds
+
+    def noted(self: Any) -> None:
+        original(self)
+        made.append(self.bounds.nbytes)
+
+    monkeypatch.setattr(elkan.Elkan, "_keep_all_bounds", noted)
     found = KMeans(len(start), algorithm="elkan", **parameters).fit(X)
+    assert made == [line * 901]  # one for all rows that have none
     np.testing.assert_array_equal(found.labels_, expected.labels_)
     np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
-    assert found.n_distances_ < 0.7 * expected.n_distances_
+    assert whole.n_distances_ < found.n_distances_ < expected.n_distances_
+
+
+@pytest.mark.parametrize("all_bounds", [0, np.inf])
+def test_auto_chooses_the_bounds_by_what_distances_cost(
+    all_bounds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "WORTH_ALL_BOUNDS", all_bounds)
+    monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(auto, "SMALL_WORK", 0)
+    X, start = problem("overlapping", np.float64)
+    parameters: dict[str, Any] = {"init": start, "n_init": 1}
+    expected = KMeans(len(start), algorithm="lloyd", **parameters).fit(X)
+    elkans = KMeans(len(start), algorithm="elkan", **parameters).fit(X)
+    found = KMeans(len(start), algorithm="auto", **parameters).fit(X)
+    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    assert (found.n_distances_ == elkans.n_distances_) == (all_bounds == 0)
 
 
 @pytest.mark.parametrize("algorithm", BOUNDED)
@@ -200,7 +269,8 @@ def test_fewer_distances_where_clusters_are_apart(
     parameters: dict[str, Any] = {"init": X[:60], "n_init": 1, "tol": 0}
     dense = KMeans(60, algorithm="lloyd", **parameters).fit(X)
     spared = KMeans(60, algorithm=algorithm, **parameters).fit(X)
-    assert dense.n_distances_ >= dense.n_iter_ * X.shape[0] * 60
+    assert dense.n_distances_ == dense.n_iter_ * X.shape[0] * 60
+    assert spared.n_distances_ >= X.shape[0] * 60  # those of the first iteration
     assert spared.n_distances_ < 0.5 * dense.n_distances_
 
 
