@@ -240,7 +240,12 @@ def timed(action: Callable[[], Any]) -> Side:
 
 
 def in_turn(
-    label: str, sides: Mapping[str, Side], effort: Effort, *, warm_up: bool = True
+    label: str,
+    sides: Mapping[str, Side],
+    effort: Effort,
+    *,
+    warm_up: bool = True,
+    pause: float | None = None,
 ) -> Seconds:
     """Run sides in turn.
 
@@ -254,6 +259,8 @@ def in_turn(
         How often; a side that takes more than `LONG` seconds is run once.
     warm_up : bool
         Whether each is run once before, and that run forgotten.
+    pause : float, optional
+        Seconds before each run, by default `PAUSE`.
 
     Returns
     -------
@@ -269,7 +276,7 @@ def in_turn(
         for name, side in sides.items():
             if turn and seconds[name][0] > LONG:
                 continue
-            time.sleep(PAUSE)
+            time.sleep(PAUSE if pause is None else pause)
             seconds[name].append(side())
         turn += 1
         spent = sum(map(sum, seconds.values()))

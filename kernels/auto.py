@@ -19,12 +19,13 @@ from .tiles import Array, Rows
 from .update import LABELS_ONLY, Update
 
 # In vector operations of the dense tile: what the bounds of a row cost, and what a row must cost
-# for bounds to be tried, and for rows to be grouped, at all.
-BOUNDS_COST, WORTH_TRYING, WORTH_GROUPING = 30.0, 56.0, 250.0
-# The same for bounds of all centers.
-WORTH_ALL_BOUNDS = 1500.0
+# for two bounds to be tried, for them to be kept from the first round on, for rows to be grouped by
+# cluster, and for bounds of all centers.
+BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING = 30.0, 40.0, 250.0
+WORTH_GROUPING, WORTH_ALL_BOUNDS = 650.0, 1000.0
+# What is only tried is tried once so few rows change their cluster, and where rounds are long.
+CALM, LONG_ROUND = 0.01, 20 * SMALL_WORK
 LEAST_GAIN = 1.0  # share of a dense round's cost above which bounds are given up for a while
-MANY_ROWS = 1 << 16  # fewer, in slices, fill Hamerly's tiles badly
 LONGEST_PAUSE = 16  # rounds
 
 
@@ -52,9 +53,9 @@ class Auto(Lloyd):
 
     def _worth_it(self) -> bool:
         """Whether bounds are tried at all."""
-        many = self.cost >= WORTH_TRYING and self.rows.X.shape[0] >= MANY_ROWS
-        enough = self.work > 4 * SMALL_WORK and not self.panels.by_features
-        return enough and (many or self.cost >= WORTH_GROUPING)
+        if self.panels.by_features or self.cost < WORTH_TRYING:
+            return False
+        return self.work > (LONG_ROUND if self.cost < WORTH_KEEPING else 4 * SMALL_WORK)
 
     def _kind(self) -> type[Hamerly]:
         """Which bounds."""
@@ -72,8 +73,8 @@ class Auto(Lloyd):
     def _start_again(self) -> None:
         # Where distances are dear, bounds are kept even while they spare nothing: their cost is
         # small then, and the rounds in which they will spare most are to come.
-        self.learns = self._kind() is Hamerly
-        self.pause, self.next_pause = 2 if self.learns else 0, 2
+        self.keeps = self.cost >= WORTH_KEEPING
+        self.trying, self.pause, self.next_pause = self.keeps, 0, 2
 
     @property
     def iterates(self) -> bool:
@@ -83,17 +84,17 @@ class Auto(Lloyd):
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""
         bounds = self.bounds
-        if bounds is None or self.pause > 0:
+        if bounds is None or not self.trying:
+            n_changed = super().assign(centers, account=account)
             self.pause -= 1
-            if bounds is not None:
-                bounds.forget()
-            return super().assign(centers, account=account)
+            self.trying = self.pause < 0 and n_changed <= CALM * self.rows.X.shape[0]
+            return n_changed
         mode = self.update.mode if account else LABELS_ONLY
         fresh, done = bounds.before is None, bounds.n_distances
         n_changed = bounds.assign_by_bounds(centers, mode)
         n_distances = bounds.n_distances - done
         self.n_distances += n_distances
-        if self.learns and not fresh:
+        if not (self.keeps or fresh):
             self._learn(n_distances, len(centers))
         return n_changed
 
@@ -101,6 +102,9 @@ class Auto(Lloyd):
         """Give the bounds up for a while where they have spared less than they cost."""
         share = n_distances / (self.rows.X.shape[0] * n_clusters)
         if share + BOUNDS_COST / self.cost > LEAST_GAIN:
+            self.trying = False
             self.pause, self.next_pause = self.next_pause, min(2 * self.next_pause, LONGEST_PAUSE)
+            if self.bounds is not None:
+                self.bounds.forget()
         else:
             self.next_pause = 2

@@ -203,8 +203,9 @@ def test_the_bits_of_lloyd_over_whole_fits(
 ) -> None:
     monkeypatch.setattr(lloyd, "SMALL_WORK", 0)
     monkeypatch.setattr(auto, "SMALL_WORK", 0)
+    monkeypatch.setattr(auto, "LONG_ROUND", 0)
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
-    monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(auto, "CALM", 1)
     monkeypatch.setattr(elkan, "DEAR", 0)
     X, start = problem(name, dtype)
     weights = np.random.default_rng(1).uniform(0, 2, len(X)) if weighted else None
@@ -249,7 +250,7 @@ def test_auto_chooses_the_bounds_by_what_distances_cost(
     all_bounds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auto, "WORTH_ALL_BOUNDS", all_bounds)
-    monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(auto, "CALM", 1)
     monkeypatch.setattr(auto, "SMALL_WORK", 0)
     X, start = problem("overlapping", np.float64)
     parameters: dict[str, Any] = {"init": start, "n_init": 1}
@@ -264,7 +265,7 @@ def test_auto_chooses_the_bounds_by_what_distances_cost(
 def test_fewer_distances_where_clusters_are_apart(
     algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto, "MANY_ROWS", 0)
+    monkeypatch.setattr(auto, "CALM", 1)
     X, _ = make_blobs(20_000, n_features=10, centers=60, cluster_std=0.7, random_state=0)
     parameters: dict[str, Any] = {"init": X[:60], "n_init": 1, "tol": 0}
     dense = KMeans(60, algorithm="lloyd", **parameters).fit(X)
@@ -276,8 +277,8 @@ def test_fewer_distances_where_clusters_are_apart(
 
 def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
-    monkeypatch.setattr(auto, "MANY_ROWS", 0)
-    monkeypatch.setattr(auto, "WORTH_GROUPING", np.inf)
+    monkeypatch.setattr(auto, "CALM", 1)
+    monkeypatch.setattr(auto, "LONG_ROUND", 0)
     monkeypatch.setattr(auto, "LEAST_GAIN", 0.5)
     ways = []
     for kind, name in ((lloyd.Lloyd, "assign"), (hamerly.Hamerly, "assign_by_bounds")):
