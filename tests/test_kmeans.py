@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastclust import KMeans, k_means, kmeans_plusplus
-from fastclust.kernels import auto, lloyd, reference
+from fastclust.kernels import auto, elkan, lloyd, reference
 from fastclust.kernels.algorithms import ALGORITHMS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -216,6 +216,7 @@ def test_algorithms_give_the_bits_of_lloyd(
 ) -> None:
     monkeypatch.setattr(lloyd, "SMALL_WORK", 0)  # no problem is too small for bounds
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
+    monkeypatch.setattr(elkan, "DEAR", 0)
     offset = 1e4 if variant == "offset" else 0.0
     X, weights, start = make_problem(
         shape, dtype, seed=5, offset=offset, duplicates=variant == "duplicates"
