@@ -278,6 +278,7 @@ def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(auto, "WORTH_TRYING", 0)
     monkeypatch.setattr(auto, "CALM", 1)
     monkeypatch.setattr(auto, "LONG_ROUND", 0)
+    monkeypatch.setattr(auto, "WORTH_KEEPING", np.inf)
     monkeypatch.setattr(auto, "LEAST_GAIN", 0.5)
     ways = []
     for kind, name in ((lloyd.Lloyd, "assign"), (hamerly.Hamerly, "assign_by_bounds")):

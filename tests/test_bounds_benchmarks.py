@@ -23,7 +23,8 @@ TINY = Effort(divisor=1, repeats=1, fill=0.0, seeds=(0,))
 def test_every_row_is_measured_and_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(targets, "PAUSE", 0)
     cells = (clustered(300, 2, 7, 2.0), clustered(200, 5, 3, 1.0, "float32"))
-    monkeypatch.setattr(bounds_targets, "OWN_CELLS", (*cells, *cells))
+    own = (*cells, clustered(100, 3, 4, 2.0), clustered(100, 3, 5, 2.0))
+    monkeypatch.setattr(bounds_targets, "OWN_CELLS", own)
     for name in ("ELKAN_CELLS", "TUNED_CELLS", "HELD_OUT_CELLS"):
         monkeypatch.setattr(bounds_targets, name, cells)
     monkeypatch.setattr(bounds_targets, "PEER_CELLS", {"low": cells, "high": cells[1:]})
