@@ -85,16 +85,12 @@ HELD_OUT_CELLS = tuple(
     )
 )  # fmt: skip
 # Where whole fits are compared with those of other libraries.
-PEER_CELLS = {
-    "low": (
-        get("image-8"), get("image-64"), get("plane-100"), get("letters-26"),
-        clustered(200_000, 4, 50, 2.0, "float32"),
-    ),
-    "high": (
-        get("digits-10"), get("digits-100"), clustered(100_000, 16, 256, 2.0, "float32"),
-        clustered(100_000, 64, 100, 2.0, "float32"), clustered(20_000, 128, 500, 2.0, "float32"),
-    ),
-}  # fmt: skip
+PEER_CELLS = (
+    get("image-8"), get("image-64"), get("plane-100"), get("letters-26"), get("digits-10"),
+    get("digits-100"), clustered(200_000, 4, 50, 2.0, "float32"),
+    clustered(100_000, 16, 256, 2.0, "float32"), clustered(100_000, 64, 100, 2.0, "float32"),
+    clustered(20_000, 128, 500, 2.0, "float32"),
+)  # fmt: skip
 
 
 def problem(workload: Workload, effort: Effort) -> tuple[FloatArray, int]:
@@ -261,11 +257,13 @@ def auto_held_out(session: Session) -> Outcome:
     return _choice("auto_held_out", HELD_OUT_CELLS, session.effort, 1.25)
 
 
-def _peers(row: str, cells: Sequence[Workload], effort: Effort) -> Outcome:
+def peers(session: Session) -> Outcome:
+    """Whole fits against the fastest of scikit-learn, scikit-learn-intelex and faiss."""
+    effort = session.effort
     entrants, missing = competitors(peers=True)
     ratios: dict[str, float] = {}
     notes, details = [], []
-    for workload in cells:
+    for workload in PEER_CELLS:
         X, k = problem(workload, effort)
         fitted: dict[str, Any] = {}
 
@@ -289,23 +287,13 @@ def _peers(row: str, cells: Sequence[Workload], effort: Effort) -> Outcome:
     notes.append("in brackets: relative difference of the inertia from fastclust's")
     notes += [entrant.note for entrant in entrants if entrant.note] + missing
     against = "fit against the fastest peer"
-    figures = targets._summary(row, ratios, against, target=5, at_least=3, each=1)
+    figures = targets._summary("peers", ratios, against, target=5, at_least=3, each=1)
     return Outcome(figures, notes, {"cells": details, "ratios": ratios})
-
-
-def peers_low(session: Session) -> Outcome:
-    """Whole fits on few features against the fastest of scikit-learn, sklearnex and faiss."""
-    return _peers("peers_low", PEER_CELLS["low"], session.effort)
-
-
-def peers_high(session: Session) -> Outcome:
-    """The same on many features."""
-    return _peers("peers_high", PEER_CELLS["high"], session.effort)
 
 
 ROWS: Mapping[str, Callable[[Session], Outcome]] = {
     function.__name__: function
-    for function in (elkan, iterations, fits, auto, auto_held_out, peers_low, peers_high)
+    for function in (elkan, iterations, fits, auto, auto_held_out, peers)
 }
 
 

@@ -25,9 +25,8 @@ def test_every_row_is_measured_and_written(tmp_path, monkeypatch, capsys):
     cells = (clustered(300, 2, 7, 2.0), clustered(200, 5, 3, 1.0, "float32"))
     own = (*cells, clustered(100, 3, 4, 2.0), clustered(100, 3, 5, 2.0))
     monkeypatch.setattr(bounds_targets, "OWN_CELLS", own)
-    for name in ("ELKAN_CELLS", "TUNED_CELLS", "HELD_OUT_CELLS"):
+    for name in ("ELKAN_CELLS", "TUNED_CELLS", "HELD_OUT_CELLS", "PEER_CELLS"):
         monkeypatch.setattr(bounds_targets, name, cells)
-    monkeypatch.setattr(bounds_targets, "PEER_CELLS", {"low": cells, "high": cells[1:]})
     path = tmp_path / "results.json"
     rows = bounds_targets.ROWS
     assert targets.measure(Session(TINY, list(rows)), path, rows) == 0
@@ -48,6 +47,6 @@ def test_every_row_is_measured_and_written(tmp_path, monkeypatch, capsys):
 def test_the_cells_are_those_that_were_promised():
     cells = bounds_targets.TUNED_CELLS, bounds_targets.HELD_OUT_CELLS
     assert [len({w.name for w in each}) for each in cells] == [20, 10]
-    assert sum(map(len, bounds_targets.PEER_CELLS.values())) == 10
+    assert len(bounds_targets.PEER_CELLS) == 10
     assert [w.n_features for w in bounds_targets.OWN_CELLS] == [2, 8, 32, 128]
     assert all(w.n_clusters >= 500 for w in bounds_targets.OWN_CELLS)
