@@ -28,6 +28,7 @@ from .kernels.gaussian import Densities, Moments, Sweep, make_densities
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array
 from .kmeans import KMeans, kmeans_plusplus, moments
+from .mapped import survived, surviving
 from .sources import Source
 from .streaming import StreamedKMeansPlusPlus, StreamedRows
 
@@ -71,6 +72,7 @@ class FusedMixture(Interchangeable):
         self._estimate(X, sample_weight)
         return self
 
+    @surviving
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Estimate the parameters and return the likeliest component of each row.
 
@@ -90,6 +92,7 @@ class FusedMixture(Interchangeable):
         """
         return self._labels(self._estimate(X, sample_weight))
 
+    @surviving
     def predict(self, X: Any) -> Array:
         """Likeliest component of each row of `X`, the lowest of several.
 
@@ -105,6 +108,7 @@ class FusedMixture(Interchangeable):
         """
         return self._labels(self._rows(X))
 
+    @surviving
     def predict_proba(self, X: Any) -> Array:
         """Posterior probability of each component for each row of `X`.
 
@@ -122,6 +126,7 @@ class FusedMixture(Interchangeable):
         with team() as threads:
             return self._sweep(X, threads).posteriors(self._densities(self._center()))
 
+    @surviving
     def score_samples(self, X: Any) -> Array:
         """Log of the density of the mixture at each row of `X`.
 
@@ -139,6 +144,7 @@ class FusedMixture(Interchangeable):
         with team() as threads:
             return self._sweep(X, threads).log_norms(self._densities(self._center()))
 
+    @surviving
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of the rows of `X`.
 
@@ -209,7 +215,7 @@ class FusedMixture(Interchangeable):
 
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Any:
         """The fit; returns the checked rows."""
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), survived(X):
             X = self._checked(X)
             if len(X) < self.n_components:
                 raise ValueError(

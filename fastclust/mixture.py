@@ -18,6 +18,7 @@ from .em_problem import Problem, Start, shifted
 from .kernels.gaussian import Moments, Sweep
 from .kernels.parallel import team
 from .kernels.tiles import Array
+from .mapped import survived
 
 STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
@@ -178,7 +179,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         self : GaussianMixture
             The mixture; `lower_bound_` is the mean log-likelihood of the batch before the step.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), survived(X):
             fresh = not hasattr(self, "means_")
             if fresh:
                 first = self._checked(X)

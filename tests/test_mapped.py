@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
-from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, mapped
+from fastclust import BisectingKMeans, GaussianMixture, KMeans, MiniBatchKMeans, mapped
 
 pytestmark = pytest.mark.skipif(not mapped.SUPPORTED, reason="maps are watched on Linux alone")
 
@@ -86,6 +88,21 @@ def test_other_methods_are_served_as_well(path: Path) -> None:
     with pytest.raises(ValueError, match=LOST):
         model.partial_fit(rows[-1000:])
     assert model.cluster_centers_ is before
+
+
+def test_mixtures_are_served_as_well(path: Path) -> None:
+    X = np.load(path)
+    model = GaussianMixture(2, max_iter=2, tol=0, random_state=0)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        model.fit(X)
+    means = model.means_
+    for method in (model.predict, model.predict_proba, model.score_samples, model.score, model.fit):
+        np.save(path, X)
+        rows = np.load(path, mmap_mode="r")
+        shrink(path)
+        with pytest.raises(ValueError, match=LOST):
+            method(rows)
+        assert model.means_ is means
 
 
 def test_a_fit_beside_it_goes_on(path: Path) -> None:
