@@ -21,27 +21,22 @@ from typing import Any
 
 import numpy as np
 import sklearn.cluster
-from sklearn.datasets import make_blobs
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
 from benchmarks import targets
 from benchmarks.targets import OURS, QUICK, THEIRS, Effort, Figure, Outcome, Session, in_turn, timed
-from fastclust.workloads import digit_images, gaussian_blobs
+from fastclust.workloads import digit_images, five_blobs, gaussian_blobs
 
 ENGINES = {OURS: fastclust.MiniBatchKMeans, THEIRS: sklearn.cluster.MiniBatchKMeans}
-# The blobs of a well-known textbook.
-CENTERS = [[0.2, 2.3], [-1.5, 2.3], [-2.8, 1.8], [-2.8, 2.8], [-2.8, 1.3]]
-SPREADS = [0.4, 0.3, 0.1, 0.1, 0.1]
 
 
 def problems(effort: Effort) -> dict[str, tuple[Any, int]]:
     """Data and number of clusters of the fits, by name."""
     reduced = effort.reduced
-    plane, _ = make_blobs(2000, centers=CENTERS, cluster_std=SPREADS, random_state=7)
     return {
-        "five blobs, 2,000×2, k=5": (plane, 5),
+        "five blobs, 2,000×2, k=5": (five_blobs(), 5),
         "digits, 10,000×784, k=10": (digit_images(reduced(10_000)).astype(np.float32), 10),
         "1,000,000×16, k=64": (gaussian_blobs(reduced(1_000_000), 16, 64, "float64"), 64),
         "2,000,000×4, k=200, float32": (gaussian_blobs(reduced(2_000_000), 4, 200, "float32"), 200),

@@ -49,7 +49,9 @@ from sklearn.metrics import adjusted_rand_score
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from fastclust.compare import Competitor, Fitted, competitors, inertia, machine, versions
+from fastclust.commands.documents import machine, versions
+from fastclust.commands.engines import Competitor, Fitted, competitors
+from fastclust.commands.measuring import inertia
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.moments import column_moments
 from fastclust.kernels.parallel import Team, team

@@ -2,9 +2,8 @@
 
 ``fastclust script.py`` and ``fastclust -m module`` run a program with fastclust in the place of
 scikit-learn's clustering (:mod:`.acceleration`); what follows belongs to the program.
-Every sub-command is a module with ``add_arguments(parser)``, which declares its options, and
-``command(args)``, which runs it and returns the exit status. Adding one is adding a line to
-`COMMANDS`. A name may have two words, the first of which may be a command by itself.
+Every other command is a module in :mod:`.commands`; adding one is adding a line to `COMMANDS`.
+A name may have two words, the first of which may be a command by itself.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ from .acceleration import run_program
 COMMANDS = (
     (
         "compare",
-        "fastclust.compare",
+        "fastclust.commands.compare",
         "time fastclust against scikit-learn on this machine and check that the clusters agree",
     ),
     (
         "compare elkan",
-        "fastclust.compare_elkan",
+        "fastclust.commands.elkan",
         "time Elkan's and the other bounds against all distances, here and in scikit-learn",
     ),
     (
         "compare minibatch",
-        "fastclust.compare_minibatch",
+        "fastclust.commands.minibatch",
         "time batches against mini-batches over the number of clusters, here and in scikit-learn",
     ),
     (
         "compare regimes",
-        "fastclust.compare_regimes",
+        "fastclust.commands.regimes",
         "map which exact algorithm is the fastest over features, clusters and their separation",
     ),
     (
         "roofline",
-        "fastclust.roofline",
+        "fastclust.commands.roofline",
         "measure what this machine can do at most, and each kernel's share of it",
     ),
 )

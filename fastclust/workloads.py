@@ -32,6 +32,12 @@ class MissingExtraError(ImportError):
     """A package of an optional extra is needed and absent; the message says how to get it."""
 
 
+# The blobs of `five_blobs`.
+FIVE_CENTERS = ((0.2, 2.3), (-1.5, 2.3), (-2.8, 1.8), (-2.8, 2.8), (-2.8, 1.3))
+FIVE_SPREADS = (0.4, 0.3, 0.1, 0.1, 0.1)
+FIVE_SEED = 7
+
+
 @dataclass(frozen=True)
 class Workload:
     """A data set and the number of clusters to look for in it.
@@ -217,6 +223,71 @@ def letter_features(n_samples: int, seed: int = _SEED) -> FloatArray:
     return X.clip(0, 15, out=X)
 
 
+def five_blobs(n_samples: int = 2000) -> FloatArray:
+    """A textbook's five blobs in the plane, of which three are small and close to each other.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, 2), float64
+        The rows.
+
+    References
+    ----------
+    Géron, A.: Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow, chapter 9.
+    """
+    from sklearn.datasets import make_blobs
+
+    X, _ = make_blobs(
+        n_samples, centers=FIVE_CENTERS, cluster_std=FIVE_SPREADS, random_state=FIVE_SEED
+    )
+    return X
+
+
+def separated_blobs(
+    n_samples: int, n_features: int, n_blobs: int, separation: float, dtype: str = "float64"
+) -> FloatArray:
+    """Spherical blobs of a given distance from one another.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Shape of the data.
+    n_blobs : int
+        Number of blobs, at least two, with centers uniform in a cube.
+    separation : float
+        Mean distance of a center from the nearest other, in twice the standard deviation of a blob
+        along an axis: with 1 neighbours overlap much, with 4 next to no row is nearer to another
+        center.
+    dtype : {"float32", "float64"}
+        Data type.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        The rows, in random order and the same at every call.
+
+    Examples
+    --------
+    >>> separated_blobs(100, 3, 5, 4.0).shape
+    (100, 3)
+    """
+    from scipy.spatial import KDTree
+
+    rng = np.random.default_rng(0)
+    centers = rng.uniform(size=(n_blobs, n_features))
+    gaps = KDTree(centers).query(centers, k=2)[0][:, 1]
+    # Divided by the spread rather than multiplied by it: blobs have unit variance.
+    centers *= 2.0 * separation / gaps.mean()
+    X = rng.standard_normal((n_samples, n_features), dtype=np.dtype(dtype).type)
+    X += centers[rng.integers(n_blobs, size=n_samples)].astype(dtype)
+    return X
+
+
 def _image(name: str, n_samples: int, n_clusters: int, dtype: str) -> Workload:
     make = partial(_as_type, photo_pixels, n_samples, dtype)
     return Workload(name, n_samples, 3, n_clusters, dtype, "pixels of two photographs", make)
@@ -240,6 +311,42 @@ def _blobs(name: str, n_samples: int, n_features: int, n_clusters: int, dtype: s
 def _letters(name: str, n_samples: int) -> Workload:
     make = partial(letter_features, n_samples)
     return Workload(name, n_samples, 16, 26, "float64", "overlapping letter shapes", make)
+
+
+def five_blobs_workload(n_clusters: int = 5) -> Workload:
+    """`five_blobs` as a workload.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters to look for.
+
+    Returns
+    -------
+    Workload
+        The workload, of 2,000 rows.
+    """
+    return Workload("five-blobs", 2000, 2, n_clusters, "float64", "the chapter's blobs", five_blobs)
+
+
+def separated_workload(n_samples: int, n_features: int, k: int, separation: float) -> Workload:
+    """`separated_blobs` as a workload, with as many clusters as blobs.
+
+    Parameters
+    ----------
+    n_samples, n_features, k : int
+        Shape of the data and number of clusters.
+    separation : float
+        As for `separated_blobs`.
+
+    Returns
+    -------
+    Workload
+        The workload.
+    """
+    make = partial(separated_blobs, n_samples, n_features, k, separation)
+    text = f"Gaussian blobs, separation {separation:g}"
+    return Workload(f"blobs-{n_features}d-{k}", n_samples, n_features, k, "float64", text, make)
 
 
 PROFILES: dict[str, tuple[Workload, ...]] = {

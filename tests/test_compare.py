@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from fastclust import compare as module
 from fastclust.__main__ import main
-from fastclust.compare import Cell, Competitor, Result, compare, inertia, measure
+from fastclust.commands import compare as module
+from fastclust.commands import comparison_text as text_module
+from fastclust.commands import engines as engines_module
+from fastclust.commands import measuring, options, progress
+from fastclust.commands.comparison import Cell, Result, compare, geometric_means, measure
+from fastclust.commands.comparison_figure import Segmentation
+from fastclust.commands.drawing import duration
+from fastclust.commands.engines import Competitor
+from fastclust.commands.measuring import inertia
 from fastclust.workloads import MissingExtraError, Workload, gaussian_blobs, workloads
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -66,7 +73,7 @@ def test_inertia_is_the_sum_over_nearest_centers(monkeypatch):
     differences = X[:, None, :].astype(np.float64) - centers
     expected = (differences**2).sum(axis=2).min(axis=1).sum()
     assert inertia(X, centers) == pytest.approx(expected, rel=1e-12)
-    monkeypatch.setattr(module, "_MAX_DISTANCES", 50)  # several parts, the last one shorter
+    monkeypatch.setattr(measuring, "_MAX_DISTANCES", 50)  # several parts, the last one shorter
     assert inertia(X, centers) == pytest.approx(expected, rel=1e-12)
 
 
@@ -124,19 +131,19 @@ def test_ratios_are_of_medians_and_means_geometric():
     cells = [cell("a", (1.0, 2.0, 9.0), (4.0, 4.0, 4.0)), cell("b", (1.0,), (8.0,))]
     assert cells[0].ratio("scikit-learn") == 2.0
     assert cells[0].excess("fastclust") == pytest.approx(0.01)
-    ((name, (mean, count)),) = module.geometric_means(cells).items()
+    ((name, (mean, count)),) = geometric_means(cells).items()
     assert (name, count) == ("scikit-learn", 2)
     assert mean == pytest.approx(4.0)
 
 
 def test_default_competitors_name_what_is_missing(monkeypatch):
-    monkeypatch.setattr(module, "estimator_fit", lambda name: importing(name, sklearn_fit))
+    monkeypatch.setattr(engines_module, "estimator_fit", lambda name: importing(name, sklearn_fit))
     monkeypatch.setitem(sys.modules, "sklearnex", None)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    entrants, missing = module.competitors(peers=True)
+    entrants, missing = engines_module.competitors(peers=True)
     assert [entrant.name for entrant in entrants] == ["fastclust", "scikit-learn"]
     assert [line.split()[0] for line in missing] == ["scikit-learn-intelex", "faiss"]
-    assert module.competitors(peers=False)[1] == []
+    assert engines_module.competitors(peers=False)[1] == []
 
 
 def importing(name, fit):
@@ -147,14 +154,14 @@ def importing(name, fit):
 
 def test_faiss_takes_part():
     pytest.importorskip("faiss")
-    faiss = Competitor("faiss", module._faiss_fit(), frozenset({"float32"}), paced=True)
+    faiss = Competitor("faiss", engines_module._faiss_fit(), frozenset({"float32"}), paced=True)
     result = measure(tiny(), engines(faiss), repeats=1).results["faiss"]
     assert 0 < result.inertia < math.inf
 
 
 def test_estimator_fit_passes_the_seed():
     X = tiny().make()
-    fitted = module.estimator_fit("sklearn.cluster")(X, 4, 3)
+    fitted = engines_module.estimator_fit("sklearn.cluster")(X, 4, 3)
     np.testing.assert_array_equal(fitted.labels_, sklearn_fit(X, 4, 3).labels_)
 
 
@@ -163,10 +170,10 @@ def test_estimator_fit_passes_the_seed():
 
 def test_plain_table_is_aligned_and_narrow():
     cells = [cell("blobs-128d-1000", (0.5,), (4.25,)), cell("b", (100.0,), (50.0,))]
-    head, rule, *lines = module.plain_table(cells).splitlines()
-    assert head.split() == list(module.COLUMNS)
+    head, rule, *lines = text_module.plain_table(cells).splitlines()
+    assert head.split() == list(text_module.COLUMNS)
     assert len(lines) == 4
-    assert max(map(len, [head, rule, *lines])) <= module.WIDTH
+    assert max(map(len, [head, rule, *lines])) <= text_module.WIDTH
     assert lines[0].split()[:5] == ["blobs-128d-1000", "200×3", "4", "float32", "fastclust"]
     assert lines[1].split() == ["scikit-learn", "4.2500", "8.50", "5", "1.0000e+02", "0", "1"]
     assert lines[0].index("fastclust") == lines[1].index("scikit-learn") == head.index("engine")
@@ -180,7 +187,7 @@ def test_rich_table_fits_the_terminal(width, n_columns):
     # The longest entries of the full profile.
     widest = Workload("blobs-128d-1000", 1_000_000, 8, 1000, "float32", "", tiny().make)
     results = cell("", (12.5,), (118.75,), n_iter=300, agreement=0.9).results
-    table = module.rich_table([Cell(widest, results)], width)
+    table = text_module.terminal_table([Cell(widest, results)], width)
     console = Console(width=width)
     with console.capture() as captured:
         console.print(table)
@@ -193,25 +200,25 @@ def test_rich_table_fits_the_terminal(width, n_columns):
 
 
 def test_summary_is_one_line_with_every_peer():
-    assert module.summary([cell("a", (1.0,), (3.0,))]) == (
+    assert text_module.summary([cell("a", (1.0,), (3.0,))]) == (
         "geometric mean of the ratios: scikit-learn 3.00 (1 workload)"
     )
     cells = [cell("a", (1.0,), (4.0,)), cell("b", (1.0,), (1.0,))]
-    assert module.summary(cells).endswith("scikit-learn 2.00 (2 workloads)")
+    assert text_module.summary(cells).endswith("scikit-learn 2.00 (2 workloads)")
 
 
 def test_unequal_work_is_marked_and_set_apart():
     same = cell("same", (1.0,), (2.0,))
     longer = cell("longer", (1.0,), (8.0,), n_iter=6)
     elsewhere = cell("elsewhere", (1.0,), (8.0,), agreement=0.9)
-    assert module.remarks([same]) == []
-    first, second, third = module.remarks([same, longer, elsewhere])
+    assert text_module.remarks([same]) == []
+    first, second, third = text_module.remarks([same, longer, elsewhere])
     assert first.startswith("* fastclust and scikit-learn")
     assert second.endswith(": longer, elsewhere")
     assert third == "  geometric mean without these: scikit-learn 2.00"
-    assert len(module.remarks([longer])) == 2
+    assert len(text_module.remarks([longer])) == 2
     assert module.like_for_like([longer]) is None
-    text = module.plain_table([same, longer])
+    text = text_module.plain_table([same, longer])
     assert "8.00*" in text
     assert "2.00*" not in text
 
@@ -227,7 +234,7 @@ def test_unequal_work_is_marked_and_set_apart():
     ],
 )
 def test_durations_read_well(seconds, text):
-    assert module._duration(seconds) == text
+    assert duration(seconds) == text
 
 
 # --- The command ---
@@ -340,12 +347,12 @@ def test_list_names_every_workload(capsys):
         assert f"{profile}:\n" in out
         for workload in workloads(profile):
             assert f"  {workload.name} " in out
-    assert max(map(len, out.splitlines())) <= module.WIDTH
+    assert max(map(len, out.splitlines())) <= text_module.WIDTH
 
 
 def test_only_runs_each_named_workload_once(command, monkeypatch, tmp_path):
     chosen = {name: tiny(name) for name in ("a", "b")}
-    monkeypatch.setattr(module, "get", chosen.__getitem__)
+    monkeypatch.setattr(options, "get", chosen.__getitem__)
     assert command("--only", "b", "a", "b", "--no-figure") == 0
     found = json.loads((tmp_path / "out" / "fastclust-compare.json").read_text(encoding="utf-8"))
     assert [workload["name"] for workload in found["workloads"]] == ["b", "a"]
@@ -390,7 +397,7 @@ def test_the_bar_shows_workload_and_step_up_to_the_end():
 
     chosen = [tiny("first"), tiny("second")]
     screen = io.StringIO()
-    bar = module._bar(chosen, Console(force_terminal=True, width=100, file=screen))
+    bar = progress._bar(chosen, Console(force_terminal=True, width=100, file=screen))
     report = next(bar)
     for workload in chosen:
         for share in (0.0, 0.5, 1.0):
@@ -408,7 +415,7 @@ def test_the_figure_holds_every_bar_and_both_pictures():
     gray = np.zeros((4, 6, 3), dtype=np.float32)
     images = {"fastclust": gray, "scikit-learn": gray}
     cells = [cell("a", (0.1,), (0.2,)), cell("b", (0.001,), (0.03,), n_iter=7)]
-    drawing = module.figure(cells, module.Segmentation(images, 8, 0.5))
+    drawing = module.figure(cells, Segmentation(images, 8, 0.5))
     bars, *pictures = drawing.get_axes()
     assert len(bars.patches) == 4
     assert {"2.0×", "30.0×*"} <= {text.get_text().strip() for text in bars.texts}

@@ -8,9 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fastclust import compare_elkan, compare_minibatch, compare_regimes, experiments, tables
 from fastclust.__main__ import main
-from fastclust.experiments import Run, Trial, in_turn
+from fastclust.commands import drawing, elkan, experiments, measuring, minibatch, regimes, tables
+from fastclust.commands.experiments import Run, Trial
+from fastclust.commands.measuring import in_turn
 from fastclust.workloads import Workload, gaussian_blobs
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -24,8 +25,8 @@ def tiny(name="tiny", n_clusters=4):
 @pytest.fixture
 def command(monkeypatch, tmp_path):
     """Run an experiment once, into ``tmp_path``, and return its JSON."""
-    monkeypatch.setattr(experiments, "FILL_SECONDS", 0.0)
-    monkeypatch.setattr(compare_elkan, "elkan_workloads", lambda profile: [tiny(), tiny("other")])
+    monkeypatch.setattr(measuring, "FILL_SECONDS", 0.0)
+    monkeypatch.setattr(elkan, "elkan_workloads", lambda profile: [tiny(), tiny("other")])
 
     def run(name, *options):
         options = ("--repeats", "1", "--output", str(tmp_path), *options)
@@ -67,22 +68,10 @@ def test_actions_are_called_in_turn_and_the_first_call_is_not_timed():
 
 def test_short_fits_are_repeated_for_longer():
     seconds, _ = in_turn({"nothing": lambda: None}, 1)
-    assert len(seconds["nothing"]) == experiments.MOST_TURNS
+    assert len(seconds["nothing"]) == measuring.MOST_TURNS
 
 
-def test_five_blobs_are_those_of_the_chapter():
-    X = experiments.five_blobs()
-    assert X.shape == (2000, 2)
-    # The first draw of make_blobs with the chapter's arguments.
-    from sklearn.datasets import make_blobs
-
-    centers = np.array([[0.2, 2.3], [-1.5, 2.3], [-2.8, 1.8], [-2.8, 2.8], [-2.8, 1.3]])
-    spreads = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
-    expected, _ = make_blobs(2000, centers=centers, cluster_std=spreads, random_state=7)
-    np.testing.assert_array_equal(X, expected)
-
-
-@pytest.mark.parametrize("module", [tables, compare_elkan])
+@pytest.mark.parametrize("module", [tables, drawing])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted
@@ -198,7 +187,7 @@ def test_elkan_without_figure_or_progress(command, monkeypatch, tmp_path):
 
 def test_runs_that_end_elsewhere_are_named():
     two = runs(lloyd=1.0, elkan=2.0) | {"scikit-learn elkan": Run((4.0,), 3, 11.0, None)}
-    lines = compare_elkan.elkan_remarks([Trial(tiny(), two)])
+    lines = elkan.elkan_remarks([Trial(tiny(), two)])
     assert lines[-1] == "tiny: not all runs ended in the same clusters"
 
 
@@ -207,24 +196,15 @@ def test_ratios_of_the_elkan_table():
         "scikit-learn lloyd": Run((3.0,), 3, 10.0, None),
         "scikit-learn elkan": Run((8.0,), 3, 10.0, None),
     }
-    rows = compare_elkan.elkan_rows(Trial(tiny(), two))
+    rows = elkan.elkan_rows(Trial(tiny(), two))
     assert [row["vs lloyd"] for row in rows] == ["1.00", "0.50", "1.00", "0.38"]
     assert [row["vs sk elkan"] for row in rows] == ["8.00", "4.00", "2.67", "1.00"]
     assert [row["workload"] for row in rows] == ["tiny", "", "", ""]
 
 
-def test_blobs_are_as_far_apart_as_asked():
-    X = compare_elkan.separated_blobs(4000, 2, 2, 50.0)
-    near = np.linalg.norm(X - X[0], axis=1) < 25.0
-    gap = np.linalg.norm(X[near].mean(axis=0) - X[~near].mean(axis=0))
-    assert gap == pytest.approx(100.0, abs=0.3)
-    np.testing.assert_allclose(X[near].std(axis=0), 1.0, atol=0.1)
-    assert compare_elkan.separated_blobs(10, 3, 2, 1.0, "float32").dtype == np.float32
-
-
 @pytest.mark.parametrize("profile", ["quick", "full"])
 def test_workloads_begin_with_the_chapters_and_have_names_of_their_own(profile):
-    chosen = compare_elkan.elkan_workloads(profile)
+    chosen = elkan.elkan_workloads(profile)
     assert chosen[0].name == "five-blobs"
     assert len({workload.name for workload in chosen}) == len(chosen)
 
@@ -257,14 +237,14 @@ def test_minibatch(command, capsys, tmp_path):
 def test_minibatch_data_are_made_once():
     made = []
     base = Workload("few", 9, 1, 1, "float64", "", lambda: made.append(1) or np.eye(9, 1))
-    for workload in compare_minibatch.minibatch_workloads(base, (2, 1)):
+    for workload in minibatch.minibatch_workloads(base, (2, 1)):
         workload.make()
     assert len(made) == 1
 
 
 def test_all_numbers_of_clusters_of_the_chapter():
-    assert tuple(range(1, 101)) == compare_minibatch.FULL
-    assert set(compare_minibatch.QUICK) < set(compare_minibatch.FULL)
+    assert tuple(range(1, 101)) == minibatch.FULL
+    assert set(minibatch.QUICK) < set(minibatch.FULL)
 
 
 # --- Regimes ---
@@ -293,7 +273,7 @@ def test_regimes(command, capsys, tmp_path):
     ]
     for trial in found["trials"]:
         assert len({run["inertia"] for run in trial["runs"].values()}) == 1
-        assert set(trial["runs"]) == {f"fastclust {name}" for name in compare_elkan.OURS}
+        assert set(trial["runs"]) == {f"fastclust {name}" for name in elkan.OURS}
     assert any(note.startswith("cells won: ") for note in found["notes"])
     assert (tmp_path / "fastclust-regimes.png").read_bytes().startswith(PNG_SIGNATURE)
     assert "winner" in capsys.readouterr().out
@@ -305,15 +285,15 @@ def regime(**medians):
 
 def test_the_winner_is_the_fastest_that_can_be_chosen():
     trial = regime(lloyd=6.0, elkan=9.0, hamerly=3.0, exponion=2.0, auto=1.0)
-    assert compare_regimes.winner(trial) == "exponion"
-    assert compare_regimes.lead(trial) == 3.0
-    assert compare_regimes.auto_excess(trial) == 0.5
-    assert compare_regimes.regimes_rows(trial)[0]["separation"] == "2"
+    assert regimes.winner(trial) == "exponion"
+    assert regimes.lead(trial) == 3.0
+    assert regimes.auto_excess(trial) == 0.5
+    assert regimes.regimes_rows(trial)[0]["separation"] == "2"
 
 
 def test_the_map_holds_every_cell():
     trial = regime(lloyd=6.0, elkan=9.0, hamerly=3.0, exponion=2.0, auto=1.0)
-    drawing = compare_regimes.regimes_figure([trial])
+    drawing = regimes.regimes_figure([trial])
     panel = drawing.get_axes()[0]
     assert [text.get_text() for text in panel.texts] == ["exponion\n3.0×"]
     assert panel.get_title() == "separation 2"

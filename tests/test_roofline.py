@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fastclust import experiments, roofline
 from fastclust.__main__ import main
+from fastclust.commands import measuring, roofline
+from fastclust.commands.roofline import Place
 from fastclust.kernels.parallel import team
 from fastclust.kernels.roof import Read, Spin
-from fastclust.roofline import Place
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -25,7 +25,7 @@ def tiny(monkeypatch):
         return measure(repeats, 0.0, **options)
 
     monkeypatch.setattr(roofline, "measure_places", places)
-    monkeypatch.setattr(experiments, "FILL_SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "FILL_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("tiny")

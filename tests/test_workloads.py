@@ -1,5 +1,6 @@
 """The named workloads are what their table says, and the same at every call."""
 
+import doctest
 import sys
 
 import numpy as np
@@ -10,10 +11,12 @@ from fastclust.workloads import (
     PROFILES,
     MissingExtraError,
     digit_images,
+    five_blobs,
     gaussian_blobs,
     get,
     letter_features,
     photo_pixels,
+    separated_blobs,
     workloads,
 )
 
@@ -104,3 +107,30 @@ def test_photo_without_pillow_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r'needs Pillow: pip install "fastclust\[cli\]"'):
         photo_pixels(10)
+
+
+def test_five_blobs_are_those_of_the_chapter():
+    X = five_blobs()
+    assert X.shape == (2000, 2)
+    # The first draw of make_blobs with the chapter's arguments.
+    from sklearn.datasets import make_blobs
+
+    centers = np.array([[0.2, 2.3], [-1.5, 2.3], [-2.8, 1.8], [-2.8, 2.8], [-2.8, 1.3]])
+    spreads = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
+    expected, _ = make_blobs(2000, centers=centers, cluster_std=spreads, random_state=7)
+    np.testing.assert_array_equal(X, expected)
+
+
+def test_blobs_are_as_far_apart_as_asked():
+    X = separated_blobs(4000, 2, 2, 50.0)
+    near = np.linalg.norm(X - X[0], axis=1) < 25.0
+    gap = np.linalg.norm(X[near].mean(axis=0) - X[~near].mean(axis=0))
+    assert gap == pytest.approx(100.0, abs=0.3)
+    np.testing.assert_allclose(X[near].std(axis=0), 1.0, atol=0.1)
+    assert separated_blobs(10, 3, 2, 1.0, "float32").dtype == np.float32
+
+
+def test_examples():
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert result.failed == 0

@@ -22,9 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastclust.compare import COLOURS, SEED
-from fastclust.experiments import add_arguments as add_common_arguments
-from fastclust.experiments import document, guarded, in_turn, write
 from fastclust.kernels.gaussian import COVARIANCES, VARIANCES, Sweep, make_densities
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.moments import column_moments
@@ -34,8 +31,12 @@ from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.sparse import SparseLloyd, SparseUpdate, make_sparse_rows
 from fastclust.kernels.tiles import make_rows, padded_vector
 from fastclust.kernels.update import Update
-from fastclust.tables import print_table
 from fastclust.workloads import gaussian_blobs
+
+from . import documents, options
+from .drawing import COLOURS
+from .measuring import SEED, in_turn
+from .tables import print_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -449,30 +450,14 @@ def roofline_figure(places: Sequence[Place]) -> Figure:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        To which they are added.
-    """
-    add_common_arguments(parser, STEM, repeats=7)
+    """Declare the options, as every command does."""
+    options.add_profile(parser)
+    options.add_output(parser, STEM, repeats=7)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run ``fastclust roofline``.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        The values of the options of `add_arguments`.
-
-    Returns
-    -------
-    int
-        Exit status: 0, or 2 if something needed is missing.
-    """
-    return guarded("roofline", args, partial(_run, args))
+    """Run the command, as every one is run."""
+    return options.guarded("roofline", args, partial(_run, args))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -500,7 +485,7 @@ def _run(args: argparse.Namespace) -> int:
     print_table(COLUMNS, [place_row(each) for each in places], fancy)
     for line in notes:
         print(line)
-    contents = document(STEM, args.repeats, notes)
+    contents = documents.head(STEM, args.repeats, notes)
     contents |= {
         "profile": args.profile,
         "n_threads": n_threads,
@@ -508,5 +493,7 @@ def _run(args: argparse.Namespace) -> int:
         "bandwidth_bytes_per_second": bandwidth,
         "kernels": [place_document(each) for each in places],
     }
-    write(args.output, STEM, contents, None if args.no_figure else roofline_figure(places))
+    documents.write(
+        args.output, STEM, contents, None if args.no_figure else roofline_figure(places)
+    )
     return 0

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-Columns = Mapping[str, bool]
-Row = Mapping[str, str]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Columns: TypeAlias = Mapping[str, bool]
+Row: TypeAlias = Mapping[str, str]
 
 
 def aligned(columns: Columns, rows: Sequence[Row]) -> str:
@@ -49,6 +53,34 @@ def aligned(columns: Columns, rows: Sequence[Row]) -> str:
     return "\n".join([head, rule, *map(line, rows)])
 
 
+def rich_table(columns: Columns, rows: Sequence[Row], styles: Sequence[Row] | None = None) -> Table:
+    """A table for a terminal.
+
+    Parameters
+    ----------
+    columns, rows
+        As for `aligned`.
+    styles : sequence of mapping of str to str, optional
+        For each row, rich's styles of some of its texts.
+
+    Returns
+    -------
+    rich.table.Table
+        One blank between columns, and no frame.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for title, is_text in columns.items():
+        table.add_column(title, justify="left" if is_text else "right", no_wrap=True)
+    for row, style in zip(rows, styles or [{}] * len(rows), strict=True):
+        # As Text, brackets are brackets and no markup.
+        table.add_row(*(Text(row[title], style.get(title, "")) for title in columns))
+    return table
+
+
 def print_table(columns: Columns, rows: Sequence[Row], fancy: bool) -> None:
     """Print a table to the standard output.
 
@@ -62,14 +94,6 @@ def print_table(columns: Columns, rows: Sequence[Row], fancy: bool) -> None:
     if not (fancy and sys.stdout.isatty()):
         print(aligned(columns, rows))
         return
-    from rich import box
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for title, is_text in columns.items():
-        table.add_column(title, justify="left" if is_text else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(escape(row[title]) for title in columns))
-    Console().print(table)
+    Console().print(rich_table(columns, rows))

@@ -14,18 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastclust.compare import _count
-from fastclust.compare_elkan import OURS, separated_workload
-from fastclust.experiments import (
-    Experiment,
-    OptionError,
-    Trial,
-    conduct,
-    guarded,
-    kmeans_entrant,
-)
-from fastclust.experiments import add_arguments as add_common_arguments
-from fastclust.workloads import Workload
+from fastclust.workloads import Workload, separated_workload
+
+from . import options
+from .elkan import OURS
+from .experiments import Experiment, Trial, conduct, kmeans_entrant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,18 +129,7 @@ def auto_excess(trial: Trial) -> float:
 
 
 def regimes_rows(trial: Trial) -> list[dict[str, str]]:
-    """The row of a trial in the table.
-
-    Parameters
-    ----------
-    trial : Trial
-        The trial.
-
-    Returns
-    -------
-    list of dict of str to str
-        One.
-    """
+    """One row, of all runs."""
     best = trial.runs[f"fastclust {winner(trial)}"]
     everything = trial.runs["fastclust lloyd"]
     share = (best.n_distances or 0) / (everything.n_distances or 1)
@@ -166,18 +148,7 @@ def regimes_rows(trial: Trial) -> list[dict[str, str]]:
 
 
 def regimes_remarks(trials: Sequence[Trial]) -> list[str]:
-    """How often each algorithm wins, and how far from the best ``"auto"`` is.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        All trials.
-
-    Returns
-    -------
-    list of str
-        The lines.
-    """
+    """How often each algorithm wins, and how far from the best ``"auto"`` is."""
     won = [winner(trial) for trial in trials]
     counts = ", ".join(f"{name} {won.count(name)}" for name in SINGLE if name in won)
     excesses = sorted(auto_excess(trial) for trial in trials)
@@ -193,18 +164,7 @@ def regimes_remarks(trials: Sequence[Trial]) -> list[str]:
 
 
 def regimes_figure(trials: Sequence[Trial]) -> Figure:
-    """A heat map of the lead over Lloyd's for each separation, the winner written in each cell.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        All trials.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-    """
+    """A heat map of the lead over Lloyd's for each separation, the winner in each cell."""
     from matplotlib.figure import Figure
 
     separations = list(dict.fromkeys(map(_separation, trials)))
@@ -256,24 +216,19 @@ def _separation_option(text: str) -> float:
 
 
 def _several(text: str) -> int:
-    value = _count(text)
+    value = options.count(text)
     if value < 2:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 2, not {text!r}")
     return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        To which they are added.
-    """
-    add_common_arguments(parser, STEM)
+    """Declare the options, as every command does."""
+    options.add_profile(parser)
+    options.add_output(parser, STEM)
     add = parser.add_argument
-    add("--samples", type=_count, metavar="N", help="rows, instead of the profile's")
-    add("--features", nargs="+", type=_count, metavar="D", help="instead of the profile's")
+    add("--samples", type=options.count, metavar="N", help="rows, instead of the profile's")
+    add("--features", nargs="+", type=options.count, metavar="D", help="instead of the profile's")
     add("--clusters", nargs="+", type=_several, metavar="K", help="instead of the profile's")
     add(
         "--separations",
@@ -285,19 +240,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run ``fastclust compare regimes``.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        The values of the options of `add_arguments`.
-
-    Returns
-    -------
-    int
-        Exit status: 0, 2 if something needed is missing or options do not fit together, 130 if
-        interrupted.
-    """
+    """Run the command, as every one is run."""
     usual = GRIDS[args.profile]
     grid = Grid(
         args.samples or usual.n_samples,
@@ -307,10 +250,7 @@ def command(args: argparse.Namespace) -> int:
     )
 
     def action() -> int:
-        if max(grid.clusters) > grid.n_samples:
-            raise OptionError(
-                f"argument --clusters: {max(grid.clusters)} are more than the {grid.n_samples} rows"
-            )
+        options.check_clusters(grid.clusters, grid.n_samples)
         return conduct(EXPERIMENT, regimes_workloads(grid), ENTRANTS, args)
 
-    return guarded("compare regimes", args, action)
+    return options.guarded("compare regimes", args, action)

@@ -13,20 +13,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fastclust.compare import COLOURS, SEED, _count, _workload
-from fastclust.experiments import (
-    Entrant,
-    Experiment,
-    OptionError,
-    Trial,
-    _estimators,
-    conduct,
-    five_blobs_workload,
-    guarded,
-    named_columns,
-)
-from fastclust.experiments import add_arguments as add_common_arguments
-from fastclust.workloads import FloatArray, Workload
+from fastclust.workloads import FloatArray, Workload, five_blobs_workload
+
+from . import options
+from .drawing import COLOURS
+from .experiments import Entrant, Experiment, Trial, conduct, estimators, named_columns
+from .measuring import SEED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +58,7 @@ def minibatch_entrant(engine: str, variant: str) -> Entrant:
     """
 
     def fit(X: FloatArray, n_clusters: int, start: FloatArray | None) -> Any:
-        estimator = getattr(_estimators(engine), ESTIMATORS[variant])
+        estimator = getattr(estimators(engine), ESTIMATORS[variant])
         return estimator(n_clusters, n_init=1, random_state=SEED).fit(X)
 
     return Entrant(engine, variant, fit)
@@ -106,18 +98,7 @@ def _base_name(trial: Trial) -> str:
 
 
 def minibatch_rows(trial: Trial) -> list[dict[str, str]]:
-    """The rows of a trial in the table; what they share is in the first one only.
-
-    Parameters
-    ----------
-    trial : Trial
-        The trial.
-
-    Returns
-    -------
-    list of dict of str to str
-        One for each run.
-    """
+    """One row for each run."""
     shared = named_columns(trial) | {"workload": _base_name(trial)}
     rows = []
     for i, (name, run) in enumerate(trial.runs.items()):
@@ -139,18 +120,7 @@ def minibatch_rows(trial: Trial) -> list[dict[str, str]]:
 
 
 def minibatch_remarks(trials: Sequence[Trial]) -> list[str]:
-    """What the table's ratios are.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        All trials.
-
-    Returns
-    -------
-    list of str
-        The lines.
-    """
+    """What the table's ratios are."""
     return [
         "times batch: times as fast as the same library's KMeans; times sklearn: as scikit-learn's",
         "whole fits, k-means++ included, n_init=1; vs batch: inertia against the same library's",
@@ -158,18 +128,7 @@ def minibatch_remarks(trials: Sequence[Trial]) -> list[str]:
 
 
 def minibatch_figure(trials: Sequence[Trial]) -> Figure:
-    """The chapter's two panels: inertia and training time over k.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        All trials, of the same data, in the order of their k.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-    """
+    """The chapter's two panels: inertia and training time over k."""
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(10, 4), layout="constrained")
@@ -206,52 +165,31 @@ EXPERIMENT = Experiment(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        To which they are added.
-    """
-    add_common_arguments(parser, STEM)
+    """Declare the options, as every command does."""
+    options.add_profile(parser)
+    options.add_output(parser, STEM)
     parser.add_argument(
         "--clusters",
         nargs="+",
-        type=_count,
+        type=options.count,
         metavar="K",
         help=f"numbers of clusters (default: {len(QUICK)} from 1 to 100; full: 1, 2, … 100)",
     )
     parser.add_argument(
         "--data",
-        type=_workload,
+        type=options.workload,
         metavar="NAME",
         help="a workload of `fastclust compare --list` instead of the chapter's 2,000 rows",
     )
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run ``fastclust compare minibatch``.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        The values of the options of `add_arguments`.
-
-    Returns
-    -------
-    int
-        Exit status: 0, 2 if something needed is missing or an option does not fit the data, 130
-        if interrupted.
-    """
+    """Run the command, as every one is run."""
     base = args.data or five_blobs_workload()
     clusters = args.clusters or (QUICK if args.profile == "quick" else FULL)
 
     def action() -> int:
-        if max(clusters) > base.n_samples:
-            raise OptionError(
-                f"argument --clusters: {max(clusters)} are more than the {base.n_samples} rows "
-                f"of {base.name}"
-            )
+        options.check_clusters(clusters, base.n_samples)
         return conduct(EXPERIMENT, minibatch_workloads(base, clusters), ENTRANTS, args)
 
-    return guarded("compare minibatch", args, action)
+    return options.guarded("compare minibatch", args, action)

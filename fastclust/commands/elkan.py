@@ -15,19 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastclust.compare import COLOURS, _duration
-from fastclust.experiments import (
-    Experiment,
-    Run,
-    Trial,
-    conduct,
-    five_blobs_workload,
-    guarded,
-    kmeans_entrant,
-    named_columns,
-)
-from fastclust.experiments import add_arguments as add_common_arguments
-from fastclust.workloads import FloatArray, Workload, get
+from fastclust.workloads import Workload, five_blobs_workload, get, separated_workload
+
+from . import options
+from .drawing import COLOURS, duration
+from .experiments import Experiment, Run, Trial, conduct, kmeans_entrant, named_columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,66 +44,6 @@ COLUMNS = {
     "distances": False,
     "inertia": False,
 }
-
-
-def separated_blobs(
-    n_samples: int, n_features: int, n_blobs: int, separation: float, dtype: str = "float64"
-) -> FloatArray:
-    """Spherical blobs of a given distance from one another.
-
-    Parameters
-    ----------
-    n_samples, n_features : int
-        Shape of the data.
-    n_blobs : int
-        Number of blobs, at least two, with centers uniform in a cube.
-    separation : float
-        Mean distance of a center from the nearest other, in twice the standard deviation of a blob
-        along an axis: with 1 neighbours overlap much, with 4 next to no row is nearer to another
-        center.
-    dtype : {"float32", "float64"}
-        Data type.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-        The rows, in random order and the same at every call.
-
-    Examples
-    --------
-    >>> separated_blobs(100, 3, 5, 4.0).shape
-    (100, 3)
-    """
-    from scipy.spatial import KDTree
-
-    rng = np.random.default_rng(0)
-    centers = rng.uniform(size=(n_blobs, n_features))
-    gaps = KDTree(centers).query(centers, k=2)[0][:, 1]
-    # Divided by the spread rather than multiplied by it: blobs have unit variance.
-    centers *= 2.0 * separation / gaps.mean()
-    X = rng.standard_normal((n_samples, n_features), dtype=np.dtype(dtype).type)
-    X += centers[rng.integers(n_blobs, size=n_samples)].astype(dtype)
-    return X
-
-
-def separated_workload(n_samples: int, n_features: int, k: int, separation: float) -> Workload:
-    """`separated_blobs` as a workload, with as many clusters as blobs.
-
-    Parameters
-    ----------
-    n_samples, n_features, k : int
-        Shape of the data and number of clusters.
-    separation : float
-        As for `separated_blobs`.
-
-    Returns
-    -------
-    Workload
-        The workload.
-    """
-    make = partial(separated_blobs, n_samples, n_features, k, separation)
-    text = f"Gaussian blobs, separation {separation:g}"
-    return Workload(f"blobs-{n_features}d-{k}", n_samples, n_features, k, "float64", text, make)
 
 
 def elkan_workloads(profile: str) -> list[Workload]:
@@ -140,18 +72,7 @@ def elkan_workloads(profile: str) -> list[Workload]:
 
 
 def elkan_rows(trial: Trial) -> list[dict[str, str]]:
-    """The rows of a trial in the table; what they share is in the first one only.
-
-    Parameters
-    ----------
-    trial : Trial
-        The trial.
-
-    Returns
-    -------
-    list of dict of str to str
-        One for each run.
-    """
+    """One row for each run."""
     rows = []
     for i, (name, run) in enumerate(trial.runs.items()):
         engine, algorithm = name.split()
@@ -179,18 +100,7 @@ def _share(run: Run, trial: Trial) -> str:
 
 
 def elkan_remarks(trials: Sequence[Trial]) -> list[str]:
-    """What the table says, in lines.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        All trials.
-
-    Returns
-    -------
-    list of str
-        Ratios as the table defines them, and trials whose runs differ in inertia.
-    """
+    """Ratios as the table defines them, and trials whose runs differ in inertia."""
     lines = [
         "vs lloyd: times as fast as the same library's lloyd; vs sk elkan: as scikit-learn's elkan",
         "distances: between rows and centers, as a share of those of lloyd",
@@ -203,18 +113,7 @@ def elkan_remarks(trials: Sequence[Trial]) -> list[str]:
 
 
 def elkan_figure(trials: Sequence[Trial]) -> Figure:
-    """One panel of bars for each workload.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        All trials.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-    """
+    """One panel of bars for each workload."""
     from matplotlib.figure import Figure
 
     n_columns = min(3, len(trials))
@@ -228,7 +127,7 @@ def elkan_figure(trials: Sequence[Trial]) -> Figure:
         places = np.arange(len(names))
         axes.barh(places, medians, color=colours)
         for place, (name, median) in enumerate(zip(names, medians, strict=True)):
-            text = _duration(median)
+            text = duration(median)
             if name != f"{name.split()[0]} lloyd":
                 text += f"  {trial.ratio(name, f'{name.split()[0]} lloyd'):.1f}×"
             axes.annotate(
@@ -254,28 +153,12 @@ EXPERIMENT = Experiment(STEM, COLUMNS, elkan_rows, elkan_remarks, elkan_figure, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        To which they are added.
-    """
-    add_common_arguments(parser, STEM)
+    """Declare the options, as every command does."""
+    options.add_profile(parser)
+    options.add_output(parser, STEM)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run ``fastclust compare elkan``.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        The values of the options of `add_arguments`.
-
-    Returns
-    -------
-    int
-        Exit status: 0, 2 if something needed is missing, 130 if interrupted.
-    """
-    workloads = elkan_workloads(args.profile)
-    return guarded("compare elkan", args, lambda: conduct(EXPERIMENT, workloads, ENTRANTS, args))
+    """Run the command, as every one is run."""
+    action = partial(conduct, EXPERIMENT, elkan_workloads(args.profile), ENTRANTS, args)
+    return options.guarded("compare elkan", args, action)
