@@ -91,3 +91,26 @@ def _bar(chosen: Sequence[Workload], console: Any) -> Iterator[Report]:
             bar.update(task, completed=done, description=text, refresh=True)
 
         yield report
+
+
+def announcer(wanted: bool) -> Callable[[str], None]:
+    """Tell by a line on the standard error what is measured next.
+
+    A line stays as it is while a kernel is timed: a thread that draws would take time from it.
+
+    Parameters
+    ----------
+    wanted : bool
+        If false, nothing is shown.
+
+    Returns
+    -------
+    callable
+        To be given each line.
+    """
+
+    def announce(text: str) -> None:
+        if wanted:
+            print(text, file=sys.stderr, flush=True)
+
+    return announce

@@ -5,37 +5,29 @@ it can reach no more than the lesser of the arithmetic peak and I times the band
 Peak and bandwidth are measured by `.kernels.roof` on the threads that a fit uses, in turn with the
 kernel, so that both see the machine in the same state.
 
-Operations and bytes are those that the problem needs, counted by formulae from its shape, not what
-the kernel happens to do: a kernel which spares work may come out above the roof. Bytes are counted
-once for each pass, as if nothing but the rows had to come from memory; exponentials and
-comparisons count nothing.
+Operations and bytes are those that the problem needs, as `.calls` counts them, not what the kernel
+happens to do: a kernel which spares work may come out above the roof.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastclust.kernels.gaussian import COVARIANCES, VARIANCES, Sweep, make_densities
-from fastclust.kernels.lloyd import Lloyd
-from fastclust.kernels.moments import column_moments
-from fastclust.kernels.parallel import Team, team
+from fastclust.kernels.parallel import team
 from fastclust.kernels.roof import Read, Spin
-from fastclust.kernels.seeding import GreedyKMeansPlusPlus
-from fastclust.kernels.sparse import SparseLloyd, SparseUpdate, make_sparse_rows
-from fastclust.kernels.tiles import make_rows, padded_vector
-from fastclust.kernels.update import Update
-from fastclust.workloads import gaussian_blobs
 
 from . import documents, options
+from .calls import Problem, Task, make_task
 from .drawing import COLOURS
-from .measuring import SEED, in_turn
+from .measuring import in_turn
+from .progress import announcer
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -53,29 +45,23 @@ COLUMNS = {
     "% of roof": False,
     "bound by": True,
 }
-LABEL_BYTES = 4
 
 
-@dataclass(frozen=True)
-class Task:
-    """One call of a kernel, and what it must do.
-
-    Attributes
-    ----------
-    kernel, shape, dtype : str
-        Names.
-    flops, n_bytes : float
-        Operations, a multiply-add being two, and bytes to move.
-    action : callable
-        The call.
-    """
-
-    kernel: str
-    shape: str
-    dtype: str
-    flops: float
-    n_bytes: float
-    action: Callable[[], Any]
+# The kernels that are measured. Of seeding, two rounds: later ones have no fixed amount of work.
+LLOYD = (
+    Problem(100_000, 2, 8, "float64"),
+    Problem(100_000, 16, 26, "float64"),
+    Problem(50_000, 64, 100, "float32"),
+    Problem(20_000, 128, 1000, "float32"),
+    Problem(20_000, 128, 100, "float64"),
+)
+SELECTION = (
+    *((kernel, problem) for problem in LLOYD for kernel in ("assignment", "Lloyd iteration")),
+    ("seeding, 2 rounds", Problem(200_000, 16, 16)),
+    *((f"EM sweep, {kind}", Problem(50_000, 16, 16)) for kind in ("full", "diag")),
+    ("sparse assignment", Problem(50_000, 1000, 64)),
+)
+LEAST_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -122,125 +108,6 @@ class Place:
     def bound(self) -> str:
         """What sets the roof: ``"arithmetic"`` or ``"memory"``."""
         return "arithmetic" if self.peak <= self.intensity * self.bandwidth else "memory"
-
-
-# --- Kernels ---------------------------------------------------------------------------------
-
-
-def kernel_tasks(threads: Team, scale: float = 1.0) -> Iterator[Task]:
-    """The kernels of fits, each ready to be called.
-
-    Parameters
-    ----------
-    threads : Team
-        Threads to run on.
-    scale : float
-        Factor of all numbers of rows.
-
-    Yields
-    ------
-    Task
-        One after the other, so that the data of one are gone before the next one's are made.
-    """
-
-    def rows(n: int) -> int:
-        return max(1000, int(n * scale))
-
-    for n, d, k, dtype in (
-        (100_000, 2, 8, "float64"),
-        (100_000, 16, 26, "float64"),
-        (50_000, 64, 100, "float32"),
-        (20_000, 128, 1000, "float32"),
-        (20_000, 128, 100, "float64"),
-    ):
-        yield from _lloyd_tasks(rows(n), d, k, dtype, threads)
-    yield _seeding_task(rows(200_000), 16, "float64", threads)
-    for kind in ("full", "diag"):
-        yield _sweep_task(rows(50_000), 16, 16, kind, threads)
-    yield _sparse_task(rows(50_000), 1000, 64, threads)
-
-
-def _text(n: int, d: int, k: int) -> str:
-    return f"{n}×{d}, k={k}"
-
-
-def _lloyd_tasks(n: int, d: int, k: int, dtype: str, threads: Team) -> Iterator[Task]:
-    """An assignment, and an iteration once the labels are settled."""
-    X = gaussian_blobs(n, d, k, dtype)
-    mean = padded_vector(column_moments(X, threads)[0], X.dtype)
-    rows = make_rows(X)
-    centers = X[np.random.default_rng(0).choice(n, k, replace=False)] - mean[:d]
-    new_centers = np.empty_like(centers)
-    update = Update(rows, mean, k, threads)
-    lloyd = Lloyd(rows, mean, k, update, threads)
-
-    def iteration() -> None:
-        lloyd.assign(centers)
-        update.new_centers(lloyd.labels, centers, new_centers)
-
-    flops, n_bytes = 2.0 * X.size * k, float(X.nbytes + LABEL_BYTES * n)
-    assign = partial(lloyd.assign, centers, account=False)
-    yield Task("assignment", _text(n, d, k), dtype, flops, n_bytes, assign)
-    # The update is told of the rows that move, of which there are none: its merge remains.
-    update.reset()
-    lloyd.reset()
-    yield Task("Lloyd iteration", _text(n, d, k), dtype, flops, n_bytes, iteration)
-
-
-def _seeding_task(n: int, d: int, dtype: str, threads: Team) -> Task:
-    """Two rounds of greedy k-means++: a first center, and the best of the candidates for another.
-
-    Later rounds skip the rows that no candidate can win, and have no fixed amount of work.
-    """
-    X = gaussian_blobs(n, d, 16, dtype)
-    seeding = GreedyKMeansPlusPlus(make_rows(X), 2, threads)
-    # Each round reads the rows, and reads or writes every row's distance to its nearest center.
-    n_bytes = 2.0 * (X.nbytes + X.itemsize * n)
-    flops = 2.0 * X.size * (1 + seeding.n_trials)
-    return Task(
-        "seeding, 2 rounds",
-        _text(n, d, 2),
-        dtype,
-        flops,
-        n_bytes,
-        lambda: seeding.choose(np.random.RandomState(SEED)),
-    )
-
-
-def _sweep_task(n: int, d: int, k: int, kind: str, threads: Team) -> Task:
-    """A step of EM: densities, posteriors and their moments."""
-    X = gaussian_blobs(n, d, k, "float64")
-    center = column_moments(X, threads)[0]
-    means = X[:k] - center
-    spread = float(X.std())
-    factors = np.full((k, d), 1.0 / spread)
-    if kind == "full":
-        factors = np.stack([np.eye(d) / spread] * k)
-    densities = make_densities(kind, means, factors, np.zeros(k))
-    # Multiply-adds of a row and a component: a triangle, or a scaling, and the squares of its
-    # results; then the first moments and the second ones, of which there are as many.
-    products = d * (d + 1) // 2 if kind == "full" else d
-    flops = 2.0 * n * k * (products + d + d + products)
-    sweep = Sweep(make_rows(X), center, threads)
-    order = COVARIANCES if kind == "full" else VARIANCES
-    action = partial(sweep.moments, densities, order)
-    return Task(f"EM sweep, {kind}", _text(n, d, k), "float64", flops, float(X.nbytes), action)
-
-
-def _sparse_task(n: int, d: int, k: int, threads: Team) -> Task:
-    """An assignment of sparse rows, of which one value in a hundred is not zero."""
-    import scipy.sparse
-
-    X = scipy.sparse.random(n, d, density=0.01, format="csr", random_state=0, dtype=np.float64)
-    rows = make_sparse_rows(X)
-    mean = np.zeros(d)
-    centers = X[:k].toarray()
-    lloyd = SparseLloyd(rows, mean, k, SparseUpdate(rows, mean, k, threads), threads)
-    n_bytes = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes + LABEL_BYTES * n
-    action = partial(lloyd.assign, centers, account=False)
-    return Task(
-        "sparse assignment", _text(n, d, k), "float64", 2.0 * X.nnz * k, float(n_bytes), action
-    )
 
 
 # --- Measuring -------------------------------------------------------------------------------
@@ -310,7 +177,9 @@ def measure_places(
     with team() as threads:
         read = Read(read_bytes, threads)
         spins = {dtype: Spin(dtype, n_rounds, threads) for dtype in ("float32", "float64")}
-        for task in kernel_tasks(threads, scale):
+        for kernel, problem in SELECTION:
+            n_samples = max(LEAST_ROWS, int(problem.n_samples * scale))
+            task = make_task(kernel, problem._replace(n_samples=n_samples), threads)
             report(f"{task.kernel}, {task.shape}, {task.dtype}")
             places.append(place(task, read, spins[task.dtype], repeats))
         return places, threads.n_threads
@@ -463,16 +332,7 @@ def command(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     fancy = not args.no_progress
     scale = 1.0 if args.profile == "quick" else 5.0
-    if fancy:
-        from rich.console import Console
-
-        # Still while a kernel is timed: a thread that draws would take time from it.
-        console = Console(stderr=True)
-        places, n_threads = measure_places(
-            args.repeats, scale, report=partial(console.print, highlight=False)
-        )
-    else:
-        places, n_threads = measure_places(args.repeats, scale)
+    places, n_threads = measure_places(args.repeats, scale, report=announcer(fancy))
     peaks, bandwidth = summit(places)
     tops = ", ".join(f"{peak / 1e9:.0f} GFLOP/s in {dtype}" for dtype, peak in peaks.items())
     notes = [
