@@ -113,7 +113,7 @@ class Place:
 # --- Measuring -------------------------------------------------------------------------------
 
 
-def place(task: Task, read: Read, spin: Spin, repeats: int) -> Place:
+def place(task: Task, read: Read, spin: Spin, repeats: int, *, fill: float | None = None) -> Place:
     """Time a kernel in turn with both roofs.
 
     Parameters
@@ -124,13 +124,15 @@ def place(task: Task, read: Read, spin: Spin, repeats: int) -> Place:
         The roofs, on the same threads; `spin` of the kernel's data type.
     repeats : int
         Timed calls of each, at least.
+    fill : float, optional
+        As for `.measuring.in_turn`.
 
     Returns
     -------
     Place
         Where the kernel is.
     """
-    seconds, _ = in_turn({"kernel": task.action, "spin": spin, "read": read}, repeats)
+    seconds, _ = in_turn({"kernel": task.action, "spin": spin, "read": read}, repeats, fill=fill)
     median = {name: statistics.median(of) for name, of in seconds.items()}
     return Place(
         task.kernel,
