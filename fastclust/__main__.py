@@ -44,6 +44,11 @@ COMMANDS = (
         "fastclust.commands.roofline",
         "measure what this machine can do at most, and each kernel's share of it",
     ),
+    (
+        "growth",
+        "fastclust.commands.growth",
+        "time kernels against rows, features, clusters and threads, and fit the exponents",
+    ),
 )
 
 
