@@ -390,14 +390,15 @@ def growth_figure(measured: Sequence[Curve], scaled: Sequence[Scaling]) -> Figur
     for axes, (axis, name) in zip(panels, AXES.items(), strict=True):
         for curve in measured:
             if curve.axis == axis:
-                label = f"{curve.kernel}: {curve.exponent:.2f}"
+                label = f"{curve.kernel}: {curve.upper_exponent:.2f}"
                 style = {"color": colours[curve.kernel], "marker": ".", "label": label}
                 axes.plot(curve.at, [1e3 * each for each in curve.seconds], **style)
-        axes.set_xscale("log", base=2)
+                axes.set_xscale("log", base=2)
+                axes.set_xticks(curve.at, [f"{each:,}" for each in curve.at], fontsize=8)
         axes.set_yscale("log")
         axes.set_xlabel(name)
         axes.set_ylabel("milliseconds")
-        axes.set_title(f"Time against {name}, and exponents", fontsize=10)
+        axes.set_title(f"Time against {name}; exponent of the upper half", fontsize=10)
         _frame(axes)
     _draw_threads(last, scaled, colours)
     return drawing
