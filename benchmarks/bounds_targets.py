@@ -30,10 +30,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import fastclust
 from benchmarks import targets
 from benchmarks.targets import OURS, THEIRS, Effort, Figure, Outcome, Seconds, Session, in_turn
-from fastclust.compare import competitors, inertia
-from fastclust.compare_elkan import separated_blobs
-from fastclust.experiments import five_blobs_workload
-from fastclust.workloads import FloatArray, Workload, get
+from fastclust.commands.engines import competitors
+from fastclust.commands.measuring import inertia
+from fastclust.workloads import FloatArray, Workload, five_blobs_workload, get, separated_blobs
 
 SINGLE = ("lloyd", "hamerly", "exponion", "elkan")  # those one may choose instead of "auto"
 CLUSTERED_ROWS = 50_000
