@@ -68,7 +68,7 @@ LONG = 10.0
 # Most turns of sides that take next to no time.
 MOST_TURNS = 25
 # Seconds before each run, in which the threads of the other side stop looking out for more work.
-PAUSE = 0.05
+PAUSE = 0.2
 
 # Data and number of clusters of the seedings.
 SEEDINGS = (

