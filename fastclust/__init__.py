@@ -1,22 +1,76 @@
-"""Exact k-means several times faster than scikit-learn's, with its interface and its draws."""
+"""k-means and Gaussian mixtures with scikit-learn's interface, several times faster."""
 
+import gc
+import importlib.util
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from .acceleration import (
-    load_ipython_extension,
-    patch_sklearn,
-    unload_ipython_extension,
-    unpatch_sklearn,
-)
-from .bayesian_mixture import BayesianGaussianMixture
-from .bisecting import BisectingKMeans
-from .callbacks import ProgressBar
-from .interchange import from_sklearn
-from .kmeans import KMeans, k_means, kmeans_plusplus
-from .minibatch import MiniBatchKMeans
-from .mixture import GaussianMixture
-from .seeding import SampledKMeansPlusPlus
-from .silhouette import silhouette_samples, silhouette_score
+if TYPE_CHECKING:
+    from .acceleration import (
+        load_ipython_extension,
+        patch_sklearn,
+        unload_ipython_extension,
+        unpatch_sklearn,
+    )
+    from .bayesian_mixture import BayesianGaussianMixture
+    from .bisecting import BisectingKMeans
+    from .callbacks import ProgressBar
+    from .interchange import from_sklearn
+    from .kmeans import KMeans, k_means, kmeans_plusplus
+    from .minibatch import MiniBatchKMeans
+    from .mixture import GaussianMixture
+    from .seeding import SampledKMeansPlusPlus
+    from .silhouette import silhouette_samples, silhouette_score
+
+# Where each public name lives.  Its module is imported when the name is first asked for, so that
+# a program which needs KMeans alone does not wait for the others.
+_HOMES = {
+    "BayesianGaussianMixture": "bayesian_mixture",
+    "BisectingKMeans": "bisecting",
+    "GaussianMixture": "mixture",
+    "KMeans": "kmeans",
+    "MiniBatchKMeans": "minibatch",
+    "ProgressBar": "callbacks",
+    "SampledKMeansPlusPlus": "seeding",
+    "from_sklearn": "interchange",
+    "k_means": "kmeans",
+    "kmeans_plusplus": "kmeans",
+    "load_ipython_extension": "acceleration",
+    "patch_sklearn": "acceleration",
+    "silhouette_samples": "silhouette",
+    "silhouette_score": "silhouette",
+    "unload_ipython_extension": "acceleration",
+    "unpatch_sklearn": "acceleration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The fifty thousand objects that Numba and the kernels make here stay for good: looking for
+    # garbage among them and all others, again and again while they come, takes a third of the
+    # time of the import.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        value = _imported(name)
+    finally:
+        if collecting:
+            gc.enable()
+    globals()[name] = value
+    return value
+
+
+def _imported(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    module = f"{__name__}.{name}"
+    if name.startswith("_") or importlib.util.find_spec(module) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(module)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __version__ = version("fastclust")
 __all__ = [

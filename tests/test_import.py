@@ -1,0 +1,54 @@
+"""The package imports what a program asks for, when it asks for it."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastclust
+
+PROGRAM = """
+import gc, sys
+import fastclust
+
+assert "numba" not in sys.modules
+if {off}:
+    gc.disable()
+assert set(fastclust.__all__) <= set(dir(fastclust))
+assert fastclust.KMeans.__module__ == "fastclust.kmeans"
+assert "fastclust.mixture" not in sys.modules
+assert gc.isenabled() is not {off}
+assert fastclust.callbacks.Progress.__module__ == "fastclust.callbacks"
+from fastclust import *
+assert GaussianMixture is fastclust.mixture.GaussianMixture
+"""
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_modules_are_imported_when_asked_for(off: bool) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM.format(off=off)], check=True)
+
+
+def test_the_names_for_type_checkers_are_those_that_are_found() -> None:
+    tree = ast.parse(Path(fastclust.__file__).read_text(encoding="utf-8"))
+    declared = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    assert declared == fastclust._HOMES
+    assert {*declared, "__version__"} == set(fastclust.__all__)
+    for name, module in declared.items():
+        assert getattr(fastclust, name) is vars(sys.modules[f"fastclust.{module}"])[name]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'fastclust' has no attribute 'KMedians'"):
+        _ = fastclust.KMedians
+    assert gc.isenabled()
