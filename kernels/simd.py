@@ -161,7 +161,8 @@ class _Emitter:
         pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
+        # Into the second-level cache: what comes early would drive out of the first what is in use.
+        read, keep, data = (ir.Constant(word, value) for value in (0, 2, 1))
         self.builder.call(function, [pointer, read, keep, data])
 
     def touch(self, pointer: ir.Value, count: ir.Value) -> None:
