@@ -178,7 +178,9 @@ def elkan(session: Session) -> Outcome:
                 name: engine(k, n_init=1, random_state=seed, algorithm="elkan")
                 for name, engine in engines.items()
             }
-            sides = {name: targets.timed(partial(m.fit, X)) for name, m in models.items()}
+            sides = {
+                name: targets.timed(partial(m.fit, X), targets.BRIEF) for name, m in models.items()
+            }
             runs.append(in_turn(f"{workload.name}, seed {seed}", sides, effort))
             for name, model in models.items():
                 inertias[name].append(float(inertia(X, model.cluster_centers_)))

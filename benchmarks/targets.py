@@ -69,6 +69,9 @@ LONG = 10.0
 MOST_TURNS = 25
 # Seconds before each run, in which the threads of the other side stop looking out for more work.
 PAUSE = 0.2
+# What is over sooner than this many seconds is repeated within its turn: after a pause, caches and
+# clocks would be all that a fit of a millisecond shows.
+BRIEF = 0.02
 
 # Data and number of clusters of the seedings.
 SEEDINGS = (
@@ -230,13 +233,25 @@ class Session:
         return competitors(peers="peers" in self.rows)
 
 
-def timed(action: Callable[[], Any]) -> Side:
-    """Make a side of anything that can be called."""
+def timed(action: Callable[[], Any], least: float = 0.0) -> Side:
+    """Make a side of anything that can be called.
+
+    Parameters
+    ----------
+    action : callable
+        What is timed.
+    least : float
+        Seconds up to which it is called again, one call right after the other; the side then is
+        the mean of the calls.
+    """
 
     def side() -> float:
-        start = perf_counter()
-        action()
-        return perf_counter() - start
+        start, calls, seconds = perf_counter(), 0, 0.0
+        while not calls or seconds < least:
+            action()
+            calls += 1
+            seconds = perf_counter() - start
+        return seconds / calls
 
     return side
 
@@ -687,7 +702,7 @@ def _race(label: str, work: Callable[[Any, int], Any], effort: Effort) -> list[S
     modules = {OURS: fastclust, THEIRS: sklearn.cluster}
 
     def side(module: Any, seed: int) -> Side:
-        return timed(lambda: work(module, seed))
+        return timed(lambda: work(module, seed), BRIEF)
 
     def sides_of(seed: int) -> dict[str, Side]:
         return {name: side(module, seed) for name, module in modules.items()}

@@ -190,6 +190,14 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
             f"X must be a dense array, but it is a sparse {type(X).__name__}; "
             "use X.toarray() if it fits in memory."
         )
+    if not finite and _is_in_order(X):
+        # All that scikit-learn would find out about it; most of a small fit would go into that.
+        if fitting:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+            return X
+        if _has_features_of(estimator, X):
+            return X
     return validate_data(estimator, X, reset=fitting, ensure_all_finite=finite, **DATA)
 
 
@@ -219,18 +227,26 @@ def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
 
     Whether its numbers are finite is then left to the step.
     """
-    if (
-        not fitting
-        and type(X) is np.ndarray
-        and X.dtype in FLOATS
-        and X.ndim == 2
-        and len(X) > 0
-        and X.shape[1] == estimator.n_features_in_
-        and X.flags.c_contiguous
-        and not hasattr(estimator, "feature_names_in_")
-    ):
+    if not fitting and _is_in_order(X) and _has_features_of(estimator, X):
         return X
     return check_data(estimator, X, fitting=fitting)
+
+
+def _is_in_order(X: Any) -> bool:
+    """Whether `X` is an array that needs no conversion, has rows and columns, and no names."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in FLOATS
+        and X.ndim == 2
+        and X.size > 0
+        and X.flags.c_contiguous
+        and X.flags.aligned
+    )
+
+
+def _has_features_of(estimator: Any, X: Array) -> bool:
+    """Whether `X` has the columns that `estimator` was fitted to, which had no names."""
+    return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
 def check_rows(X: Any) -> Array:
