@@ -14,6 +14,7 @@ import numpy as np
 from .centroids import open_parts
 from .kernels.gaussian import (
     COVARIANCES,
+    DISTANCES,
     MEANS,
     VARIANCES,
     Densities,
@@ -27,7 +28,7 @@ from .kernels.tiles import Array, make_rows
 from .kmeans import moments
 from .sources import Source
 
-ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": VARIANCES}
+ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}
 # Rows whose random responsibilities are drawn at once, and the most numbers that these are.
 CHUNK_ROWS, CHUNK_ELEMENTS = 65_536, 1 << 22
 LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
@@ -99,10 +100,10 @@ class Problem:
             scatter = self.scatter if scatter is None else scatter
             covariances = (scatter - (counts * centred.T) @ centred) / counts.sum()
             covariances[np.diag_indices(len(covariances))] += reg_covar
-        else:
+        elif self.covariance_type == "diag":
             covariances = second / counts[:, None] + reg_covar
-            if self.covariance_type == "spherical":
-                covariances = covariances.mean(axis=1)
+        else:
+            covariances = second / (counts * new.shape[1]) + reg_covar
         return counts, new, covariances
 
     def start_from_labels(self, labels: Array, n_components: int, threads: Team) -> Start:
@@ -118,7 +119,8 @@ class Problem:
         """Each component is one row."""
         chosen = self.X.take(indices) if isinstance(self.X, Source) else self.X[indices]
         means = chosen.astype(np.float64)
-        shape = means.shape if self.covariance_type != "full" else (*means.shape, means.shape[1])
+        k, d = means.shape
+        shape = {"full": (k, d, d), "spherical": (k,)}.get(self.covariance_type, (k, d))
         weights = np.ones(len(indices)) if self.weights is None else self.weights[indices]
         weights = weights.astype(np.float64)
         moments = Moments(0.0, 0.0, weights, np.zeros(means.shape), np.zeros(shape))
@@ -168,6 +170,8 @@ def shifted(moments: Moments, moved: Array) -> Moments:
         cross = first[:, :, None] * moved[:, None, :]
         square = moved[:, :, None] * moved[:, None, :]
         second = second - cross - cross.transpose(0, 2, 1) + zeroth[:, None, None] * square
+    elif second.ndim == 1:
+        second = second + (moved * (zeroth[:, None] * moved - 2 * first)).sum(axis=1)
     elif second.size:
         second = second - 2 * first * moved + zeroth[:, None] * moved**2
     return moments._replace(first=first - zeroth[:, None] * moved, second=second)

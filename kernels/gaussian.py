@@ -10,7 +10,8 @@ origin.  Moments are added up slice by slice; slices and their order are fixed b
 data, so results are the same bits for any number of threads.
 
 Covariances of many features work on lists: the rows in which a component has a part at all are
-gathered, 64 at a time, and their outer products go through a tile with lanes over features.
+gathered, 64 at a time, and their outer products go through a tile with lanes over features.  Round
+components need no second moments of features: the distances from the E-step do.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from .gaussian_tiles import (
     log_density_in_tile,
     pack_doubles,
     posterior_in_tile,
+    round_log_densities,
     scaled_log_densities,
     triangle_order,
+    weigh_in_tile,
     whiten_in_tile,
 )
 from .parallel import Team, enter, leave, next_task
@@ -47,8 +50,8 @@ from .simd import (
 )
 from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
 
-FULL, TIED, AXES = 0, 1, 2  # kinds of densities
-NO_MOMENTS, MEANS, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3
+FULL, TIED, AXES, ROUND = 0, 1, 2, 3  # kinds of densities
+NO_MOMENTS, MEANS, DISTANCES, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3, 4
 # Posteriors up to here are taken for zero where rows are gathered: the sums would not feel them.
 INVISIBLE = 1e-30
 # From here on outer products are faster by lists, as measured.
@@ -60,15 +63,19 @@ MAX_MOMENT_BYTES, LEAST_SLICES = 1 << 24, 16
 
 
 class Densities(NamedTuple):
-    """Components as the sweep sees them: ``log_density(x) = constant - |(x - mean) U|²/2``."""
+    """Components as the sweep sees them: ``log_density(x) = constant - |(x - mean) U|²/2``.
+
+    Where U is round, or rows are whitened beforehand, that is ``constant + half |x - mean|²``.
+    """
 
     kind: int
     n_components: int
     triangles: Array
     shifts: Array
-    scales: Array
+    panels: Array
     n_wide: int
     n_narrow: int
+    halves: Array
     constants: Array
     means: Array
 
@@ -92,8 +99,8 @@ class Moments(NamedTuple):
         Sums of weights.
     first : ndarray of shape (k, d)
         Of ``x - mean``.
-    second : ndarray of shape (k, d) or (k, d, d), or empty
-        Of its squares or outer products.
+    second : ndarray of shape (k,), (k, d) or (k, d, d), or empty
+        Of its squared length, squares or outer products.
     """
 
     log_likelihood: float
@@ -150,19 +157,27 @@ def _fill_given(given, labels, first, n_valid, n_components, posterior):
 
 
 @helper
-def _spread(n_components, n_features, order, size, sums, kept, task):
-    """Moments of a slice: add up lanes."""
-    length = 1 + n_features
-    if order == VARIANCES:
-        length += n_features
-    if order == COVARIANCES:
-        length += n_features * (n_features + 1) // 2
+def _spread_totals(n_components, n_features, order, size, totals, kept, task):
+    """Moments of a slice: the sums of weights and of weighted distances."""
     for component in range(n_components):
-        for i in range(length):
+        weight, distance = 0.0, 0.0
+        for lane in range(size):
+            weight += totals[2 * component * size + lane]
+            distance += totals[(2 * component + 1) * size + lane]
+        kept[task, component, 0] = weight
+        if order == DISTANCES:
+            kept[task, component, 1 + n_features] = distance
+
+
+@helper
+def _spread(n_components, n_sums, size, sums, kept, task):
+    """Moments of a slice by rows: add up lanes."""
+    for component in range(n_components):
+        for i in range(n_sums):
             total = 0.0
             for lane in range(size):
-                total += sums[(component * length + i) * size + lane]
-            kept[task, component, i] = total
+                total += sums[(component * n_sums + i) * size + lane]
+            kept[task, component, 1 + i] = total
 
 
 @helper
@@ -190,20 +205,25 @@ def _sweep(
     enter(counter, gate)
     # Taken out of their tuples here: inside the loop each access would count references.
     X, tail, weights = rows
-    kind, k, triangles, shifts, scales, n_wide, n_narrow, constants, means = densities
+    kind, k, triangles, shifts, panels, n_wide, n_narrow, halves, constants, means = densities
     log_norms, posteriors, labels = outputs
     n_samples, d = X.shape
     n_triangle = np.int64(len(triangles) // k)
     computed = len(given) == 0 and len(given_labels) == 0
     by_lists = order == OUTER_PRODUCTS
     stride = (d + 23) // 24 * 24  # whole vectors and whole groups of 6
+    n_sums = d  # of a component, by rows
+    if order >= VARIANCES:
+        n_sums += d if order == VARIANCES else d * (d + 1) // 2
     raw = scratch(zeros, d * TILE_ROWS)
     packed = scratch(center, d * TILE_ROWS)
     white = scratch(center, d * TILE_ROWS if kind == TIED else np.int64(0))
     posterior = scratch(center, (6 * n_wide + 4 * n_narrow) * TILE_ROWS)
+    squares = scratch(center, len(posterior) if kind in (TIED, ROUND) else np.int64(0))
+    totals = scratch(center, 2 * k * size)
     norm, negentropy = scratch(center, TILE_ROWS), scratch(center, TILE_ROWS)
     row_weights = scratch(center, TILE_ROWS)
-    sums = scratch(center, k * kept.shape[2] * size if not by_lists else k * d)
+    sums = scratch(center, k * n_sums * size if not by_lists else k * d)
     products = scratch(center, k * stride * stride if by_lists else np.int64(0))
     left = scratch(center, TILE_ROWS * stride if by_lists else np.int64(0))
     right = scratch(center, TILE_ROWS * stride if by_lists else np.int64(0))
@@ -217,6 +237,7 @@ def _sweep(
         if task >= n_tasks:
             break
         sums[:] = 0.0
+        totals[:] = 0.0
         products[:] = 0.0
         zeroth[:] = 0.0
         total, entropy = 0.0, 0.0
@@ -229,19 +250,24 @@ def _sweep(
             if len(weights):
                 for row in range(n_valid):
                     row_weights[row] = weights[first + row]
-            if computed:
+            if computed or order == DISTANCES:
                 if kind == FULL:
                     for component in range(k):
                         log_density_in_tile(
                             packed, triangles, component * n_triangle, shifts, component * d,
                             constants[component], d, posterior, component * TILE_ROWS,
                         )  # fmt: skip
+                elif kind == AXES:
+                    scaled_log_densities(packed, panels, n_wide, n_narrow, constants, d, posterior)
                 else:
                     axes = packed
                     if kind == TIED:
                         whiten_in_tile(packed, triangles, d, white)
                         axes = white
-                    scaled_log_densities(axes, scales, n_wide, n_narrow, constants, d, posterior)
+                    round_log_densities(
+                        axes, panels, n_wide, n_narrow, halves, constants, d, squares, posterior
+                    )
+            if computed:
                 if len(labels):
                     _keep_labels(posterior, k, first, n_valid, labels)
                 posterior_in_tile(posterior, k, norm, negentropy)
@@ -257,24 +283,25 @@ def _sweep(
                 for row in range(n_valid):
                     for component in range(k):
                         posteriors[first + row, component] = posterior[component * TILE_ROWS + row]
-            if order == MEANS:
+            if not by_lists and order != NO_MOMENTS:
+                weigh_in_tile(posterior, row_weights, k, squares, order == DISTANCES, totals)
+            if order in (MEANS, DISTANCES):
                 for component in range(k):
                     add_means(
-                        packed, posterior, component * TILE_ROWS, row_weights, means,
-                        component * d, d, sums, component * (1 + d) * size,
+                        packed, posterior, component * TILE_ROWS, means, component * d, d, sums,
+                        component * n_sums * size,
                     )  # fmt: skip
             elif order == VARIANCES:
                 for component in range(k):
                     add_variances(
-                        packed, posterior, component * TILE_ROWS, row_weights, means,
-                        component * d, d, sums, component * (1 + 2 * d) * size,
+                        packed, posterior, component * TILE_ROWS, means, component * d, d, sums,
+                        component * n_sums * size,
                     )  # fmt: skip
             elif order == COVARIANCES:
-                length = 1 + d + d * (d + 1) // 2
                 for component in range(k):
                     add_covariances(
-                        packed, posterior, component * TILE_ROWS, row_weights, means,
-                        component * d, d, sums, component * length * size,
+                        packed, posterior, component * TILE_ROWS, means, component * d, d, sums,
+                        component * n_sums * size,
                     )  # fmt: skip
             elif by_lists:
                 for component in range(k):
@@ -310,18 +337,21 @@ def _sweep(
                 counts[component] = 0
             _spread_products(k, d, stride, zeroth, sums, products, kept, task)
         elif order != NO_MOMENTS:
-            _spread(k, d, order, size, sums, kept, task)
+            _spread_totals(k, d, order, size, totals, kept, task)
+            _spread(k, n_sums, size, sums, kept, task)
     leave(counter, gate)
 
 
-def _panels(scales: Array, shifts: Array, n_wide: int, n_narrow: int) -> Array:
-    """Scales and shifts (k, d) in the layout of :func:`.gaussian_tiles.scaled_log_densities`."""
-    k, d = scales.shape
-    both = np.zeros((WIDE * n_wide + NARROW * n_narrow, d, 2))
-    both[:k, :, 0], both[:k, :, 1] = scales, shifts
+def _panels(numbers: tuple[Array, ...], n_wide: int, n_narrow: int) -> Array:
+    """Numbers (k, d) of the components in the layouts of :mod:`.gaussian_tiles`."""
+    k, d = numbers[0].shape
+    padded = np.zeros((WIDE * n_wide + NARROW * n_narrow, d, len(numbers)))
+    for i, values in enumerate(numbers):
+        padded[:k, :, i] = values
     parts = []
-    for chunk, width in ((both[: WIDE * n_wide], WIDE), (both[WIDE * n_wide :], NARROW)):
-        parts.append(chunk.reshape(-1, width, d, 2).transpose(0, 2, 3, 1).ravel())
+    for chunk, width in ((padded[: WIDE * n_wide], WIDE), (padded[WIDE * n_wide :], NARROW)):
+        groups = chunk.reshape(-1, width, d, len(numbers))
+        parts.append(groups.transpose(0, 2, 3, 1).ravel())
     return np.concatenate(parts)
 
 
@@ -345,9 +375,8 @@ def make_densities(
     n_wide, n_narrow = center_groups(k)
     padded = aligned_empty(WIDE * n_wide + NARROW * n_narrow, np.float64)
     padded[:k], padded[k:] = constants, -np.inf
-    none = np.empty(0)
-    triangles = shifts = scales = none
-    kind = AXES
+    halves = np.full(len(padded), -0.5)
+    triangles = shifts = panels = np.empty(0)
     if covariance_type == "full":
         kind = FULL
         triangles = np.take(
@@ -357,12 +386,26 @@ def make_densities(
     elif covariance_type == "tied":
         kind = TIED
         triangles = precisions_cholesky.ravel()[triangle_order(d)]
-        white = means @ precisions_cholesky
-        scales = _panels(np.ones((k, d)), -white, n_wide, n_narrow)
+        panels = _panels((means @ precisions_cholesky,), n_wide, n_narrow)
+    elif covariance_type == "diag":
+        kind = AXES
+        panels = _panels((precisions_cholesky, -means * precisions_cholesky), n_wide, n_narrow)
     else:
-        roots = np.broadcast_to(precisions_cholesky.reshape(k, -1), (k, d))
-        scales = _panels(roots, -means * roots, n_wide, n_narrow)
-    return Densities(kind, k, triangles, shifts, scales, n_wide, n_narrow, padded, means.ravel())
+        kind = ROUND
+        panels = _panels((means,), n_wide, n_narrow)
+        halves[:k] *= precisions_cholesky**2
+    return Densities(
+        kind, k, triangles, shifts, panels, n_wide, n_narrow, halves, padded, means.ravel()
+    )
+
+
+# Second moments of a component of d features.
+_N_SECOND = {
+    MEANS: lambda d: 0,
+    DISTANCES: lambda d: 1,
+    VARIANCES: lambda d: d,
+    COVARIANCES: lambda d: d * (d + 1) // 2,
+}
 
 
 class Sweep:
@@ -399,15 +442,15 @@ class Sweep:
         ----------
         densities : Densities
             The components; with `given` or `labels` only their means matter.
-        order : {MEANS, VARIANCES, COVARIANCES}
-            Highest moments wanted.
+        order : {MEANS, DISTANCES, VARIANCES, COVARIANCES}
+            Highest moments wanted; distances are those of round components.
         given : ndarray of shape (n, k), optional
             Posteriors.
         labels : ndarray of shape (n,), int32, optional
             Component of each row; -1 for none.
         """
         k, d = densities.n_components, self.n_features
-        length = 1 + d + {MEANS: 0, VARIANCES: d, COVARIANCES: d * (d + 1) // 2}[order]
+        length = 1 + d + _N_SECOND[order](d)
         by_lists = order == COVARIANCES and d >= MANY_FEATURES
         slice_size = self._slice_rows()
         sums, likelihoods = np.zeros((k, length)), np.zeros(2)
@@ -430,6 +473,8 @@ class Sweep:
                 likelihoods += part
         log_likelihood, negentropy = likelihoods
         second = sums[:, 1 + d :]
+        if order == DISTANCES:
+            second = second[:, 0]
         if order == COVARIANCES:
             square = np.empty((k, d, d))
             lower = np.tril_indices(d)

@@ -9,8 +9,9 @@ triangle
     An upper triangular matrix U for ``y = x U``: its columns in groups of 6, each group
     ``[row][column]`` down to the diagonal, and the ragged rest of the columns as a last group; see
     :func:`triangle_order`.
-scales and shifts
-    ``[group][feature][2][component]`` in the groups of 6 and 4 of :func:`.simd.center_groups`.
+panels
+    Means ``[group][feature][component]``, or scales and shifts ``[group][feature][2][component]``,
+    in the groups of 6 and 4 of :func:`.simd.center_groups`.
 moments
     One vector of partial sums per number, added up over the lanes at the end of a slice.
 """
@@ -32,6 +33,7 @@ from .simd import (
     VECTOR_BYTES,
     WIDE,
     _emit_pack,
+    _emit_tile,
     _Emitter,
     _is_float_array,
     _pointers,
@@ -498,6 +500,69 @@ def _emit_scaled_group(
 
 
 # --------------------------------------------------------------------------------------------
+# Round densities
+
+
+def _round_log_densities(
+    typing_context: Any,
+    packed: Any,
+    panels: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    halves: Any,
+    constants: Any,
+    n_features: Any,
+    squares: Any,
+    logits: Any,
+) -> Any:
+    """``constant + half · |x - mean|²`` for all components: `logits` (padded k, 64).
+
+    `squares` (padded k, 64) receives the squared distances.  A subtraction and a multiply-add for
+    each number: CPUs that add beside multiplying need half the time of two multiply-adds.
+    """
+    if not _doubles(packed, panels, halves, constants, squares, logits):
+        return None
+    n = types.intp
+    signature = types.void(packed, panels, n, n, halves, constants, n, squares, logits)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Doubles(builder, signature.args[0])
+        packed, panels, n_wide, n_narrow, halves, constants, n_features, squares, logits = (
+            _pointers(context, builder, signature, arguments)
+        )
+
+        def step(x: ir.Value, mean: ir.Value, total: ir.Value) -> ir.Value:
+            z = builder.fsub(x, mean)
+            return emit.multiply_add(z, z, total)
+
+        def epilogue(row: ir.Value, first: ir.Value, sums: Sums) -> None:
+            for j, values in enumerate(sums):
+                component = builder.add(first, emit.const(j))
+                half = emit.broadcast(emit.at(halves, component))
+                constant = emit.broadcast(emit.at(constants, component))
+                line = builder.mul(component, emit.const(TILE_ROWS))
+                for v, square in enumerate(values):
+                    place = builder.add(line, builder.add(row, emit.const(v * emit.lanes)))
+                    emit.store(square, emit.at(squares, place))
+                    logit = emit.multiply_add(square, half, constant)
+                    emit.store(logit, emit.at(logits, place))
+
+        _emit_tile(
+            emit,
+            packed,
+            panels,
+            (n_wide, n_narrow),
+            n_features,
+            lambda component: emit.number(0.0),
+            step,
+            epilogue,
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
 # Posteriors
 
 
@@ -603,6 +668,57 @@ def _above(typing_context: Any, values: Any, first: Any, limit: Any) -> Any:
     return signature, codegen
 
 
+def _weigh_in_tile(
+    typing_context: Any,
+    posterior: Any,
+    weights: Any,
+    n_components: Any,
+    squares: Any,
+    squared: Any,
+    totals: Any,
+) -> Any:
+    """Multiply the posteriors (k, 64) by the weights of the rows (64,), in place.
+
+    ``totals`` (k, 2, lanes) gains the sums of the products r and, where `squared`, of r times
+    `squares` (k, 64).
+    """
+    if not _doubles(posterior, weights, squares, totals):
+        return None
+    n = types.intp
+    signature = types.void(posterior, weights, n, squares, types.boolean, totals)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Doubles(builder, signature.args[0])
+        posterior, weights, n_components, squares, squared, totals = _pointers(
+            context, builder, signature, arguments
+        )
+        each = [emit.const(row) for row in range(0, TILE_ROWS, LANES)]
+        wanted = builder.zext(squared, emit.intp)
+
+        def over_components(component: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            line = builder.mul(component, emit.const(TILE_ROWS))
+            total = emit.at(totals, builder.mul(component, emit.const(2 * LANES)))
+            r = []
+            for row in each:
+                place = emit.at(posterior, line, row)
+                r.append(builder.fmul(emit.load(place), emit.load(emit.at(weights, row))))
+                emit.store(r[-1], place)
+            emit.add_to(total, emit.tree(r))
+
+            def distances(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+                found = [emit.load(emit.at(squares, line, row)) for row in each]
+                _add_dot(emit, r, found, emit.at(total, emit.const(LANES)))
+                return state
+
+            emit.loop(wanted, [], distances)
+            return []
+
+        emit.loop(n_components, [], over_components)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 # --------------------------------------------------------------------------------------------
 # Moments
 
@@ -610,11 +726,11 @@ def _above(typing_context: Any, values: Any, first: Any, limit: Any) -> Any:
 def _moments_of(order: int) -> Callable[..., Any]:
     """Intrinsic that adds the moments of 64 rows up to `order` to those of one component."""
 
-    def typing(packed: Any, posterior: Any, weights: Any, means: Any, moments: Any) -> Any:
-        if not _doubles(packed, posterior, weights, means, moments):
+    def typing(packed: Any, parts: Any, means: Any, moments: Any) -> Any:
+        if not _doubles(packed, parts, means, moments):
             return None
         n = types.intp
-        signature = types.void(packed, posterior, n, weights, means, n, n, moments, n)
+        signature = types.void(packed, parts, n, means, n, n, moments, n)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             emit = _Doubles(builder, signature.args[0])
@@ -633,18 +749,13 @@ def _moments_of(order: int) -> Callable[..., Any]:
 
 
 def _emit_moments(emit: _Doubles, order: int, pointers: list[ir.Value], row: ir.Value) -> None:
-    """Moments of ``HELD`` vectors of rows: sums of r, of r z and of r z z with ``z = x - mean``."""
+    """Moments of ``HELD`` vectors of rows: sums of r z and of r z z with ``z = x - mean``."""
     builder = emit.builder
-    packed, posterior, place, weights, means, first_mean, n_features, moments, base = pointers
+    packed, parts, place, means, first_mean, n_features, moments, base = pointers
     each = [emit.const(v * LANES) for v in range(HELD)]
     step = emit.const(LANES)
-    r = []
-    for v in each:
-        p = emit.load(emit.at(posterior, place, row, v))
-        r.append(builder.fmul(p, emit.load(emit.at(weights, row, v))))
-    total = emit.at(moments, base)
-    emit.add_to(total, emit.tree(r))
-    firsts = emit.at(total, step)
+    r = [emit.load(emit.at(parts, place, row, v)) for v in each]
+    firsts = emit.at(moments, base)
     seconds = emit.at(firsts, builder.mul(n_features, step))
 
     def centred(i: ir.Value, v: ir.Value, mean: ir.Value) -> ir.Value:
@@ -654,6 +765,9 @@ def _emit_moments(emit: _Doubles, order: int, pointers: list[ir.Value], row: ir.
     def feature(i: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
         mean = emit.broadcast(emit.at(means, first_mean, i))
         z = [centred(i, v, mean) for v in each]
+        if order == MEANS:  # one instruction for each number beside the subtraction
+            _add_dot(emit, r, z, emit.at(firsts, builder.mul(i, step)))
+            return state
         rz = [builder.fmul(a, b) for a, b in zip(r, z, strict=True)]
         emit.add_to(emit.at(firsts, builder.mul(i, step)), emit.tree(rz))
         if order == VARIANCES:
@@ -687,29 +801,27 @@ def _add_dot(emit: _Doubles, a: list[ir.Value], b: list[ir.Value], place: ir.Val
 def _add_means(
     typing_context: Any,
     packed: Any,
-    posterior: Any,
+    parts: Any,
     place: Any,
-    weights: Any,
     means: Any,
     first_mean: Any,
     n_features: Any,
     moments: Any,
     base: Any,
 ) -> Any:
-    """Add sums of r and of r z over 64 rows to the moments of one component.
+    """Add sums of r z over 64 rows to the moments of one component.
 
-    r is ``posterior[place : + 64] · weights``, z is ``x - means[first_mean : + d]``; the moments
-    lie in `moments` from `base` on, a vector each: 1, then d.
+    r is ``parts[place : + 64]``, z is ``x - means[first_mean : + d]``; the moments lie in `moments`
+    from `base` on, a vector each.
     """
-    return _moments_of(MEANS)(packed, posterior, weights, means, moments)
+    return _moments_of(MEANS)(packed, parts, means, moments)
 
 
 def _add_variances(
     typing_context: Any,
     packed: Any,
-    posterior: Any,
+    parts: Any,
     place: Any,
-    weights: Any,
     means: Any,
     first_mean: Any,
     n_features: Any,
@@ -717,15 +829,14 @@ def _add_variances(
     base: Any,
 ) -> Any:
     """As :func:`add_means`, and d sums of r z²."""
-    return _moments_of(VARIANCES)(packed, posterior, weights, means, moments)
+    return _moments_of(VARIANCES)(packed, parts, means, moments)
 
 
 def _add_covariances(
     typing_context: Any,
     packed: Any,
-    posterior: Any,
+    parts: Any,
     place: Any,
-    weights: Any,
     means: Any,
     first_mean: Any,
     n_features: Any,
@@ -733,7 +844,11 @@ def _add_covariances(
     base: Any,
 ) -> Any:
     """As :func:`add_means`, and d (d + 1) / 2 sums of r z_i z_j, j <= i, line by line."""
-    return _moments_of(COVARIANCES)(packed, posterior, weights, means, moments)
+    return _moments_of(COVARIANCES)(packed, parts, means, moments)
+
+
+# --------------------------------------------------------------------------------------------
+# Outer products of listed rows
 
 
 def _gather_row(
@@ -920,7 +1035,9 @@ INTRINSICS = (
     "log_of",
     "pack_doubles",
     "posterior_in_tile",
+    "round_log_densities",
     "scaled_log_densities",
+    "weigh_in_tile",
     "whiten_in_tile",
 )
 
@@ -937,7 +1054,9 @@ if config.DISABLE_JIT:
         log_of,
         pack_doubles,
         posterior_in_tile,
+        round_log_densities,
         scaled_log_densities,
+        weigh_in_tile,
         whiten_in_tile,
     )
 else:
@@ -952,5 +1071,7 @@ else:
     log_of = intrinsic(_log_of)
     pack_doubles = intrinsic(_pack_doubles)
     posterior_in_tile = intrinsic(_posterior_in_tile)
+    round_log_densities = intrinsic(_round_log_densities)
     scaled_log_densities = intrinsic(_scaled_log_densities)
+    weigh_in_tile = intrinsic(_weigh_in_tile)
     whiten_in_tile = intrinsic(_whiten_in_tile)

@@ -437,13 +437,13 @@ def whiten_in_tile(packed: Array, triangle: Array, n_features: int, white: Array
     white.reshape(-1, 64)[:n_features] = result
 
 
-def _scales_and_shifts(panels: Array, n_wide: int, n_narrow: int, n_features: int) -> Array:
-    """Scales and shifts (padded components, features, 2) out of their groups."""
-    split = n_wide * 6 * n_features * 2
+def _grouped(panels: Array, n_wide: int, n_narrow: int, n_features: int, depth: int) -> Array:
+    """Numbers (padded components, features, depth) out of their groups."""
+    split = n_wide * 6 * n_features * depth
     parts = []
     for flat, width in ((panels[:split], 6), (panels[split:], 4)):
-        groups = flat.reshape(-1, n_features, 2, width).transpose(0, 3, 1, 2)
-        parts.append(groups.reshape(-1, n_features, 2))
+        groups = flat.reshape(-1, n_features, depth, width).transpose(0, 3, 1, 2)
+        parts.append(groups.reshape(-1, n_features, depth))
     return np.concatenate(parts)
 
 
@@ -457,11 +457,52 @@ def scaled_log_densities(
     logits: Array,
 ) -> None:
     """Write ``constant - sum((x · scale + shift)²)/2`` for all components."""
-    both = _scales_and_shifts(panels, n_wide, n_narrow, n_features)
+    both = _grouped(panels, n_wide, n_narrow, n_features, 2)
     rows = packed.reshape(-1, 64)[None, :n_features]
     y = rows * both[:, :, :1] + both[:, :, 1:]
     n_padded = len(both)
     logits.reshape(-1, 64)[:n_padded] = constants[:n_padded, None] - 0.5 * (y * y).sum(axis=1)
+
+
+def round_log_densities(
+    packed: Array,
+    panels: Array,
+    n_wide: int,
+    n_narrow: int,
+    halves: Array,
+    constants: Array,
+    n_features: int,
+    squares: Array,
+    logits: Array,
+) -> None:
+    """Write ``constant + half · |x - mean|²`` for all components, and the squared distances."""
+    means = _grouped(panels, n_wide, n_narrow, n_features, 1)
+    n_padded = len(means)
+    z = packed.reshape(-1, 64)[None, :n_features] - means
+    found = (z * z).sum(axis=1)
+    squares.reshape(-1, 64)[:n_padded] = found
+    values = constants[:n_padded, None] + halves[:n_padded, None] * found
+    logits.reshape(-1, 64)[:n_padded] = values
+
+
+def weigh_in_tile(
+    posterior: Array,
+    weights: Array,
+    n_components: int,
+    squares: Array,
+    squared: bool,
+    totals: Array,
+) -> None:
+    """Multiply posteriors by the weights of the rows; add up, and times squared distances."""
+    from .gaussian_tiles import LANES
+
+    r = posterior.reshape(-1, 64)[:n_components]
+    r *= weights[:64]
+    sums = totals.reshape(-1, 2, LANES)[:n_components]
+    sums[:, 0] += r.reshape(n_components, -1, LANES).sum(axis=1)
+    if squared:
+        terms = r * squares.reshape(-1, 64)[:n_components]
+        sums[:, 1] += terms.reshape(n_components, -1, LANES).sum(axis=1)
 
 
 def posterior_in_tile(logits: Array, n_components: int, log_norm: Array, negentropy: Array) -> None:
@@ -495,42 +536,33 @@ def _add_by_lanes(moments: Array, base: int, terms: Array) -> None:
 
 
 def _first_moments(
-    packed: Array,
-    posterior: Array,
-    place: int,
-    weights: Array,
-    means: Array,
-    first_mean: int,
-    n_features: int,
+    packed: Array, parts: Array, place: int, means: Array, first_mean: int, n_features: int
 ) -> tuple[Array, Array]:
-    """Centred rows z (features, 64), and the terms of the sums of r and of r z."""
-    r = posterior.reshape(-1)[place : place + 64] * weights[:64]
+    """Centred rows z (features, 64), and the terms of the sums of r z."""
     mean = means.reshape(-1)[first_mean : first_mean + n_features, None]
     z = packed.reshape(-1, 64)[:n_features] - mean
-    return z, np.concatenate([r[None], r * z])
+    return z, parts.reshape(-1)[place : place + 64] * z
 
 
 def add_means(
     packed: Array,
-    posterior: Array,
+    parts: Array,
     place: int,
-    weights: Array,
     means: Array,
     first_mean: int,
     n_features: int,
     moments: Array,
     base: int,
 ) -> None:
-    """Add sums of r and r z over 64 rows."""
-    _, terms = _first_moments(packed, posterior, place, weights, means, first_mean, n_features)
+    """Add sums of r z over 64 rows."""
+    _, terms = _first_moments(packed, parts, place, means, first_mean, n_features)
     _add_by_lanes(moments, base, terms)
 
 
 def add_variances(
     packed: Array,
-    posterior: Array,
+    parts: Array,
     place: int,
-    weights: Array,
     means: Array,
     first_mean: int,
     n_features: int,
@@ -538,15 +570,14 @@ def add_variances(
     base: int,
 ) -> None:
     """As :func:`add_means`, and sums of r z²."""
-    z, terms = _first_moments(packed, posterior, place, weights, means, first_mean, n_features)
-    _add_by_lanes(moments, base, np.concatenate([terms, terms[1:] * z]))
+    z, terms = _first_moments(packed, parts, place, means, first_mean, n_features)
+    _add_by_lanes(moments, base, np.concatenate([terms, terms * z]))
 
 
 def add_covariances(
     packed: Array,
-    posterior: Array,
+    parts: Array,
     place: int,
-    weights: Array,
     means: Array,
     first_mean: int,
     n_features: int,
@@ -554,9 +585,9 @@ def add_covariances(
     base: int,
 ) -> None:
     """As :func:`add_means`, and sums of r z_i z_j for j <= i."""
-    z, terms = _first_moments(packed, posterior, place, weights, means, first_mean, n_features)
+    z, terms = _first_moments(packed, parts, place, means, first_mean, n_features)
     i, j = np.tril_indices(n_features)
-    _add_by_lanes(moments, base, np.concatenate([terms, terms[1:][i] * z[j]]))
+    _add_by_lanes(moments, base, np.concatenate([terms, terms[i] * z[j]]))
 
 
 def gather_row(

@@ -11,6 +11,7 @@ import pytest
 from fastclust.kernels import gaussian, reference
 from fastclust.kernels.gaussian import (
     COVARIANCES,
+    DISTANCES,
     LEAST_SLICE_ROWS,
     MANY_FEATURES,
     MEANS,
@@ -42,7 +43,7 @@ SHAPES = [
     (70, 64, 3),
 ]
 TYPES = ["full", "tied", "diag", "spherical"]
-ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": VARIANCES}
+ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}
 
 
 class Mixture(NamedTuple):
@@ -107,6 +108,8 @@ def expected_moments(problem: Mixture, kind: str, *, weighted: bool, wide: bool 
     zeroth, first, second = reference.mixture_moments(X, weights, p, means)
     if ORDERS[kind] == VARIANCES:
         second = np.einsum("kii->ki", second)
+    if ORDERS[kind] == DISTANCES:
+        second = np.einsum("kii->k", second)
     if ORDERS[kind] == MEANS:
         second = second[:, :0, :0].reshape(k, 0)
     parts = (weights @ log_norm, weights @ negentropy, zeroth, first, second)
@@ -188,7 +191,7 @@ def test_data_far_from_the_origin(kind: str, d: int, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", [(300, 3, 4), (257, 30, 5)], ids=str)
-@pytest.mark.parametrize("order", [MEANS, VARIANCES, COVARIANCES])
+@pytest.mark.parametrize("order", [MEANS, DISTANCES, VARIANCES, COVARIANCES])
 def test_moments_of_given_posteriors_and_labels(shape: Any, order: int, dtype: Any) -> None:
     n, _, k = shape
     problem = make_mixture(shape, "spherical", dtype)
@@ -207,6 +210,8 @@ def test_moments_of_given_posteriors_and_labels(shape: Any, order: int, dtype: A
         zeroth, first, second = reference.mixture_moments(X, weights, p, problem.means)
         np.testing.assert_allclose(found.zeroth, zeroth, rtol=1e-12)
         np.testing.assert_allclose(found.first, first, rtol=1e-12, atol=1e-10)
+        if order == DISTANCES:
+            np.testing.assert_allclose(found.second, np.einsum("kii->k", second), rtol=1e-12)
         if order == VARIANCES:
             np.testing.assert_allclose(found.second, np.einsum("kii->ki", second), rtol=1e-12)
         if order == COVARIANCES:

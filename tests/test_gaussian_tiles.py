@@ -25,8 +25,10 @@ from fastclust.kernels.gaussian_tiles import (
     log_density_in_tile,
     log_of,
     posterior_in_tile,
+    round_log_densities,
     scaled_log_densities,
     triangle_order,
+    weigh_in_tile,
     whiten_in_tile,
 )
 from fastclust.kernels.simd import ROW_VECTORS, TILE_ROWS, VECTOR_BYTES, center_groups
@@ -64,6 +66,11 @@ def scaled(packed, panels, n_wide, n_narrow, constants, d, logits):
 
 
 @kernel
+def round_densities(packed, panels, n_wide, n_narrow, halves, constants, d, squares, logits):
+    round_log_densities(packed, panels, n_wide, n_narrow, halves, constants, d, squares, logits)
+
+
+@kernel
 def posteriors(logits, k, norm, negentropy):
     posterior_in_tile(logits, k, norm, negentropy)
 
@@ -74,18 +81,23 @@ def mask_above(values, first, limit):
 
 
 @kernel
-def means_of(packed, posterior, place, weights, means, first, d, moments, base):
-    add_means(packed, posterior, place, weights, means, first, d, moments, base)
+def means_of(packed, parts, place, means, first, d, moments, base):
+    add_means(packed, parts, place, means, first, d, moments, base)
 
 
 @kernel
-def variances_of(packed, posterior, place, weights, means, first, d, moments, base):
-    add_variances(packed, posterior, place, weights, means, first, d, moments, base)
+def variances_of(packed, parts, place, means, first, d, moments, base):
+    add_variances(packed, parts, place, means, first, d, moments, base)
 
 
 @kernel
-def covariances_of(packed, posterior, place, weights, means, first, d, moments, base):
-    add_covariances(packed, posterior, place, weights, means, first, d, moments, base)
+def covariances_of(packed, parts, place, means, first, d, moments, base):
+    add_covariances(packed, parts, place, means, first, d, moments, base)
+
+
+@kernel
+def weigh(posterior, weights, k, squares, squared, totals):
+    weigh_in_tile(posterior, weights, k, squares, squared, totals)
 
 
 @kernel
@@ -260,7 +272,7 @@ def test_scaled_log_densities(d: int, k: int) -> None:
     assert (densities.n_wide, densities.n_narrow) == center_groups(k)
     logits = aligned(np.full((n_padded, TILE_ROWS), np.nan))
     scaled(
-        packed, densities.scales, densities.n_wide, densities.n_narrow, densities.constants, d,
+        packed, densities.panels, densities.n_wide, densities.n_narrow, densities.constants, d,
         logits,
     )  # fmt: skip
     squares = (((X - means[:, None]) * roots[:, None]) ** 2).sum(axis=2)
@@ -269,6 +281,45 @@ def test_scaled_log_densities(d: int, k: int) -> None:
         found[:k], constants[:, None] - squares / 2, rtol=1e-14 * (d + 2), atol=1e-14 * (d + 2)
     )
     assert np.isneginf(found[k:]).all()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 8, 17, 64])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 24, 50])
+def test_round_log_densities(d: int, k: int) -> None:
+    X, packed = tile_of(d, seed=k)
+    rng = np.random.default_rng([d, k])
+    means, roots = rng.normal(size=(k, d)), rng.uniform(0.5, 2, size=k)
+    constants = rng.normal(size=k)
+    constants[k // 2] = -np.inf
+    densities = make_densities("spherical", means, roots, constants)
+    n_padded = 6 * densities.n_wide + 4 * densities.n_narrow
+    logits, squares = aligned(np.full((2, n_padded, TILE_ROWS), np.nan)).reshape(2, -1)
+    round_densities(
+        packed, densities.panels, densities.n_wide, densities.n_narrow, densities.halves,
+        densities.constants, d, squares, logits,
+    )  # fmt: skip
+    expected = ((X - means[:, None]) ** 2).sum(axis=2)
+    tolerance = {"rtol": 1e-15 * (d + 2), "atol": 0}
+    np.testing.assert_allclose(squares.reshape(n_padded, -1)[:k], expected, **tolerance)
+    found = logits.reshape(n_padded, TILE_ROWS)
+    logs = constants[:, None] - roots[:, None] ** 2 * expected / 2
+    np.testing.assert_allclose(found[:k], logs, rtol=1e-14 * (d + 2), atol=1e-14 * (d + 2))
+    assert np.isneginf(found[k:]).all()
+
+
+def test_squared_distances_do_not_cancel_far_from_the_center_of_the_rows() -> None:
+    d, offset = 5, 1e9
+    X, _ = tile_of(d)
+    means = np.full((1, d), offset)
+    densities = make_densities("spherical", means, np.ones(1), np.zeros(1))
+    squares, logits = aligned(np.zeros((2, 4 * TILE_ROWS))).reshape(2, -1)
+    far = X + offset
+    round_densities(
+        aligned(far.T), densities.panels, densities.n_wide, densities.n_narrow, densities.halves,
+        densities.constants, d, squares, logits,
+    )  # fmt: skip
+    expected = ((far - offset) ** 2).sum(axis=1)  # differences are exact
+    np.testing.assert_allclose(squares[:TILE_ROWS], expected, rtol=2e-15)
 
 
 # --------------------------------------------------------------------------------------------
@@ -370,14 +421,13 @@ def test_mask_of_numbers_above_a_limit() -> None:
 def moments_problem(d: int) -> tuple[Any, ...]:
     X, packed = tile_of(d, seed=2)
     rng = np.random.default_rng(d)
-    p = rng.uniform(size=TILE_ROWS)
-    p[::7] = 0
-    w = rng.uniform(size=TILE_ROWS)
-    w[-3:] = 0
+    r = rng.uniform(size=TILE_ROWS)
+    r[::7] = 0
+    r[-3:] = 0
     mean = rng.normal(size=d)
-    posterior = aligned(np.concatenate([np.full(64, np.nan), p]))
+    parts = aligned(np.concatenate([np.full(64, np.nan), r]))
     means = np.concatenate([np.full(d, np.nan), mean])
-    return X, packed, posterior, p * w, aligned(w), mean, means
+    return X, packed, parts, r, mean, means
 
 
 def close(found: Any, terms: Any) -> None:
@@ -389,23 +439,23 @@ def close(found: Any, terms: Any) -> None:
 @pytest.mark.parametrize("d", FEATURES)
 @pytest.mark.parametrize("order", ["means", "variances", "covariances"])
 def test_moments(d: int, order: str) -> None:
-    X, packed, posterior, r, w, mean, means = moments_problem(d)
+    X, packed, parts, r, mean, means = moments_problem(d)
     function = {"means": means_of, "variances": variances_of, "covariances": covariances_of}[order]
     lower = np.tril_indices(d)
-    length = 1 + d + {"means": 0, "variances": d, "covariances": len(lower[0])}[order]
+    length = d + {"means": 0, "variances": d, "covariances": len(lower[0])}[order]
     base = 2 * LANES
     moments = aligned(np.zeros((length + 4) * LANES))
     start = np.random.default_rng(1).normal(size=moments.size)
     for repeat in (1, 2):  # added to what is there
         moments[:] = start
         for _ in range(repeat):
-            function(packed, posterior, TILE_ROWS, w, means, d, d, moments, base)
+            function(packed, parts, TILE_ROWS, means, d, d, moments, base)
         gained = (moments - start).reshape(-1, LANES)
         assert not gained[:2].any()
         assert not gained[2 + length :].any()
         sums = gained[2 : 2 + length].sum(axis=1)
         z = (X - mean).T
-        terms = [r[None], r * z]
+        terms = [r * z]
         if order == "variances":
             terms.append(r * z * z)
         if order == "covariances":
@@ -413,8 +463,26 @@ def test_moments(d: int, order: str) -> None:
         exact = np.concatenate(terms)
         np.testing.assert_allclose(sums, repeat * exact.sum(axis=1), rtol=1e-13, atol=1e-13)
     moments[:] = 0
-    function(packed, posterior, TILE_ROWS, w, means, d, d, moments, base)
+    function(packed, parts, TILE_ROWS, means, d, d, moments, base)
     close(moments.reshape(-1, LANES)[2 : 2 + length].sum(axis=1), exact)
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+@pytest.mark.parametrize("squared", [False, True])
+def test_weighing(k: int, squared: bool) -> None:
+    rng = np.random.default_rng(k)
+    p, squares = rng.uniform(size=(2, k + 1, TILE_ROWS))
+    w = rng.uniform(size=TILE_ROWS)
+    posterior, totals = aligned(p), aligned(rng.normal(size=(k + 1) * 2 * LANES))
+    start = totals.copy()
+    weigh(posterior, aligned(w), k, aligned(squares), squared, totals)
+    r = p[:k] * w
+    np.testing.assert_array_equal(posterior.reshape(p.shape), [*r, p[k]])
+    gained = (totals - start).reshape(k + 1, 2, LANES)
+    assert not gained[k].any()
+    found = gained[:k].sum(axis=2)
+    expected = np.stack([r.sum(axis=1), (r * squares[:k]).sum(axis=1) * squared], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13 * squared)
 
 
 @pytest.mark.parametrize("d", FEATURES)

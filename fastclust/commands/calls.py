@@ -23,6 +23,7 @@ from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.distances import own_distances
 from fastclust.kernels.gaussian import (
     COVARIANCES,
+    DISTANCES,
     MEANS,
     VARIANCES,
     Densities,
@@ -246,8 +247,9 @@ def _mixture(problem: Problem, threads: Team, kind: str) -> tuple[Sweep, Densiti
         "spherical": np.full(k, precision),
     }[kind]
     densities = make_densities(kind, X[:k] - center, factors, np.zeros(k))
-    # A triangle, or a scaling; tied components share one triangle for each row.
-    products = {"full": d * (d + 1) / 2, "tied": d + d * (d + 1) / (2 * k)}.get(kind, float(d))
+    # A triangle, which tied components share, or a scaling; round ones need neither.
+    triangle = d * (d + 1) / 2
+    products = {"full": triangle, "tied": triangle / k, "diag": float(d), "spherical": 0.0}[kind]
     return Sweep(make_rows(X), center, threads), densities, products
 
 
@@ -256,8 +258,8 @@ def _sweep(problem: Problem, threads: Team, *, kind: str) -> Call:
     sweep, densities, products = _mixture(problem, threads, kind)
     n, d, k, _ = problem
     # The squares of the products' results; then the first moments, and the second ones.
-    seconds = {"full": d * (d + 1) / 2, "tied": 0.0}.get(kind, float(d))
-    order = {"full": COVARIANCES, "tied": MEANS}.get(kind, VARIANCES)
+    seconds = {"full": d * (d + 1) / 2, "diag": float(d)}.get(kind, 0.0)
+    order = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}[kind]
     flops = 2.0 * n * k * (products + d + d + seconds)
     return flops, float(sweep.rows.X.nbytes), partial(sweep.moments, densities, order)
 
