@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from fastclust.em_problem import Problem
 from fastclust.kernels import gaussian, reference
 from fastclust.kernels.gaussian import (
     COVARIANCES,
@@ -291,3 +292,24 @@ def test_parts_too_small_to_feel_are_left_out_of_lists() -> None:
         sweep = Sweep(make_rows(X / 2), np.zeros(d), threads)
         found = sweep.moments(make_densities("full", means / 2, factors, np.zeros(2)), COVARIANCES)
     np.testing.assert_allclose(found.first[0, 0], 50 * 7 * np.exp(-24.5), rtol=1e-10)
+
+
+@pytest.mark.parametrize("d", [1, 2, 9, 24, 31])
+@pytest.mark.parametrize("far", [0.0, 1.0, 1e3])
+def test_variances_of_round_components_whose_means_move_far(d: int, far: float, dtype: Any) -> None:
+    """They lose to cancellation what the square of the move is worth, and no more than that."""
+    rng = np.random.default_rng(d)
+    X = (rng.normal(size=(700, d)) + 1e6).astype(dtype)
+    problem = Problem(X, None, "spherical")
+    means = problem.center[None] + far
+    with team() as threads:
+        densities = make_densities("spherical", means - problem.center, np.ones(1), np.zeros(1))
+        moments = problem.sweep(threads).moments(densities, DISTANCES)
+    _, new, variances = problem.parameters(moments, means, 0.0)
+    exact = X.astype(np.longdouble)
+    mean = exact.mean(axis=0)
+    expected = float(((exact - mean) ** 2).mean())
+    np.testing.assert_allclose(new[0], mean.astype(float), rtol=1e-15)
+    # The means are rounded at 1e6, which moves them by 1e-10; a square of the move cancels.
+    tolerance = 1e-9 * max(far, 1e-3) + 1e-15 * far**2 + 1e-13
+    np.testing.assert_allclose(variances, expected, rtol=tolerance)
