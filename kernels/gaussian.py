@@ -24,6 +24,7 @@ import numpy as np
 from .compiling import helper, kernel
 from .gaussian_tiles import (
     LANES,
+    NEAR_FEATURES,
     above,
     add_covariances,
     add_means,
@@ -285,23 +286,26 @@ def _sweep(
                         posteriors[first + row, component] = posterior[component * TILE_ROWS + row]
             if not by_lists and order != NO_MOMENTS:
                 weigh_in_tile(posterior, row_weights, k, squares, order == DISTANCES, totals)
-            if order in (MEANS, DISTANCES):
-                for component in range(k):
-                    add_means(
-                        packed, posterior, component * TILE_ROWS, means, component * d, d, sums,
-                        component * n_sums * size,
-                    )  # fmt: skip
-            elif order == VARIANCES:
-                for component in range(k):
-                    add_variances(
-                        packed, posterior, component * TILE_ROWS, means, component * d, d, sums,
-                        component * n_sums * size,
-                    )  # fmt: skip
+            if MEANS <= order <= VARIANCES:
+                for begin in range(0, d, NEAR_FEATURES):
+                    end = min(begin + NEAR_FEATURES, d)
+                    for component in range(k):
+                        place, base = component * TILE_ROWS, component * n_sums * size
+                        if order == VARIANCES:
+                            add_variances(
+                                packed, posterior, place, means, component * d, begin, end, d,
+                                sums, base,
+                            )  # fmt: skip
+                        else:
+                            add_means(
+                                packed, posterior, place, means, component * d, begin, end, d,
+                                sums, base,
+                            )  # fmt: skip
             elif order == COVARIANCES:
                 for component in range(k):
                     add_covariances(
-                        packed, posterior, component * TILE_ROWS, means, component * d, d, sums,
-                        component * n_sums * size,
+                        packed, posterior, component * TILE_ROWS, means, component * d, 0, d, d,
+                        sums, component * n_sums * size,
                     )  # fmt: skip
             elif by_lists:
                 for component in range(k):

@@ -42,6 +42,8 @@ from .simd import (
 )
 
 LANES = VECTOR_BYTES // 8
+# Features of a tile that stay in the first-level cache while all components pass over them.
+NEAR_FEATURES = 16
 HELD = min(8, TILE_ROWS // LANES)  # vectors of rows that the moments keep in registers
 
 MEANS, VARIANCES, COVARIANCES = 0, 1, 2  # orders of moments
@@ -730,7 +732,7 @@ def _moments_of(order: int) -> Callable[..., Any]:
         if not _doubles(packed, parts, means, moments):
             return None
         n = types.intp
-        signature = types.void(packed, parts, n, means, n, n, moments, n)
+        signature = types.void(packed, parts, n, means, n, n, n, n, moments, n)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             emit = _Doubles(builder, signature.args[0])
@@ -751,7 +753,7 @@ def _moments_of(order: int) -> Callable[..., Any]:
 def _emit_moments(emit: _Doubles, order: int, pointers: list[ir.Value], row: ir.Value) -> None:
     """Moments of ``HELD`` vectors of rows: sums of r z and of r z z with ``z = x - mean``."""
     builder = emit.builder
-    packed, parts, place, means, first_mean, n_features, moments, base = pointers
+    packed, parts, place, means, first_mean, begin, end, n_features, moments, base = pointers
     each = [emit.const(v * LANES) for v in range(HELD)]
     step = emit.const(LANES)
     r = [emit.load(emit.at(parts, place, row, v)) for v in each]
@@ -762,7 +764,8 @@ def _emit_moments(emit: _Doubles, order: int, pointers: list[ir.Value], row: ir.
         line = builder.mul(i, emit.const(TILE_ROWS))
         return builder.fsub(emit.load(emit.at(packed, line, row, v)), mean)
 
-    def feature(i: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+    def feature(index: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+        i = builder.add(begin, index)
         mean = emit.broadcast(emit.at(means, first_mean, i))
         z = [centred(i, v, mean) for v in each]
         if order == MEANS:  # one instruction for each number beside the subtraction
@@ -787,7 +790,9 @@ def _emit_moments(emit: _Doubles, order: int, pointers: list[ir.Value], row: ir.
         emit.loop(count, [], earlier)
         return [builder.add(line, count)]
 
-    emit.loop(n_features, [emit.const(0)], feature)
+    lines = builder.mul(begin, builder.add(begin, emit.const(1)))  # before this one, twice
+    lines = builder.ashr(lines, emit.const(1))
+    emit.loop(builder.sub(end, begin), [lines], feature)
 
 
 def _add_dot(emit: _Doubles, a: list[ir.Value], b: list[ir.Value], place: ir.Value) -> None:
@@ -805,11 +810,13 @@ def _add_means(
     place: Any,
     means: Any,
     first_mean: Any,
+    begin: Any,
+    end: Any,
     n_features: Any,
     moments: Any,
     base: Any,
 ) -> Any:
-    """Add sums of r z over 64 rows to the moments of one component.
+    """Add sums of r z over 64 rows to the moments of one component, of features `begin` to `end`.
 
     r is ``parts[place : + 64]``, z is ``x - means[first_mean : + d]``; the moments lie in `moments`
     from `base` on, a vector each.
@@ -824,6 +831,8 @@ def _add_variances(
     place: Any,
     means: Any,
     first_mean: Any,
+    begin: Any,
+    end: Any,
     n_features: Any,
     moments: Any,
     base: Any,
@@ -839,6 +848,8 @@ def _add_covariances(
     place: Any,
     means: Any,
     first_mean: Any,
+    begin: Any,
+    end: Any,
     n_features: Any,
     moments: Any,
     base: Any,

@@ -527,11 +527,12 @@ def above(values: Array, first: int, limit: float) -> np.uint64:
     return np.uint64(mask)
 
 
-def _add_by_lanes(moments: Array, base: int, terms: Array) -> None:
+def _add_by_lanes(moments: Array, base: int, first: int, terms: Array) -> None:
     """Add terms (numbers, 64) to vectors of moments, as many lanes each as the machine has."""
     from .gaussian_tiles import LANES
 
-    by_lanes = terms.reshape(len(terms), -1, LANES).sum(axis=1)
+    base += first * LANES
+    by_lanes = terms.reshape(len(terms), 64 // LANES, LANES).sum(axis=1)
     moments.reshape(-1)[base : base + by_lanes.size] += by_lanes.ravel()
 
 
@@ -550,13 +551,15 @@ def add_means(
     place: int,
     means: Array,
     first_mean: int,
+    begin: int,
+    end: int,
     n_features: int,
     moments: Array,
     base: int,
 ) -> None:
     """Add sums of r z over 64 rows."""
     _, terms = _first_moments(packed, parts, place, means, first_mean, n_features)
-    _add_by_lanes(moments, base, terms)
+    _add_by_lanes(moments, base, begin, terms[begin:end])
 
 
 def add_variances(
@@ -565,13 +568,16 @@ def add_variances(
     place: int,
     means: Array,
     first_mean: int,
+    begin: int,
+    end: int,
     n_features: int,
     moments: Array,
     base: int,
 ) -> None:
     """As :func:`add_means`, and sums of r z²."""
     z, terms = _first_moments(packed, parts, place, means, first_mean, n_features)
-    _add_by_lanes(moments, base, np.concatenate([terms, terms * z]))
+    _add_by_lanes(moments, base, begin, terms[begin:end])
+    _add_by_lanes(moments, base, n_features + begin, (terms * z)[begin:end])
 
 
 def add_covariances(
@@ -580,14 +586,19 @@ def add_covariances(
     place: int,
     means: Array,
     first_mean: int,
+    begin: int,
+    end: int,
     n_features: int,
     moments: Array,
     base: int,
 ) -> None:
     """As :func:`add_means`, and sums of r z_i z_j for j <= i."""
     z, terms = _first_moments(packed, parts, place, means, first_mean, n_features)
-    i, j = np.tril_indices(n_features)
-    _add_by_lanes(moments, base, np.concatenate([terms, terms[i] * z[j]]))
+    i, j = np.tril_indices(end)
+    i, j = i[i >= begin], j[i >= begin]
+    _add_by_lanes(moments, base, begin, terms[begin:end])
+    before = begin * (begin + 1) // 2
+    _add_by_lanes(moments, base, n_features + before, terms[i] * z[j])
 
 
 def gather_row(

@@ -81,18 +81,18 @@ def mask_above(values, first, limit):
 
 
 @kernel
-def means_of(packed, parts, place, means, first, d, moments, base):
-    add_means(packed, parts, place, means, first, d, moments, base)
+def means_of(packed, parts, place, means, first, begin, end, d, moments, base):
+    add_means(packed, parts, place, means, first, begin, end, d, moments, base)
 
 
 @kernel
-def variances_of(packed, parts, place, means, first, d, moments, base):
-    add_variances(packed, parts, place, means, first, d, moments, base)
+def variances_of(packed, parts, place, means, first, begin, end, d, moments, base):
+    add_variances(packed, parts, place, means, first, begin, end, d, moments, base)
 
 
 @kernel
-def covariances_of(packed, parts, place, means, first, d, moments, base):
-    add_covariances(packed, parts, place, means, first, d, moments, base)
+def covariances_of(packed, parts, place, means, first, begin, end, d, moments, base):
+    add_covariances(packed, parts, place, means, first, begin, end, d, moments, base)
 
 
 @kernel
@@ -449,7 +449,8 @@ def test_moments(d: int, order: str) -> None:
     for repeat in (1, 2):  # added to what is there
         moments[:] = start
         for _ in range(repeat):
-            function(packed, parts, TILE_ROWS, means, d, d, moments, base)
+            for begin, end in ((0, d // 3), (d // 3, d)):  # in two parts
+                function(packed, parts, TILE_ROWS, means, d, begin, end, d, moments, base)
         gained = (moments - start).reshape(-1, LANES)
         assert not gained[:2].any()
         assert not gained[2 + length :].any()
@@ -463,7 +464,7 @@ def test_moments(d: int, order: str) -> None:
         exact = np.concatenate(terms)
         np.testing.assert_allclose(sums, repeat * exact.sum(axis=1), rtol=1e-13, atol=1e-13)
     moments[:] = 0
-    function(packed, parts, TILE_ROWS, means, d, d, moments, base)
+    function(packed, parts, TILE_ROWS, means, d, 0, d, d, moments, base)
     close(moments.reshape(-1, LANES)[2 : 2 + length].sum(axis=1), exact)
 
 
