@@ -409,7 +409,10 @@ class MiniBatchKMeans(CentroidEstimator):
         with team(None if large else 1) as threads:
             steps, batch = self._opened(X, threads)
             steps.running.monitor[SEEN] = self._n_since_last_reassign
-            if steps.step(batch, weights) == REASSIGN:
+            status = steps.step(batch, weights)
+            if not steps.finite:  # or too long for their dtype: before anything is drawn
+                validation.check_data(self, X, fitting=False)
+            if status == REASSIGN:
                 self._reassign(steps, batch, self._random_state)
             self._keep(steps)
             if self.compute_labels:
@@ -438,8 +441,7 @@ class MiniBatchKMeans(CentroidEstimator):
             self._kept = key, steps, batch
         _, steps, batch = self._kept
         centers = np.ascontiguousarray(self.cluster_centers_)
-        if not steps.open(read_only(X), centers, counts, threads):
-            validation.check_data(self, X, fitting=False)
+        steps.open(read_only(X), centers, counts, threads)
         return steps, batch
 
     def __getstate__(self) -> Any:
@@ -447,8 +449,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _keep(self, steps: MiniBatches) -> None:
         running = steps.running
-        shift = steps.shift[: running.exact.shape[1]]
-        self.cluster_centers_ = (running.exact + shift).astype(shift.dtype)
+        self.cluster_centers_ = steps.centers()
         self.counts_ = running.weights.copy()
         self._n_since_last_reassign = int(running.monitor[SEEN])
         self._n_features_out = len(self.cluster_centers_)

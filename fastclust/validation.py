@@ -35,7 +35,9 @@ def said(value: Any) -> str:
 
 def check_int(name: str, value: Any, least: int) -> int:
     """An integer that is at least `least`; booleans and 3.0 are not integers."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+    if type(value) is not int and (  # the general question takes a while, and every batch asks
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral)
+    ):
         raise TypeError(
             f"{name} must be an integer, not {said(value)} of type {type(value).__name__}."
         )
@@ -46,7 +48,9 @@ def check_int(name: str, value: Any, least: int) -> int:
 
 def check_tolerance(name: str, value: Any) -> float:
     """A finite number that is not negative."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)
+    ):
         raise TypeError(
             f"{name} must be a number, not {said(value)} of type {type(value).__name__}."
         )

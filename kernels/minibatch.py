@@ -15,6 +15,7 @@ so that results are the same bits for any number of threads.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,14 +210,15 @@ def _finish(due, inertias, rules, running, follow):
 @kernel
 def _steps(
     counter, gate, n_tasks, n_steps, follow, size, X, batches, row_weights, shift, panels, labels,
-    apart, inertias, rules, piles, running,
+    apart, inertias, lengths, rules, piles, running,
 ):  # fmt: skip
     """Make a step for each row of `batches` (n_steps, size of a batch), which lists rows of `X`.
 
     Without `n_steps`, by any number of threads: the assignment to the first batch and nothing
     else.  Otherwise by one thread.  Where there is an array `apart`, it receives how far each row
-    is at least from all centers but its own.  Returns the number of steps made and why it has come
-    back.
+    is at least from all centers but its own; `lengths` receives the sum of squared lengths of each
+    task's rows, which is finite only where they are.  Returns the number of steps made and why it
+    has come back.
     """
     enter(counter, gate)
     by_features, n_wide, n_narrow, packed_centers, bias = panels
@@ -248,7 +250,7 @@ def _steps(
             task = next_task(counter)
             if task >= n_tasks:
                 break
-            total = 0.0
+            total, length = 0.0, 0.0
             if by_features:
                 for place in range(task * n_clusters, (task + 1) * n_clusters):
                     pile_weights[place] = 0.0
@@ -272,6 +274,7 @@ def _steps(
                         changed_labels(index, labels, first, winners)
                         for i in range(row, row + few):
                             labels[first + i] = winners[i]
+                            length += np.float64(norms[i])
                             square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
                             weight = np.float64(row_weights[first + i]) if weighted else 1.0
                             total += square * weight
@@ -312,10 +315,11 @@ def _steps(
                         apart[first + i] = np.sqrt(max(square, 0.0))
                 for i in range(filled):
                     labels[first + i] = winners[i]
+                    length += np.float64(norms[i])
                     square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
                     weight = np.float64(row_weights[first + i]) if weighted else 1.0
                     total += square * weight
-            inertias[task] = total
+            inertias[task], lengths[task] = total, length
         if n_steps == 0:
             break
         _add_batch(X, listed, labels, row_weights, shift, piles, running)
@@ -431,20 +435,9 @@ def _settle_step(
     return status, _move(running.exact, running.previous)
 
 
-@vector_sum
-def _total(values):
-    total = values[0] - values[0]  # zero, of their type
-    for i in range(len(values)):
-        total += values[i]
-    return total
-
-
 @kernel
-def _open(values, given, weights, size, panels, shift, running):
-    """Centre `given` centers (k, d) by their mean, and pack them; begin with no step made.
-
-    Returns whether the sum of `values`, all numbers of the rows, is finite.
-    """
+def _open(given, weights, size, panels, shift, running):
+    """Centre `given` centers (k, d) by their mean, and pack them; begin with no step made."""
     centers, exact, sums, own_weights, _, _, monitor = running
     by_features, n_wide, n_narrow, packed, bias = panels
     n_clusters, n_features = given.shape
@@ -463,7 +456,14 @@ def _open(values, given, weights, size, panels, shift, running):
     for slot in range(len(monitor)):
         monitor[slot] = np.nan if slot in (SMOOTHED, LEAST) else 0.0
     pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
-    return np.isfinite(_total(values))
+
+
+@kernel
+def _round_centers(exact, shift, out):
+    """Write the centers, not centred any more, to `out` (k, d), of the dtype of the rows."""
+    for cluster in range(out.shape[0]):
+        for t in range(out.shape[1]):
+            out[cluster, t] = exact[cluster, t] + np.float64(shift[t])
 
 
 @kernel
@@ -509,6 +509,7 @@ class MiniBatches:
         Whether :meth:`relabel` will be called.
     """
 
+    finite = True  # whether all numbers of the last batch of :meth:`step` surely are
     _moved: float | None = None  # how far a center has moved at most in the last step, if known
 
     def __init__(
@@ -530,7 +531,7 @@ class MiniBatches:
         self.labels = np.empty(round_up(batch_size, TILE_ROWS), np.int32)
         self.apart = np.empty(batch_size if relabels else 0)
         self.n_tasks = -(-batch_size // (TASK_TILES * TILE_ROWS))
-        self.inertias = np.empty(self.n_tasks)
+        self.inertias, self.lengths = np.empty(self.n_tasks), np.empty(self.n_tasks)
         # The tile by features keeps no second distances.
         by_features = prefers_features(n_features, n_clusters) and not relabels
         self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=by_features)
@@ -548,7 +549,7 @@ class MiniBatches:
         large = self.work * self.shift.itemsize >= 4 * LARGE_STEP
         self.shared = large and len(team.helpers) > 0
 
-    def open(self, X: Array, centers: Array, weights: Array, team: Team) -> bool:
+    def open(self, X: Array, centers: Array, weights: Array, team: Team) -> None:
         """Begin once more, with all rows of `X` as the one batch that is to come.
 
         Parameters
@@ -561,20 +562,15 @@ class MiniBatches:
             Weight of the rows that each is the mean of.
         team : Team
             Threads to run on.
-
-        Returns
-        -------
-        bool
-            Whether the sum of `X` is finite.
         """
         self.X, self._moved = X, None
         self._join(team)
-        return bool(
-            _open(X.reshape(-1), centers, weights, self.size, self.panels, self.shift, self.running)
-        )
+        _open(centers, weights, self.size, self.panels, self.shift, self.running)
 
     def step(self, batch: Array, row_weights: Array | None = None) -> int:
         """One step that :meth:`open` came before, and :meth:`relabel` may follow.
+
+        Rows need not be finite, but then the step is worthless; see :attr:`finite`.
 
         Parameters
         ----------
@@ -590,6 +586,7 @@ class MiniBatches:
         """
         weights = self.none if row_weights is None else row_weights
         self._assign(batch[None], weights)
+        self.finite = math.isfinite(sum(self.lengths.tolist()))
         status, self._moved = _settle_step(
             self.X, batch, self.labels, weights, self.inertias, self.shift, self.rules, self.size,
             self.panels, self.piles, self.running,
@@ -599,6 +596,13 @@ class MiniBatches:
     def close(self) -> None:
         """Let the rows go; :meth:`open` may follow."""
         self.X = self.no_rows
+
+    def centers(self) -> Array:
+        """The centers (n_clusters, n_features), not centred, in the dtype of the rows."""
+        exact = self.running.exact
+        centers = np.empty(exact.shape, self.shift.dtype)
+        _round_centers(exact, self.shift, centers)
+        return centers
 
     @property
     def most_steps(self) -> int:
@@ -655,7 +659,8 @@ class MiniBatches:
     ) -> tuple[object, ...]:
         return (
             n_steps, follow, self.size, self.X, batches, weights, self.shift, self.panels,
-            self.labels, self.apart, self.inertias, self.rules, self.piles, self.running,
+            self.labels, self.apart, self.inertias, self.lengths, self.rules, self.piles,
+            self.running,
         )  # fmt: skip
 
     def follow(self) -> int:

@@ -45,8 +45,8 @@ DRAINED = 1 << 60
 # Both see the same gate; a helper's view of it is longer, which is how a kernel can tell.
 CALLERS_GATE, HELPERS_GATE = 8, 9
 # A helper that has just finished looks out for the next job without sleeping: waking a thread
-# takes 50 µs, as long as a whole iteration on 20,000 rows.  About 200 µs at a round a nanosecond.
-SPIN_ROUNDS = 200_000
+# takes 50 µs, as long as a whole iteration on 20,000 rows.  About 200 µs: half a nanosecond each.
+SPIN_ROUNDS = 400_000
 # Work (multiply-adds) below which a second thread costs more than it brings.
 SMALL_WORK = 500_000
 
@@ -124,6 +124,9 @@ class _Helper(threading.Thread):
         self.wake = threading.Semaphore(0)
         self.team: weakref.ref[Team] | None = None
         self.asleep = False
+        # What it looks out at; it stays from team to team, so that a call soon after another finds
+        # it awake although the helpers have meanwhile been given back and taken again.
+        self.gate = np.zeros(HELPERS_GATE, np.int64)
         self.processors: set[int] = set()  # where it was allowed to run when it was started
         self.start()
 
@@ -189,13 +192,13 @@ class Team:
 
     def __init__(self, wanted: int) -> None:
         self.helpers: list[_Helper] = []
-        self.helpers_gate = np.zeros(HELPERS_GATE, np.int64)
-        self.gate = self.helpers_gate[:CALLERS_GATE]
         self.job: _Job | None = None
         # Helpers come back even if Ctrl-C strikes before a `with` block begins or as it ends.
         self.close = weakref.finalize(self, _give_back, self.helpers, _idle)
         self.close.atexit = False
         _take_helpers(wanted, self.helpers)
+        first = self.helpers[0].gate if self.helpers else np.zeros(HELPERS_GATE, np.int64)
+        self.helpers_gate, self.gate = first, first[:CALLERS_GATE]
         for member in self.helpers:
             member.team = weakref.ref(self)
 

@@ -366,6 +366,36 @@ def test_bad_batches_leave_the_estimator_as_it_was() -> None:
     assert model.n_steps_ == before[2]
 
 
+@pytest.mark.parametrize("compute_labels", [True, False])
+@pytest.mark.parametrize("n_features", [3, 200])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_number_is_found_before_anything_is_drawn(
+    bad: float, n_features: int, compute_labels: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=(300, n_features)).astype(np.float32)
+    model, other = (
+        MiniBatchKMeans(20, random_state=0, compute_labels=compute_labels).partial_fit(good)
+        for _ in range(2)
+    )
+    spoiled, weights = good.copy(), np.ones(300)
+    spoiled[299, -1], weights[299] = bad, 0
+    for given in (None, weights):
+        with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+            model.partial_fit(spoiled, sample_weight=given)
+    for _ in range(12):  # reassignments, which draw, among them
+        model.partial_fit(good)
+        other.partial_fit(good)
+    np.testing.assert_array_equal(model.cluster_centers_, other.cluster_centers_)
+    np.testing.assert_array_equal(model.counts_, other.counts_)
+
+
+def test_finite_rows_whose_lengths_overflow_are_not_refused() -> None:
+    X = np.array([[1e20, 0], [-1e20, 0]], np.float32)
+    model = MiniBatchKMeans(2, init=X, n_init=1).partial_fit(X).partial_fit(X)
+    assert model.n_steps_ == 2
+
+
 def test_init_size_and_single_start_warn_as_in_scikit_learn() -> None:
     X, _ = blobs(100, 3, 3)
     with pytest.warns(RuntimeWarning, match=r"init_size=10 should be larger than n_clusters=20"):

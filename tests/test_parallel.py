@@ -105,6 +105,17 @@ def test_helpers_are_used_again() -> None:
 
 
 @pytest.mark.usefixtures("own_helpers")
+def test_helpers_look_out_for_the_next_team() -> None:
+    with team(2) as first:
+        gate = first.helpers_gate
+        with team(2) as without:
+            assert without.helpers_gate is not gate
+    with team(2) as second:
+        assert second.helpers_gate is gate
+        assert np.shares_memory(second.gate, gate)
+
+
+@pytest.mark.usefixtures("own_helpers")
 def test_team_of_one_starts_no_thread() -> None:
     with team(1) as threads:
         assert threads.n_threads == 1
