@@ -181,7 +181,7 @@ def killed_rows() -> Any:
 
 
 def identical_after_kill(name: str, checkpoint: Path, seed: int) -> bool:
-    """Kill a fit at a random moment, resume it, and compare it with one that was left alone."""
+    """Kill a fit with a checkpoint at a random moment; compare it, resumed, with a whole one."""
     root = Path(__file__).resolve().parents[1]
     command = [sys.executable, "-c", KILLED_PROGRAM, str(root), name, str(checkpoint)]
     result, rng = Path(f"{checkpoint}.npz"), np.random.default_rng(seed)
@@ -193,10 +193,11 @@ def identical_after_kill(name: str, checkpoint: Path, seed: int) -> bool:
         time.sleep(rng.uniform(0, seconds))
         child.kill()
         child.communicate()
-        if not result.exists():
+        if checkpoint.exists():
             break
-        result.unlink()  # it had come to its end: another moment
-    say(f"  {name}, kill {seed}: {'resumed' if checkpoint.exists() else 'begun again'}")
+        # It had come to its end, or not yet to a checkpoint: another moment.
+        result.unlink(missing_ok=True)
+    say(f"  {name}, kill {seed}: resumed")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with np.load(result) as found:
         same = (found["centers"] == whole.cluster_centers_).all()

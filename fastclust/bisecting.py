@@ -233,10 +233,10 @@ class BisectingKMeans(CentroidEstimator):
         loop = Loop(algorithm_for(rows, self.algorithm), rows, mean, 2, threads)
         loop.max_iter, loop.tol, loop.verbose = self.max_iter, float(self.tol), bool(self.verbose)
         best: Fit | None = None
-        for _ in range(self.n_init):
+        for number in range(self.n_init):
             fit = loop.run(self._start(loop, X, random_state))
             if best is None or fit.inertia < best.inertia * (1 - SAME_INERTIA):
-                best = fit
+                best = fit.kept(number + 1 < self.n_init)
         assert best is not None
         if self.verbose:
             print(f"New centroids from bisection: {best.centers}")

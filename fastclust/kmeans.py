@@ -275,7 +275,7 @@ class KMeans(CentroidEstimator):
                 fit.inertia < best.inertia
                 and not _is_same_clustering(fit.labels, best.labels, self.n_clusters)
             ):
-                best = fit
+                best = fit.kept(number + 1 < n_init)
         assert best is not None
         return best
 

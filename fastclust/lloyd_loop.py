@@ -22,13 +22,20 @@ from .sources import Source
 
 
 class Fit(NamedTuple):
-    """Result of one run from one start; `centers` are still centred."""
+    """Result of one run from one start; `centers` are still centred.
+
+    The labels lie where the next run of the loop will write its own; see :meth:`kept`.
+    """
 
     labels: Array
     inertia: float
     centers: Array
     n_iter: int
     n_distances: int
+
+    def kept(self, more: bool) -> Fit:
+        """The same, to be held while there are `more` runs, if there are: with a copy of labels."""
+        return self._replace(labels=self.labels.copy()) if more else self
 
 
 class State(NamedTuple):
@@ -138,7 +145,7 @@ class Loop:
         if not strict:
             # Labels are to match the centers that are returned.
             algorithm.assign(centers, account=False)
-        labels = algorithm.labels[: self.rows.shape[0]].copy()
+        labels = algorithm.labels[: self.rows.shape[0]]
         return Fit(labels, self.inertia(centers), centers, n_iter, algorithm.n_distances)
 
     def _advance(

@@ -80,6 +80,13 @@ def test_bundled_data(data: Any, k: int) -> None:
     assert_allclose(theirs.inertia_, ours.inertia_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_are_those_of_the_best_start_whichever_it_was(seed: int) -> None:
+    X = np.random.default_rng(seed).normal(size=(500, 2))
+    model = KMeans(12, init="random", n_init=4, random_state=seed).fit(X)
+    assert_array_equal(model.labels_, model.predict(X))
+
+
 def test_weights_are_repetitions() -> None:
     X, weights, start = make_problem((300, 5, 6), np.float64)
     counts = weights.astype(int) - 1  # some rows are not there at all
