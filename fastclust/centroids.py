@@ -205,6 +205,16 @@ def is_extreme(variance: float, dtype: Any) -> bool:
     return dtype == np.float32 and (0 < variance < least or variance > most)
 
 
+def near_most(means: Array, variances: Array) -> Array:
+    """Where to centre columns of these means: at zero, unless that is far from most numbers.
+
+    A mean within a standard deviation of zero may be that of a few huge numbers, and to subtract it
+    would round off what the others are; where it is not, next to nothing is gained by it.
+    """
+    with np.errstate(under="ignore"):
+        return np.where(means * means > variances, means, 0.0)
+
+
 def _widened(X: Any, centers: Array) -> Any:
     """`X`, in float64 where distances to the centers ask for it."""
     variance = float(centers.var(axis=0, dtype=np.float64).max())
@@ -230,9 +240,10 @@ def assigned(rows: Rows | SparseRows, centers: Array, mean: Array, threads: Team
 
 
 def _centred(rows: Any, centers: Array) -> tuple[Array, Array]:
-    """Centers of the dtype of the rows minus the centers' mean, and that mean; 0 if sparse."""
+    """Centers of the dtype of the rows, centred, and what they are centred by; 0 if sparse."""
     centers = np.ascontiguousarray(centers, rows.dtype)
-    shift = centers.mean(axis=0, dtype=np.float64)
+    wide = centers.astype(np.float64, copy=False)
+    shift = near_most(wide.mean(axis=0), wide.var(axis=0))
     if isinstance(rows, SparseRows):
         shift[:] = 0
     mean = padded_vector(shift, rows.dtype)

@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import validation
-from .centroids import is_extreme, open_parts, unchanged_on_error
+from .centroids import is_extreme, near_most, open_parts, unchanged_on_error
 from .covariances import log_det
 from .em_problem import ORDERS, Problem, Start
 from .interchange import Interchangeable
@@ -38,6 +38,8 @@ NAMESPACE: dict[str, Any] = (
     if "xp" in inspect.signature(sklearn.mixture.GaussianMixture._check_parameters).parameters
     else {}
 )
+# Standard deviations whose squares float32 holds, and the inverses of these, for many features.
+DEVIATIONS = (1e-17, 1e17)
 
 
 class FusedMixture(Interchangeable):
@@ -182,7 +184,8 @@ class FusedMixture(Interchangeable):
 
     def _center(self: Any) -> Array:
         """A point near the rows that does not depend on which rows are asked about."""
-        return np.asarray(self.means_, np.float64).mean(axis=0)
+        means = np.asarray(self.means_, np.float64)
+        return near_most(means.mean(axis=0), means.var(axis=0))
 
     def _densities(self: Any, center: Array) -> Densities:
         """The components of this moment, centred."""
@@ -248,12 +251,13 @@ class FusedMixture(Interchangeable):
         return X
 
     def _keep(self: Any, best: dict[str, Any], dtype: Any) -> None:
-        """Set the attributes; they have the dtype of the data, as in scikit-learn."""
+        """Set the attributes; they have the dtype of the data if it can hold them."""
         parameters = best.pop("parameters")
-        if dtype == np.float32:
+        narrow = dtype == np.float32 and _fit_float32(*parameters[-2:])
+        if narrow:
             parameters = tuple(_as_float32(value) for value in parameters)
         self._set_parameters(parameters, **NAMESPACE)
-        if dtype == np.float32:
+        if narrow:
             self.precisions_ = _as_float32(self.precisions_)  # float64 in earlier releases
         for name, value in best.items():
             setattr(self, name, value)
@@ -328,6 +332,12 @@ def _seeds(X: Any, weights: Array | None, n_components: int, random_state: Any) 
         validation.check_readable(is_extreme(float(variances.max()), X.dtype), X)
         rows: Any = StreamedRows(X, weights)
         return StreamedKMeansPlusPlus(rows, n_components, threads).choose(random_state)
+
+
+def _fit_float32(covariances: Array, factors: Array) -> bool:
+    """Whether covariances, factors of their inverses and these inverses are within its range."""
+    least, most = DEVIATIONS
+    return bool(np.abs(covariances).max() < most**2 and np.abs(factors).max() < 1 / least)
 
 
 def _as_float32(value: Any) -> Any:

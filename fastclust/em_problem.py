@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .centroids import open_parts
+from . import validation
+from .centroids import near_most, open_parts
 from .kernels.gaussian import (
     COVARIANCES,
     DISTANCES,
@@ -62,7 +63,9 @@ class Problem:
         self.example = np.zeros((1, X.shape[1]), X.dtype)
         self.total = float(len(X) if weights is None else weights.sum(dtype=np.float64))
         with team() as threads:
-            self.center = moments(X, threads)[0]
+            means, variances = moments(X, threads)
+            validation.check_spread(variances, X)
+            self.center = near_most(means, variances)
             self.scatter = np.empty((0, 0))
             if covariance_type == "tied":
                 self.scatter = self.whole(threads).second[0]
@@ -89,9 +92,8 @@ class Problem:
         The moments are moved to the new means; nothing cancels but what the means have moved.
         """
         counts = moments.zeroth + LEAST_COUNT
-        moved = (moments.first - LEAST_COUNT * means) / counts[:, None]
-        new = means + moved
-        second = shifted(moments, moved).second
+        new = means + (moments.first - LEAST_COUNT * means) / counts[:, None]
+        second = shifted(moments, new - means).second  # by what is left of it after rounding
         if self.covariance_type == "full":
             covariances = second / counts[:, None, None]
             covariances[:, range(new.shape[1]), range(new.shape[1])] += reg_covar

@@ -224,7 +224,7 @@ class KMeans(CentroidEstimator):
                     )
                 dtype = X.dtype
                 if is_extreme(float(variances.max()), dtype):
-                    X, weights, init = _in_float64(X, weights, init)
+                    X, weights, init = in_float64(X, weights, init)
                 name = "lloyd" if n_clusters == 1 else self.algorithm
                 loop = _make_loop(name, X, weights, means, n_clusters, threads)
                 loop.max_iter, loop.verbose = max_iter, verbose
@@ -312,7 +312,7 @@ def _fingerprint(X: Any, means: Array, variances: Array) -> str:
     return digest(means, variances)
 
 
-def _in_float64(X: Any, weights: Array | None, init: Any) -> tuple[Any, Array | None, Any]:
+def in_float64(X: Any, weights: Array | None, init: Any) -> tuple[Any, Array | None, Any]:
     """Rows, weights and centers for data whose squares leave the range of float32."""
     validation.check_readable(isinstance(X, Source), X)
     weights = None if weights is None else weights.astype(np.float64)

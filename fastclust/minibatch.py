@@ -14,7 +14,9 @@ from . import mapped, validation
 from .callbacks import Listeners
 from .centroids import (
     CentroidEstimator,
+    is_extreme,
     labels_and_inertia,
+    near_most,
     open_parts,
     single_start,
     unchanged_on_error,
@@ -43,7 +45,7 @@ from .kernels.minibatch import (
 from .kernels.parallel import Team, team
 from .kernels.sparse_minibatch import SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
-from .kmeans import moments
+from .kmeans import in_float64, moments
 from .nested import run_nested
 from .sources import Source
 from .streaming import BLOCK_BYTES
@@ -244,7 +246,7 @@ class MiniBatchKMeans(CentroidEstimator):
             self._check_parameters()
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
-            X = validation.open_data(self, X, fitting=True)
+            X = validation.open_data(self, X, fitting=True, finite=False)
             weights = validation.check_weights(sample_weight, X)
             init = self._resolve(X)
             if self.algorithm == "nested" and isinstance(X, Source):
@@ -253,10 +255,14 @@ class MiniBatchKMeans(CentroidEstimator):
                     f"{X.name} it must be 'minibatch'."
                 )
             with team() as threads:
-                tol = 0.0
+                tol, dtype = 0.0, X.dtype
+                if self.tol > 0 or not isinstance(X, Source):  # which is read once more for it
+                    variances = moments(X, threads)[1]
+                    validation.check_spread(variances, X, self)
+                    tol = self.tol * float(variances.mean())
+                    if is_extreme(float(variances.max()), dtype):
+                        X, weights, init = in_float64(X, weights, init)
                 rows = open_parts(X, weights)
-                if self.tol > 0:
-                    tol = self.tol * float(moments(X, threads)[1].mean())
                 found = self._described(saved, X, weights, init, tol)
                 if found is None:
                     start = self._best_start(X, weights, init, random_state, threads)
@@ -272,6 +278,8 @@ class MiniBatchKMeans(CentroidEstimator):
                 else:
                     total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
                     self.inertia_ = mean_inertia * total
+            validation.check_inertia(self.inertia_)
+            self.cluster_centers_ = self.cluster_centers_.astype(dtype, copy=False)
             saved.remove()
         return self
 
@@ -389,6 +397,10 @@ class MiniBatchKMeans(CentroidEstimator):
             if first:
                 init = self._resolve(X)
                 with team() as threads:
+                    variances = moments(X, threads)[1]
+                    validation.check_spread(variances, X)
+                    if is_extreme(float(variances.max()), X.dtype):  # as all batches will be, then
+                        X, weights, init = in_float64(X, weights, init)
                     self.cluster_centers_ = self._first_centers(
                         X, weights, init, self._random_state, threads
                     )
@@ -417,6 +429,7 @@ class MiniBatchKMeans(CentroidEstimator):
             self._keep(steps)
             if self.compute_labels:
                 self.labels_, self.inertia_ = steps.relabel(batch, weights)
+                validation.check_inertia(self.inertia_)
             steps.close()
         self.n_steps_ += 1
 
@@ -609,12 +622,16 @@ class MiniBatchKMeans(CentroidEstimator):
         threads: Team,
     ) -> Array:
         """Centers to start from, found among `init_size` rows."""
+        source = X
         if self._init_size < X.shape[0]:
             sample = random_state.randint(0, X.shape[0], self._init_size)
             X = _chosen(X, sample)
             weights = None if weights is None else weights[sample]
         elif isinstance(X, Source):
             X = X.take(np.arange(X.shape[0]))
+        if isinstance(source, Source):
+            variance = float(X.var(axis=0, dtype=np.float64).max())
+            validation.check_readable(is_extreme(variance, X.dtype), source)
         if not isinstance(init, str):
             if not callable(init):
                 return init
@@ -738,8 +755,9 @@ def _fingerprint(X: Any) -> str:
 def _centred(centers: Array, X: Any) -> tuple[Array, Array]:
     """What rows are centred by, and the centers minus it in float64.
 
-    The centers' mean, but zeros for sparse rows, which would not be sparse any more.
+    A point near most centers, but zeros for sparse rows, which would not be sparse any more.
     """
-    mean = centers.mean(axis=0, dtype=np.float64)
-    shift = padded_vector(0 * mean if scipy.sparse.issparse(X) else mean, centers.dtype)
-    return shift, centers.astype(np.float64) - shift[: centers.shape[1]]
+    exact = centers.astype(np.float64)
+    near = near_most(exact.mean(axis=0), exact.var(axis=0))
+    shift = padded_vector(0 * near if scipy.sparse.issparse(X) else near, centers.dtype)
+    return shift, exact - shift[: centers.shape[1]]

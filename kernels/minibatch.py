@@ -437,7 +437,11 @@ def _settle_step(
 
 @kernel
 def _open(given, weights, size, panels, shift, running):
-    """Centre `given` centers (k, d) by their mean, and pack them; begin with no step made."""
+    """Centre `given` centers (k, d), and pack them; begin with no step made.
+
+    By their mean where it is more than a standard deviation from zero: what is not may be the work
+    of a few huge centers, and would round off what the others are.
+    """
     centers, exact, sums, own_weights, _, _, monitor = running
     by_features, n_wide, n_narrow, packed, bias = panels
     n_clusters, n_features = given.shape
@@ -446,7 +450,11 @@ def _open(given, weights, size, panels, shift, running):
         for t in range(n_features):
             mean[t] += given[cluster, t]
     for t in range(n_features):
-        shift[t] = mean[t] / n_clusters
+        mean[t] /= n_clusters
+        variance = 0.0
+        for cluster in range(n_clusters):
+            variance += (given[cluster, t] - mean[t]) ** 2 / n_clusters
+        shift[t] = mean[t] if mean[t] ** 2 > variance else 0.0
     for cluster in range(n_clusters):
         own_weights[cluster] = weights[cluster]
         for t in range(n_features):
