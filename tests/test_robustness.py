@@ -74,7 +74,7 @@ alone = [bits(which) for which in range(3)]
 def environment(layer: str) -> dict[str, str]:
     """Environment of a process that uses `layer`, with more threads than one."""
     result = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    for name in ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME"):
+    for name in ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
         if name in os.environ:
             result[name] = os.environ[name]
     result["NUMBA_THREADING_LAYER"] = layer
