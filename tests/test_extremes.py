@@ -13,15 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn.mixture
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
-from fastclust import BisectingKMeans, KMeans, kmeans_plusplus
+from fastclust import (
+    BayesianGaussianMixture,
+    BisectingKMeans,
+    GaussianMixture,
+    KMeans,
+    MiniBatchKMeans,
+    kmeans_plusplus,
+)
 
 X, _ = make_blobs(400, 4, centers=5, random_state=0)
-CLASSES = [KMeans, BisectingKMeans]
+CLASSES = [KMeans, MiniBatchKMeans, BisectingKMeans]
 each_class = pytest.mark.parametrize("kind", CLASSES)
+each_mixture = pytest.mark.parametrize("kind", [GaussianMixture, BayesianGaussianMixture])
+each_covariance = pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
 
 
 def fitted(kind: Any, data: Any, k: int = 5, **options: Any) -> Any:
@@ -59,6 +69,44 @@ def test_scale_does_not_change_what_is_drawn(scale: float, sparse: bool, dtype: 
     centers, rows = kmeans_plusplus(make(plain * dtype(scale)), 9, random_state=0)
     assert_array_equal(rows, kmeans_plusplus(make(plain), 9, random_state=0)[1])
     assert_array_equal(centers, plain[rows] * dtype(scale))
+
+
+@pytest.mark.parametrize("scale", [2.0**100, 2.0**-100])
+def test_scale_of_batches_that_are_given(scale: float, dtype: Any) -> None:
+    plain = X.astype(dtype)
+    expected, found = MiniBatchKMeans(5, random_state=0), MiniBatchKMeans(5, random_state=0)
+    for batch in np.split(plain, 4):
+        expected.partial_fit(batch)
+        found.partial_fit(batch * dtype(scale))
+        assert_array_equal(found.labels_, expected.labels_)
+    assert_allclose(found.cluster_centers_ / scale, expected.cluster_centers_, rtol=1e-5)
+    assert_array_equal(found.predict(plain * dtype(scale)), expected.predict(plain))
+    with pytest.raises(ValueError, match=r"X and sample_weight must be small enough .* scale one"):
+        found.partial_fit(np.full((5, 4), np.finfo(found.cluster_centers_.dtype).max))
+
+
+def test_scale_of_files_that_mini_batches_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.asfortranarray(X.astype(np.float32) * np.float32(2.0**100)))
+    with pytest.raises(ValueError, match=r"X must have squared distances within .* float32 for "):
+        MiniBatchKMeans(5).fit(tmp_path / "X.npy")
+
+
+def test_one_huge_row_does_not_blur_the_others(dtype: Any) -> None:
+    # What centers or rows are centred by must not be the work of the huge one alone.
+    plain = X.astype(dtype)
+    data = np.vstack([plain, np.full((1, 4), 1e15, dtype)])
+    start = np.vstack([plain[:5], data[-1:]])
+    expected = np.square(X[:, None] - X[None, :5]).sum(axis=2).argmin(axis=1)
+    model = KMeans(6, init=start, n_init=1, max_iter=1).fit(data)
+    model.cluster_centers_ = start
+    assert_array_equal(model.predict(data), [*expected, 5])
+    model = MiniBatchKMeans(6, init=start, reassignment_ratio=0)
+    alone = MiniBatchKMeans(5, init=start[:5], reassignment_ratio=0)
+    for _ in range(3):
+        model.partial_fit(data)
+        alone.partial_fit(plain)
+        assert_array_equal(model.labels_, [*alone.labels_, 5])
+    assert_allclose(model.cluster_centers_[:5], alone.cluster_centers_, rtol=1e-5)
 
 
 def test_start_and_weights_at_the_same_scale() -> None:
@@ -144,6 +192,147 @@ def test_weights_that_overflow(kind: Any) -> None:
         kind(5, random_state=0).fit(X * 1e10, sample_weight=np.full(400, 1e300))
     light = kind(5, random_state=0).fit(X, sample_weight=np.full(400, 1e-300))
     assert_array_equal(light.labels_, fitted(kind, X).labels_)
+
+
+# --- Mixtures ---
+
+
+def fitted_mixture(kind: Any, data: Any, covariance: str, k: int = 5, **options: Any) -> Any:
+    """A fit that must not warn of anything numerical, and finite in everything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        model = kind(n_components=k, covariance_type=covariance, random_state=0, **options).fit(
+            data
+        )
+    for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        assert np.isfinite(getattr(model, name)).all(), name
+    assert np.isfinite(model.lower_bound_)
+    assert np.isfinite(model.score_samples(data)).all()
+    assert_allclose(model.weights_.sum(), 1, rtol=1e-6)
+    return model
+
+
+@each_mixture
+@each_covariance
+@pytest.mark.parametrize("scale", [2.0**100, 2.0**-100])
+def test_scale_moves_the_density_alone(
+    kind: Any, covariance: str, scale: float, dtype: Any
+) -> None:
+    # Covariances are then beyond float32, which scikit-learn's mixtures come to grief on.
+    plain, options = X.astype(dtype), {"reg_covar": 1e-3, "tol": 0.0, "max_iter": 5}
+    expected = fitted_mixture(kind, plain, covariance, **options)
+    options["reg_covar"] *= scale**2
+    found = fitted_mixture(kind, plain * dtype(scale), covariance, **options)
+    assert_array_equal(found.predict(plain * dtype(scale)), expected.predict(plain))
+    rtol = 1e-4 if dtype == np.float32 else 1e-9
+    assert_allclose(np.asarray(found.means_, float) / scale, expected.means_, rtol=rtol)
+    spread = np.abs(expected.covariances_).max()
+    assert_allclose(found.covariances_ / scale**2, expected.covariances_, atol=rtol * spread)
+    # Every density by the factor that volumes have changed by.
+    moved = found.score(plain * dtype(scale)) + 4 * np.log(scale)
+    assert_allclose(moved, expected.score(plain), rtol=rtol)
+    assert found.means_.dtype == np.float64
+    assert expected.means_.dtype == dtype
+
+
+@each_mixture
+@each_covariance
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_extreme_scale_where_scikit_learn_has_an_answer(
+    kind: Any, covariance: str, scale: float
+) -> None:
+    data = X * scale
+    found = fitted_mixture(kind, data, covariance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs = getattr(sklearn.mixture, kind.__name__)(
+            n_components=5, covariance_type=covariance, random_state=0
+        ).fit(data)
+    assert_allclose(found.lower_bound_, np.sum(theirs.lower_bound_), rtol=1e-6)
+    assert_allclose(found.score_samples(data), theirs.score_samples(data), rtol=1e-6)
+
+
+@each_mixture
+@each_covariance
+@pytest.mark.parametrize("value", [0.0, "denormal", 1.0, 1e6])
+def test_mixture_with_constant_columns(kind: Any, covariance: str, value: Any, dtype: Any) -> None:
+    data = X.astype(dtype)
+    column = np.full(400, 0 if value == "denormal" else value, dtype)
+    if value == "denormal":
+        column = np.finfo(dtype).smallest_subnormal * np.arange(400)
+    wide = np.column_stack([data, column]).astype(dtype)
+    found = fitted_mixture(kind, wide, covariance)
+    assert_allclose(found.means_[:, 4], column[0], rtol=1e-6, atol=1e-30)
+    expected = fitted_mixture(kind, np.column_stack([data, 0 * column]), covariance)
+    assert_array_equal(found.predict(wide), expected.predict(np.column_stack([data, 0 * column])))
+    assert_allclose(found.lower_bound_, expected.lower_bound_, rtol=1e-5)
+
+
+@each_covariance
+def test_mixture_with_a_column_of_one_huge_number(covariance: str, dtype: Any) -> None:
+    # The mean of such a column has an error of 1e14, which must not pass for a variance.
+    wide = np.column_stack([X, np.full(400, -1e30)]).astype(dtype)
+    found = fitted_mixture(GaussianMixture, wide, covariance)
+    expected = fitted_mixture(GaussianMixture, wide * [1, 1, 1, 1, 0], covariance)
+    assert_array_equal(found.predict(wide), expected.predict(wide * [1, 1, 1, 1, 0]))
+    assert_allclose(found.lower_bound_, expected.lower_bound_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("covariance", ["diag", "spherical"])
+def test_mixture_with_one_huge_row(covariance: str, dtype: Any) -> None:
+    data = np.vstack([X, np.full((1, 4), 1e30)]).astype(dtype)
+    found = fitted_mixture(GaussianMixture, data, covariance, k=2)
+    alone = fitted_mixture(GaussianMixture, X.astype(dtype), covariance, k=1)
+    labels = found.predict(data)
+    assert (labels[:400] == labels[0]).all()
+    assert labels[400] != labels[0]
+    assert_allclose(found.means_[labels[0]], alone.means_[0], rtol=1e-5)
+    assert_allclose(found.covariances_[labels[0]], alone.covariances_[0], rtol=1e-5)
+
+
+@each_mixture
+@each_covariance
+def test_mixture_of_constant_and_of_repeated_rows(kind: Any, covariance: str, dtype: Any) -> None:
+    constant = np.full((30, 3), 7.0, dtype)
+    model = fitted_mixture(kind, constant, covariance)
+    assert len(set(model.predict(constant))) == 1
+    assert_allclose(model.means_[model.predict(constant)[0]], 7.0, rtol=1e-5)
+    model = fitted_mixture(kind, np.repeat(X[:5].astype(dtype), 50, axis=0), covariance)
+    labels = model.predict(np.repeat(X[:5].astype(dtype), 50, axis=0)).reshape(5, 50)
+    assert (labels == labels[:, :1]).all()
+
+
+@each_covariance
+def test_mixture_of_as_many_components_as_rows(covariance: str, dtype: Any) -> None:
+    data = X[:20].astype(dtype)
+    model = fitted_mixture(GaussianMixture, data, covariance, k=20)
+    assert sorted(model.predict(data)) == list(range(20))
+    assert_allclose(model.means_[model.predict(data)], data, rtol=1e-5)
+    fitted_mixture(BayesianGaussianMixture, data, covariance, k=20)
+
+
+@each_mixture
+@each_covariance
+@pytest.mark.parametrize("offset", [2.0**20, -(2.0**30)])
+def test_mixture_far_from_the_origin(kind: Any, covariance: str, offset: float) -> None:
+    steps = np.round(X * 1024) / 1024  # exact at the offset
+    # Tied covariances of single rows depend on where the origin is, as scikit-learn's do.
+    options = {"init_params": "kmeans", "tol": 0.0, "max_iter": 5}
+    expected = fitted_mixture(kind, steps, covariance, **options)
+    found = fitted_mixture(kind, steps + offset, covariance, **options)
+    assert_array_equal(found.predict(steps + offset), expected.predict(steps))
+    assert_allclose(found.covariances_, expected.covariances_, rtol=1e-4, atol=1e-5)
+    assert_allclose(found.lower_bound_, expected.lower_bound_, rtol=1e-6)
+
+
+@each_mixture
+@each_covariance
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
+def test_mixture_of_what_is_too_large_for_squares(kind: Any, covariance: str, init: str) -> None:
+    model = kind(n_components=5, covariance_type=covariance, init_params=init, random_state=0)
+    with pytest.raises(ValueError, match=r"X must have columns whose squares .* scale X down"):
+        model.fit(X * 1e200)
 
 
 # --- Layouts ---
