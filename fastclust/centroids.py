@@ -27,6 +27,7 @@ from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
 from .mapped import surviving
+from .persistence import Persistent
 from .sources import Source
 from .streaming import StreamedRows, streamed_labels
 
@@ -36,6 +37,7 @@ SQUARES = (1e-26, 1e26)
 
 
 class CentroidEstimator(
+    Persistent,
     Interchangeable,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

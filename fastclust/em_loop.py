@@ -29,6 +29,7 @@ from .kernels.parallel import Team, team
 from .kernels.tiles import Array
 from .kmeans import KMeans, kmeans_plusplus, moments
 from .mapped import survived, surviving
+from .persistence import Persistent
 from .sources import Source
 from .streaming import StreamedKMeansPlusPlus, StreamedRows
 
@@ -42,8 +43,10 @@ NAMESPACE: dict[str, Any] = (
 DEVIATIONS = (1e-17, 1e17)
 
 
-class FusedMixture(Interchangeable):
+class FusedMixture(Persistent, Interchangeable):
     """What the two mixtures share: the loop of EM, and everything that is computed row by row."""
+
+    _built_on = ("fastclust", "scikit-learn")
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters of the mixture by EM.

@@ -457,7 +457,7 @@ class MiniBatchKMeans(CentroidEstimator):
         steps.open(read_only(X), centers, counts, threads)
         return steps, batch
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_kept"}
 
     def _keep(self, steps: MiniBatches) -> None:
