@@ -66,9 +66,10 @@ class Problem:
             means, variances = moments(X, threads)
             validation.check_spread(variances, X)
             self.center = near_most(means, variances)
-            self.scatter = np.empty((0, 0))
+            self.scatter, self.sums = np.empty((0, 0)), np.empty(0)
             if covariance_type == "tied":
-                self.scatter = self.whole(threads).second[0]
+                whole = self.whole(threads)
+                self.scatter, self.sums = whole.second[0], whole.first[0]
 
     def sweep(self, threads: Team) -> Sweep:
         return Sweep(self.rows, self.center, threads)
@@ -135,7 +136,7 @@ class Problem:
         """
         if self.covariance_type != "tied":
             return None
-        aside = np.outer(weights @ (means - self.center), self.center)
+        aside = np.outer(weights @ (means - self.center) - self.sums, self.center)
         missing = (self.total - weights.sum()) * np.outer(self.center, self.center)
         return self.scatter - aside - aside.T + missing
 
