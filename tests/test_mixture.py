@@ -309,6 +309,20 @@ def test_weights_are_repeated_rows(kind: str, d: int) -> None:
     np.testing.assert_allclose(a.lower_bounds_, b.lower_bounds_, rtol=1e-10)
 
 
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_tied_start_from_weighted_rows(offset: float) -> None:
+    X, weights, repeated = weighted_problem()
+    X, repeated = X + offset, repeated + offset
+    fit = GaussianMixture(
+        3, covariance_type="tied", init_params="k-means++", max_iter=0, random_state=0
+    ).fit(X, sample_weight=weights)
+    own = np.array([weights[np.isclose(mean, X).all(axis=1)][0] for mean in fit.means_])
+    # scikit-learn's formula, in which most rows belong to no component.
+    scatter = repeated.T @ repeated - (own * fit.means_.T) @ fit.means_
+    expected = scatter / own.sum() + 1e-6 * np.eye(3)
+    np.testing.assert_allclose(fit.covariances_, expected, rtol=1e-9, atol=1e-9)
+
+
 def in_order(estimator: Any) -> Any:
     """Components by their first coordinate."""
     return np.argsort(estimator.means_[:, 0])

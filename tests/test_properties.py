@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse
 import sklearn
 import sklearn.cluster
+import sklearn.metrics
 import sklearn.mixture
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils.fixes import parse_version
 
 import fastclust
-from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, kmeans_plusplus
+from fastclust import (
+    BisectingKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    kmeans_plusplus,
+    silhouette_samples,
+    silhouette_score,
+)
 from fastclust.kernels import reference
 
 quick = settings(
@@ -96,6 +104,25 @@ def test_seeds_are_the_rows_that_scikit_learn_draws(problem: Any, sparse: bool) 
     centers, rows = kmeans_plusplus(data, k, **options)
     assert_array_equal(centers, X[rows])
     assert_array_equal(rows, sklearn.cluster.kmeans_plusplus(data, k, **options)[1])
+
+
+@quick
+@given(problems(), st.booleans())
+def test_weights_draw_what_repeated_rows_in_their_order_draw(problem: Any, sparse: bool) -> None:
+    X, weights, k, seed = problem
+    X = X + np.random.RandomState(seed).uniform(-1e-3, 1e-3, size=X.shape)
+    assume(3 * k <= len(X))
+    weights[1:] -= weights[1:] == 4  # some of three, and a row that does not count
+    weights[0] = 0
+    make = scipy.sparse.csr_array if sparse else np.asarray
+    options: dict[str, Any] = {"n_clusters": k, "random_state": seed}
+    repeated = np.repeat(X, weights.astype(int), axis=0)
+    centers, _ = kmeans_plusplus(make(X), sample_weight=weights, **options)
+    assert_array_equal(centers, kmeans_plusplus(make(repeated), **options)[0])
+    one = quietly(KMeans(**options), make(X), sample_weight=weights)
+    other = quietly(KMeans(**options), make(repeated))
+    assert_allclose(one.cluster_centers_, other.cluster_centers_, atol=1e-10)
+    assert_allclose(one.inertia_, other.inertia_, atol=1e-9)
 
 
 @quick
@@ -185,6 +212,43 @@ def test_mixtures_rate_rows_as_scikit_learn_does(
     ours = quietly(getattr(fastclust, name)(**options), X)
     assert_allclose(ours.weights_.sum(), 1)
     assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["GaussianMixture", "BayesianGaussianMixture"])
+@quick
+@given(problem=problems(), covariance_type=st.sampled_from(["full", "tied", "diag", "spherical"]))
+def test_weights_of_mixtures_are_repeated_rows_in_their_order(
+    name: str, problem: Any, covariance_type: str
+) -> None:
+    X, weights, k, seed = problem
+    X = X + np.random.RandomState(seed).uniform(-1e-3, 1e-3, size=X.shape)
+    assume(3 * k <= len(X))
+    weights[0] = 0
+    options: dict[str, Any] = {
+        "n_components": k,
+        "covariance_type": covariance_type,
+        "random_state": seed,
+        "reg_covar": 1.0,
+        "max_iter": 3,
+    }
+    one = quietly(getattr(fastclust, name)(**options), X, sample_weight=weights)
+    repeated = np.repeat(X, weights.astype(int), axis=0)
+    other = quietly(getattr(fastclust, name)(**options), repeated)
+    assert_allclose(one.means_, other.means_, rtol=1e-6, atol=1e-6)
+    assert_allclose(one.score_samples(X), other.score_samples(X), rtol=1e-6, atol=1e-6)
+
+
+@quick
+@given(problems(), st.sampled_from([np.float32, np.float64]))
+def test_silhouettes_are_scikit_learns(problem: Any, dtype: Any) -> None:
+    X, _, k, seed = problem
+    labels = np.random.RandomState(seed).randint(max(2, k), size=len(X))
+    assume(1 < len(np.unique(labels)) < len(X))
+    found = silhouette_samples(X.astype(dtype), labels)
+    expected = sklearn.metrics.silhouette_samples(X, labels)
+    assert_allclose(found, expected, atol=1e-5 if dtype == np.float32 else 1e-6)
+    assert (np.abs(found) <= 1).all()
+    assert_allclose(silhouette_score(X.astype(dtype), labels), found.mean(), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans, BisectingKMeans])
