@@ -316,7 +316,7 @@ _openmp: ThreadpoolController | None = None
 def _openmp_limit() -> int:
     """Smallest thread limit that OpenMP libraries have, by OMP_NUM_THREADS or threadpoolctl."""
     global _openmp
-    if _openmp is None:
+    if _openmp is None or not _openmp.lib_controllers:  # as long as none has been loaded
         _openmp = ThreadpoolController().select(user_api="openmp")
     limits = [library.num_threads for library in _openmp.lib_controllers]
     return min(limits, default=_numba_limit())

@@ -401,6 +401,7 @@ def test_threadpoolctl_is_obeyed(numba_limit: Callable[[int], None]) -> None:
 def test_environment_is_obeyed(environment: dict[str, str], expected: int) -> None:
     script = """
 from numba.np.ufunc import parallel as numba_threads
+from fastclust import KMeans  # which loads scikit-learn's OpenMP
 from fastclust.kernels.parallel import effective_n_threads
 print(effective_n_threads(), numba_threads._is_initialized)
 """
