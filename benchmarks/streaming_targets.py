@@ -190,13 +190,14 @@ def identical_after_kill(name: str, checkpoint: Path, seed: int) -> bool:
         child = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.readline()
+        while child.poll() is None and not checkpoint.exists():
+            time.sleep(0.001)
         time.sleep(rng.uniform(0, seconds))
         child.kill()
         child.communicate()
         if checkpoint.exists():
             break
-        # It had come to its end, or not yet to a checkpoint: another moment.
-        result.unlink(missing_ok=True)
+        result.unlink(missing_ok=True)  # it had come to its end: another moment
     say(f"  {name}, kill {seed}: resumed")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with np.load(result) as found:

@@ -145,7 +145,7 @@ def test_extreme_rows_go_on_to_the_same_bits(scale: float, tmp_path: Path) -> No
 
 
 PROGRAM = """
-import sys, numpy as np
+import os, sys, numpy as np
 from fastclust import KMeans, MiniBatchKMeans
 rows = np.random.default_rng(0).normal(size=(30000, 6))
 engine, path = sys.argv[1:]
@@ -155,7 +155,8 @@ model = (
 )
 print("begun", flush=True)
 model.fit(rows, checkpoint=path, checkpoint_every=1, resume=True)
-np.savez(path + ".result.npz", centers=model.cluster_centers_, labels=model.labels_)
+np.savez(path + ".new.npz", centers=model.cluster_centers_, labels=model.labels_)
+os.replace(path + ".new.npz", path + ".result.npz")  # whole, or not there: this may be killed, too
 """
 
 
