@@ -242,16 +242,16 @@ def timed(action: Callable[[], Any], least: float = 0.0) -> Side:
         What is timed.
     least : float
         Seconds up to which it is called again, one call right after the other; the side then is
-        the mean of the calls.
+        the median of the calls.
     """
 
     def side() -> float:
-        start, calls, seconds = perf_counter(), 0, 0.0
-        while not calls or seconds < least:
+        calls: list[float] = []
+        while not calls or sum(calls) < least:
+            start = perf_counter()
             action()
-            calls += 1
-            seconds = perf_counter() - start
-        return seconds / calls
+            calls.append(perf_counter() - start)
+        return statistics.median(calls)
 
     return side
 
