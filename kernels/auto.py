@@ -45,8 +45,10 @@ class Auto(Lloyd):
         super().__init__(rows, mean, n_clusters, update, team)
         # The epilogue of a center costs about as much as three features.
         self.cost = n_clusters * (rows.X.shape[1] + 3) / lanes(rows.X.dtype)
-        self.worth_it = self._worth_it()
-        self.bounds: Hamerly | None = None  # until they are tried: short fits end before
+        self.bounds: Hamerly | None = None
+        if self._worth_it():
+            self.bounds = self._kind()(rows, mean, n_clusters, update, team)
+            self.bounds.labels = self.labels
         self._start_again()
 
     def _worth_it(self) -> bool:
@@ -60,13 +62,6 @@ class Auto(Lloyd):
         if self.cost >= WORTH_ALL_BOUNDS:
             return Elkan
         return Exponion if self.cost >= WORTH_GROUPING else Hamerly
-
-    def _bounds(self, n_clusters: int) -> Hamerly:
-        """The bounds, made when they are first asked for."""
-        if self.bounds is None:
-            self.bounds = self._kind()(self.rows, self.mean, n_clusters, self.update, self.team)
-            self.bounds.labels = self.labels
-        return self.bounds
 
     def reset(self) -> None:
         """Forget labels, bounds and experience."""
@@ -84,16 +79,16 @@ class Auto(Lloyd):
     @property
     def iterates(self) -> bool:
         """As Lloyd's, where bounds are not tried."""
-        return not self.worth_it and Lloyd.iterates.fget(self)  # type: ignore[attr-defined]
+        return self.bounds is None and Lloyd.iterates.fget(self)  # type: ignore[attr-defined]
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""
-        if not (self.worth_it and self.trying):
+        bounds = self.bounds
+        if bounds is None or not self.trying:
             n_changed = super().assign(centers, account=account)
             self.pause -= 1
             self.trying = self.pause < 0 and n_changed <= CALM * self.rows.X.shape[0]
             return n_changed
-        bounds = self._bounds(len(centers))
         mode = self.update.mode if account else LABELS_ONLY
         fresh, done = bounds.before is None, bounds.n_distances
         n_changed = bounds.assign_by_bounds(centers, mode)
