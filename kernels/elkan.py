@@ -25,7 +25,6 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
-from .exponion import move_listed
 from .hamerly import FEW_FEATURES, Hamerly
 from .parallel import Team, enter, leave, next_task
 from .simd import (
@@ -258,7 +257,7 @@ class Elkan(Hamerly):
     Notes
     -----
     Memory: where bounds of all centers are kept, 2 bytes for every row and center, at most
-    :data:`MOST_BYTES` (rows beyond have Hamerly's bounds alone), 24 bytes a row, and 4 bytes a
+    :data:`MOST_BYTES` (rows beyond have Hamerly's bounds alone), 16 bytes a row, and 4 bytes a
     center for every round; otherwise that of Hamerly.
     """
 
@@ -292,14 +291,13 @@ class Elkan(Hamerly):
     def _keep_all_bounds(self) -> None:
         """Make room for the bounds of all centers, of which none is known yet."""
         n_clusters, (n_samples, n_features) = self.n_clusters, self.rows.X.shape
-        n_bounds, size = round_up(n_clusters, BOUND_LANES), self.update.slice_rows
+        n_bounds = round_up(n_clusters, BOUND_LANES)
         n_kept = min(n_samples, MOST_BYTES // (2 * n_bounds))
         self.bounds = np.empty((n_kept + 1, n_bounds), np.uint16)
         self.measured_in = np.full(n_samples, -1, np.int32)
         self.fallen = np.zeros((1, n_bounds), np.float32)
-        n_padded = self.n_slices * size
-        self.listed, self.afresh = np.empty(n_padded, np.int64), np.empty(n_padded, np.int64)
-        self.winners = np.empty(n_samples, np.int32)
+        self._make_lists()
+        self.afresh = np.empty_like(self.listed)
         self.n_listed, self.n_afresh = np.zeros((2, self.n_slices), np.int64)
         width = round_up(n_features, lanes(self.mean.dtype))
         self.by_centers = aligned_empty((n_clusters, width), self.mean.dtype)
@@ -341,21 +339,7 @@ class Elkan(Hamerly):
             self.computed,
         )
         self._measure_afresh(now)
-        self.team.run(
-            move_listed,
-            float(self.n_listed.sum()) * (centers.shape[1] + 4),
-            self.n_slices,
-            size,
-            self.rows,
-            self.mean,
-            self.labels,
-            mode,
-            update.piles,
-            update.changes,
-            self.listed,
-            self.n_listed,
-            self.winners,
-        )
+        self._move_listed(self.n_listed, mode)
         n_distances = int(self.computed.sum()) + int(self.n_afresh.sum()) * len(centers)
         self._finish(centers, n_distances)
         return int(update.changes.n.sum())

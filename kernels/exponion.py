@@ -34,7 +34,6 @@ from .simd import (
     unsettled_rows,
 )
 from .tiles import Array, scratch
-from .update import move_rows
 
 MOST_NEIGHBOURS = 512
 TASK_ROWS = 1024  # rows of a cluster that one task takes
@@ -238,34 +237,6 @@ def _compare(
     leave(counter, gate)
 
 
-@kernel
-def move_listed(
-    counter, gate, n_tasks, slice_size, rows, mean, labels, mode, piles, changes, listed, n_listed,
-    winners,
-):  # fmt: skip
-    """Account for the listed rows that have changed, in row order."""
-    enter(counter, gate)
-    n_changes = changes.n
-    single = np.empty(1, np.int32)
-    while True:
-        task = next_task(counter)
-        if task >= n_tasks:
-            break
-        start = task * slice_size
-        n_changed = np.int64(0)
-        for i in range(start, start + n_listed[task]):
-            row = np.int64(listed[i])
-            new = winners[row]
-            if new != labels[row]:
-                single[0] = new
-                n_changed = move_rows(
-                    np.uint64(1), row, n_changed, start, task, mode, rows, mean, single, labels,
-                    piles, changes,
-                )  # fmt: skip
-        n_changes[task] = n_changed
-    leave(counter, gate)
-
-
 class Exponion(Hamerly):
     """Assignment by Hamerly's bounds and the centers around each row's own.
 
@@ -281,9 +252,8 @@ class Exponion(Hamerly):
         n_clusters, n_padded = self.n_clusters, self.n_slices * self.update.slice_rows
         most = min(MOST_NEIGHBOURS, max(WIDE, n_clusters // 2))
         self.levels = self._make_levels(N_LEVELS, n_clusters, round_up(most, WIDE))
-        numbers = np.int64 if n_padded > 2**31 - 1 else np.int32
-        self.listed, self.grouped = np.empty(n_padded, numbers), np.empty(n_padded, numbers)
-        self.keys, self.winners = np.empty(n_padded, np.int32), np.empty(n_padded, np.int32)
+        self._make_lists()
+        self.grouped, self.keys = np.empty_like(self.listed), np.empty(n_padded, np.int32)
         n_keys = N_LEVELS * n_clusters + 1
         self.histogram = np.zeros((self.n_slices, n_keys), np.int64)
         self.tasks = np.empty((n_padded // TASK_ROWS + n_keys + 2, 3), np.int64)
@@ -348,20 +318,6 @@ class Exponion(Hamerly):
             self.winners,
             np.ascontiguousarray(centers),
         )
-        self.team.run(
-            move_listed,
-            n_listed * (centers.shape[1] + 4),
-            self.n_slices,
-            size,
-            self.rows,
-            self.mean,
-            self.labels,
-            mode,
-            update.piles,
-            update.changes,
-            self.listed,
-            self.computed,
-            self.winners,
-        )
+        self._move_listed(self.computed, mode)
         self._finish(centers, n_compared)
         return int(update.changes.n.sum())

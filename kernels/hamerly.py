@@ -289,6 +289,34 @@ class Levels(NamedTuple):
     outside: Array
 
 
+@kernel
+def _move_listed(
+    counter, gate, n_tasks, slice_size, rows, mean, labels, mode, piles, changes, listed, n_listed,
+    winners,
+):  # fmt: skip
+    """Account for the listed rows that have changed, in row order."""
+    enter(counter, gate)
+    n_changes = changes.n
+    single = np.empty(1, np.int32)
+    while True:
+        task = next_task(counter)
+        if task >= n_tasks:
+            break
+        start = task * slice_size
+        n_changed = np.int64(0)
+        for i in range(start, start + n_listed[task]):
+            row = np.int64(listed[i])
+            new = winners[row]
+            if new != labels[row]:
+                single[0] = new
+                n_changed = move_rows(
+                    np.uint64(1), row, n_changed, start, task, mode, rows, mean, single, labels,
+                    piles, changes,
+                )  # fmt: skip
+        n_changes[task] = n_changed
+    leave(counter, gate)
+
+
 class Hamerly(Lloyd):
     """Assignment by Hamerly's bounds; parameters and attributes as for :class:`Lloyd`.
 
@@ -395,6 +423,31 @@ class Hamerly(Lloyd):
         self.reach = np.float32(2 * np.sqrt(self.largest) * (1 + 1e-6))
         if self.before is not None:
             self._tabulate(centers)
+
+    def _make_lists(self) -> None:
+        """Room for the numbers of rows that are to be looked at, and for their centers."""
+        n_padded = self.n_slices * self.update.slice_rows
+        self.listed = np.empty(n_padded, np.int64 if n_padded > 2**31 - 1 else np.int32)
+        self.winners = np.empty(n_padded, np.int32)
+
+    def _move_listed(self, n_listed: Array, mode: int) -> None:
+        """Account for the rows, so many of each slice, that are listed and have changed."""
+        update = self.update
+        self.team.run(
+            _move_listed,
+            float(n_listed.sum()) * (self.rows.X.shape[1] + 4),
+            self.n_slices,
+            update.slice_rows,
+            self.rows,
+            self.mean,
+            self.labels,
+            mode,
+            update.piles,
+            update.changes,
+            self.listed,
+            n_listed,
+            self.winners,
+        )
 
     def _finish(self, centers: Array, n_distances: int) -> None:
         """Remember the centers, and measure the clusters while they still change."""
