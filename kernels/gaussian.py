@@ -23,8 +23,14 @@ import numpy as np
 
 from .compiling import helper, kernel
 from .gaussian_tiles import (
+    COVARIANCES,
+    DISTANCES,
     LANES,
+    MEANS,
     NEAR_FEATURES,
+    NO_MOMENTS,
+    OUTER_PRODUCTS,
+    VARIANCES,
     above,
     add_covariances,
     add_means,
@@ -52,7 +58,6 @@ from .simd import (
 from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
 
 FULL, TIED, AXES, ROUND = 0, 1, 2, 3  # kinds of densities
-NO_MOMENTS, MEANS, DISTANCES, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3, 4
 # Posteriors up to here are taken for zero where rows are gathered: the sums would not feel them.
 INVISIBLE = 1e-30
 # From here on outer products are faster by lists, as measured.

@@ -46,7 +46,8 @@ LANES = VECTOR_BYTES // 8
 NEAR_FEATURES = 16
 HELD = min(8, TILE_ROWS // LANES)  # vectors of rows that the moments keep in registers
 
-MEANS, VARIANCES, COVARIANCES = 0, 1, 2  # orders of moments
+# Orders of moments.
+NO_MOMENTS, MEANS, DISTANCES, VARIANCES, COVARIANCES, OUTER_PRODUCTS = -1, 0, 1, 2, 3, 4
 
 # exp(r) - 1 - r over r², |r| <= log(2) / 2: Chebyshev fit, 1.3e-17 from the truth.
 EXP_COEFFICIENTS = (
