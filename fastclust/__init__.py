@@ -46,7 +46,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # The fifty thousand objects that Numba and the kernels make here stay for good: looking for
-    # garbage among them and all others, again and again while they come, takes a third of the
+    # garbage among them and all others, again and again while they come, takes a quarter of the
     # time of the import.
     collecting = gc.isenabled()
     gc.disable()

@@ -169,8 +169,8 @@ class patch_sklearn:
 
     Names imported from ``sklearn.cluster`` and ``sklearn.mixture`` from now on are fastclust's, and
     spectral clustering and biclusters use them; what a module has imported before stays
-    scikit-learn's.  Says once, in the log or on standard
-    error, what it has replaced, and what ``__main__`` had already imported.
+    scikit-learn's.  Says once, in the log or on standard error, what it has replaced, and what
+    ``__main__`` had already imported.
 
     As a context manager, it is undone at the end of the block.
 

@@ -326,7 +326,7 @@ def five_blobs_workload(n_clusters: int = 5) -> Workload:
     Workload
         The workload, of 2,000 rows.
     """
-    return Workload("five-blobs", 2000, 2, n_clusters, "float64", "the chapter's blobs", five_blobs)
+    return Workload("five-blobs", 2000, 2, n_clusters, "float64", "a textbook's blobs", five_blobs)
 
 
 def separated_workload(n_samples: int, n_features: int, k: int, separation: float) -> Workload:
