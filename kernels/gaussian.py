@@ -466,20 +466,21 @@ class Sweep:
         for first, rows in self._parts(slice_size, MAX_MOMENT_BYTES // (8 * k * length)):
             here = slice(first, first + len(rows.X))
             n_slices = -(-len(rows.X) // slice_size)
-            kept, parts = np.empty((n_slices, k, length)), np.zeros((n_slices, 2))
+            # What there is so far comes first.
+            kept, parts = np.empty((1 + n_slices, k, length)), np.empty((1 + n_slices, 2))
+            kept[0], parts[0] = sums, likelihoods
             self._run(
                 rows,
                 densities,
                 OUTER_PRODUCTS if by_lists else order,
                 slice_size,
-                kept,
-                parts,
+                kept[1:],
+                parts[1:],
                 given=None if given is None else given[here],
                 labels=None if labels is None else labels[here],
             )
-            for moments, part in zip(kept, parts, strict=True):  # in the order of the slices
-                sums += moments
-                likelihoods += part
+            # In the order of the slices: NumPy adds pairwise along the last axis only.
+            sums, likelihoods = kept.sum(axis=0), parts.sum(axis=0)
         log_likelihood, negentropy = likelihoods
         second = sums[:, 1 + d :]
         if order == DISTANCES:
@@ -521,12 +522,13 @@ class Sweep:
         likelihoods = np.zeros(2)
         for first, rows in self._parts(slice_size, self.n_samples):
             here = slice(first, first + len(rows.X))
-            parts = np.empty((-(-len(rows.X) // slice_size), 2))
-            kept = np.empty((len(parts), densities.n_components, 0))
+            n_slices = -(-len(rows.X) // slice_size)
+            parts = np.empty((1 + n_slices, 2))
+            parts[0] = likelihoods
+            kept = np.empty((n_slices, densities.n_components, 0))
             wanted = {name: array[here] for name, array in outputs.items()}
-            self._run(rows, densities, NO_MOMENTS, slice_size, kept, parts, outputs=wanted)
-            for part in parts:
-                likelihoods += part
+            self._run(rows, densities, NO_MOMENTS, slice_size, kept, parts[1:], outputs=wanted)
+            likelihoods = parts.sum(axis=0)
         return likelihoods
 
     def _slice_rows(self) -> int:
