@@ -45,15 +45,14 @@ def precisions_cholesky(covariances: Array, covariance_type: str) -> Array:
         return 1.0 / np.sqrt(covariances)
     if not np.isfinite(covariances).all():
         raise ValueError(_ILL_DEFINED)
-    try:
-        factors = np.linalg.cholesky(covariances)
-    except np.linalg.LinAlgError:
-        raise ValueError(_ILL_DEFINED) from None
-    result = np.empty_like(factors)
-    flat = result.reshape(-1, *factors.shape[-2:])
-    for place, factor in enumerate(factors.reshape(flat.shape)):
-        # The transpose is a view in LAPACK's order: no copy, and its inverse is what is wanted.
-        flat[place], failed = lapack.dtrtri(factor.T, lower=0)
+    result = np.empty_like(covariances)
+    places = result.reshape(-1, *result.shape[-2:])
+    # One library for both steps: threads of another BLAS, still waiting for more, would take the
+    # processors from it.  The transpose is a view in LAPACK's order.
+    for place, covariance in zip(places, covariances.reshape(places.shape), strict=True):
+        factor, failed = lapack.dpotrf(covariance.T, lower=0)
+        if not failed:
+            place[:], failed = lapack.dtrtri(factor, lower=0, overwrite_c=1)
         if failed:
             raise ValueError(_ILL_DEFINED)
     return result

@@ -32,6 +32,7 @@ from .sources import Source
 ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}
 # Rows whose random responsibilities are drawn at once, and the most numbers that these are.
 CHUNK_ROWS, CHUNK_ELEMENTS = 65_536, 1 << 22
+CACHED_ELEMENTS = 1 << 15  # numbers that are worked on at once
 LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
 
 
@@ -170,9 +171,13 @@ def shifted(moments: Moments, moved: Array) -> Moments:
     """Moments about means that have moved by `moved`."""
     zeroth, first, second = moments.zeroth, moments.first, moments.second
     if second.ndim == 3:
-        cross = first[:, :, None] * moved[:, None, :]
-        square = moved[:, :, None] * moved[:, None, :]
-        second = second - cross - cross.transpose(0, 2, 1) + zeroth[:, None, None] * square
+        second = second.copy()
+        middle = first - 0.5 * zeroth[:, None] * moved
+        size = max(1, CACHED_ELEMENTS // moved.shape[1] ** 2)
+        for start in range(0, len(moved), size):
+            here = slice(start, start + size)
+            cross = middle[here, :, None] * moved[here, None, :]
+            second[here] -= cross + cross.transpose(0, 2, 1)
     elif second.ndim == 1:
         second = second + (moved * (zeroth[:, None] * moved - 2 * first)).sum(axis=1)
     elif second.size:
