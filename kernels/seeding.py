@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import inlined, kernel
-from .parallel import Team, enter, leave, next_task
+from .parallel import NEXT, SMALL_WORK, Team, enter, leave, next_task
 from .seeding_tiles import (
     PANEL,
     add_potentials,
@@ -74,65 +74,6 @@ class Rounds(NamedTuple):
 def rows_per_block(n_features: int) -> int:
     """Rows that share a sum: decided by the shape alone."""
     return next(rows for limit, rows in BLOCK_ROWS if n_features < limit)
-
-
-@kernel
-def _pass(counter, gate, n_tasks, block_rows, rows, candidates, n_candidates, latest, rounds):
-    """One round over all blocks; ``rounds.potentials`` is written, the winner before applied."""
-    enter(counter, gate)
-    # Taken out of their tuples here: inside the loops each access would count references.
-    X, _, weights = rows
-    panels, reach, _, _, first_lane = candidates
-    closest, nearest, _, potentials, _, centers, _, patience = rounds
-    winner, number = centers[latest], np.int32(latest)
-    n_samples, n_blocks = X.shape[0], potentials.shape[0]
-    chunk, ahead = CHUNK_ROWS, AHEAD
-    if first_lane == 0:  # rows are told of the winner apart, a chunk at a time, and so are fetched
-        chunk = max(8, min(CHUNK_ROWS, CHUNK_BYTES // (X.itemsize * X.shape[1]) // 8 * 8))
-        ahead = chunk
-    listed = np.zeros(block_rows + CHUNK_ROWS, np.int64)
-    factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
-    count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
-    sums = np.empty(count_panels * PANEL)
-    while True:
-        task = next_task(counter)
-        if task >= n_tasks:
-            break
-        for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
-            start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
-            count = stop - start
-            settled[0] = 0.0
-            if patience[block, 0] > 0:  # where all rows have mattered, finding out again can wait
-                patience[block, 0] -= 1
-                for i in range(count + ahead):
-                    listed[i] = start + i
-            else:
-                count = list_rows(
-                    start, stop, weights, len(weights) > 0, reach, closest, nearest, listed, settled
-                )
-                if count > NEARLY_ALL * (stop - start):
-                    patience[block, 0] = patience[block, 1]
-                    patience[block, 1] = min(2 * patience[block, 1], MOST_PATIENCE)
-                else:
-                    patience[block, 1] = PATIENCE
-            for j in range(len(sums)):
-                sums[j] = 0.0
-            for first in range(0, count, chunk):
-                filled = min(chunk, count - first)
-                if first_lane == 0:
-                    come_closer(X, listed, first, filled, winner, number, closest, nearest)
-                if len(weights):
-                    for i in range(filled):
-                        factors[i] = weights[listed[first + i]]
-                for panel in range(count_panels):
-                    add_potentials(
-                        X, listed, first, filled, ahead, panels, panel,
-                        number if panel < first_lane else np.int32(-1), closest, nearest, factors,
-                        sums,
-                    )  # fmt: skip
-            for j in range(n_candidates):
-                potentials[block, j] = settled[0] + sums[first_lane + j]
-    leave(counter, gate)
 
 
 @inlined
@@ -222,33 +163,122 @@ def _see_reach(n_chosen, count_panels, candidates, centers):
         reach[center] = max(reach[center] * widened, 0.0)
 
 
-@kernel
-def _next_round(uniforms, n_candidates, n_chosen, block_rows, rows, candidates, rounds):
-    """Settle a round of `n_candidates`, then draw and pack the candidates of the next one.
+@inlined
+def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
+    """Settle round `number` - 1, if there was one, and draw and pack the candidates of this one.
 
-    `n_chosen` counts the center that is settled now.  Without `uniforms` the next round is the
-    very first, in which the first center is the only candidate.
+    In the very first, the first center is the only candidate.  Returns the number of candidates,
+    none after the last round, and the latest center.
     """
-    n_features = rows.X.shape[1]
-    latest = n_chosen - 1
-    if n_candidates > 0:
-        _keep_best(n_candidates, latest, rounds)
+    n_features, n_trials = rows.X.shape[1], uniforms.shape[1]
+    latest = max(0, number - 1)
+    if number > 0:
+        _keep_best(1 if number == 1 else n_trials, latest, rounds)
     for t in range(n_features):
         rounds.centers[latest, t] = rows.X[rounds.chosen[latest], t]
-    if n_chosen == len(rounds.chosen) and n_candidates > 0:
-        return
-    n = max(1, len(uniforms))
-    rounds.drawn[0] = rounds.chosen[0]
-    total = 0.0
-    for block in range(len(rounds.block_sums)):
-        total += rounds.block_sums[block]
-    for j in range(len(uniforms)):
-        rounds.drawn[j] = _draw(uniforms[j] * total, block_rows, rows, candidates, latest, rounds)
-    coordinates = np.empty((n, n_features), rounds.centers.dtype)
-    for j in range(n):
-        for t in range(n_features):
-            coordinates[j, t] = rows.X[rounds.drawn[j], t]
-    _prepare(n, n_chosen, coordinates, candidates, rounds)
+    n = 0
+    if number == 0:
+        rounds.drawn[0] = rounds.chosen[0]
+        n = 1
+    elif number < len(rounds.chosen):
+        total = 0.0
+        for block in range(len(rounds.block_sums)):
+            total += rounds.block_sums[block]
+        for j in range(n_trials):
+            value = uniforms[number - 1, j] * total
+            rounds.drawn[j] = _draw(value, block_rows, rows, candidates, latest, rounds)
+        n = n_trials
+    if n > 0:
+        coordinates = np.empty((n, n_features), rounds.centers.dtype)
+        for j in range(n):
+            for t in range(n_features):
+                coordinates[j, t] = rows.X[rounds.drawn[j], t]
+        _prepare(n, latest + 1, coordinates, candidates, rounds)
+    return n, latest
+
+
+@kernel
+def _next_round(uniforms, block_rows, rows, candidates, number, rounds):
+    return _go_on(uniforms, number, block_rows, rows, candidates, rounds)
+
+
+@kernel
+def _pass(
+    counter, gate, n_tasks, number, uniforms, block_rows, rows, candidates, n_candidates, latest,
+    rounds,
+):  # fmt: skip
+    """One round over all blocks; ``rounds.potentials`` is written, the winner before applied.
+
+    With a `number` of zero, by one thread: all rounds and what lies between them, for data too
+    small to come back to Python in between.
+    """
+    enter(counter, gate)
+    # Taken out of their tuples here: inside the loops each access would count references.
+    X, _, weights = rows
+    panels, reach, _, _, first_lane = candidates
+    closest, nearest, _, potentials, _, centers, _, patience = rounds
+    n_samples, n_blocks = X.shape[0], potentials.shape[0]
+    chunk, ahead = CHUNK_ROWS, AHEAD
+    if first_lane == 0:  # rows are told of the winner apart, a chunk at a time, and so are fetched
+        chunk = max(8, min(CHUNK_ROWS, CHUNK_BYTES // (X.itemsize * X.shape[1]) // 8 * 8))
+        ahead = chunk
+    listed = np.zeros(block_rows + CHUNK_ROWS, np.int64)
+    factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
+    sums = np.empty((first_lane + uniforms.shape[1] + PANEL - 1) // PANEL * PANEL)
+    whole = number == 0
+    while True:
+        if whole:
+            n_candidates, latest = _go_on(uniforms, number, block_rows, rows, candidates, rounds)
+            counter[NEXT] = 0
+            number += 1
+        if n_candidates == 0:
+            break
+        winner = centers[latest]
+        count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
+        while True:
+            task = next_task(counter)
+            if task >= n_tasks:
+                break
+            for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
+                start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
+                count = stop - start
+                settled[0] = 0.0
+                if patience[block, 0] > 0:  # where all rows mattered, finding out again can wait
+                    patience[block, 0] -= 1
+                    for i in range(count + ahead):
+                        listed[i] = start + i
+                else:
+                    count = list_rows(
+                        start, stop, weights, len(weights) > 0, reach, closest, nearest, listed,
+                        settled,
+                    )  # fmt: skip
+                    if count > NEARLY_ALL * (stop - start):
+                        patience[block, 0] = patience[block, 1]
+                        patience[block, 1] = min(2 * patience[block, 1], MOST_PATIENCE)
+                    else:
+                        patience[block, 1] = PATIENCE
+                for j in range(len(sums)):
+                    sums[j] = 0.0
+                for first in range(0, count, chunk):
+                    filled = min(chunk, count - first)
+                    if first_lane == 0:
+                        come_closer(
+                            X, listed, first, filled, winner, np.int32(latest), closest, nearest
+                        )
+                    if len(weights):
+                        for i in range(filled):
+                            factors[i] = weights[listed[first + i]]
+                    for panel in range(count_panels):
+                        add_potentials(
+                            X, listed, first, filled, ahead, panels, panel,
+                            np.int32(latest) if panel < first_lane else np.int32(-1), closest,
+                            nearest, factors, sums,
+                        )  # fmt: skip
+                for j in range(n_candidates):
+                    potentials[block, j] = settled[0] + sums[first_lane + j]
+        if not whole:
+            break
+    leave(counter, gate)
 
 
 @kernel
@@ -349,15 +379,17 @@ class GreedyKMeansPlusPlus:
             return rounds.chosen.copy()
         work = 2.0 * rows.X.size * (n_trials + 1)
         n_tasks = min(len(rounds.patience), MAX_TASKS)
-        settled, none = 0, np.empty(0)
         block = rows_per_block(rows.X.shape[1])
-        for latest, uniform in enumerate([none, *uniforms]):
-            n_chosen = max(1, latest)
-            _next_round(uniform, settled, n_chosen, block, rows, candidates, rounds)
-            settled = max(1, len(uniform))
-            arguments = (block, rows, candidates, settled, n_chosen - 1, rounds)
+        common = (uniforms, block, rows, candidates)
+        if work < SMALL_WORK:
+            counter = np.zeros(8, np.int64)
+            _pass(counter, self.team.gate, n_tasks, 0, *common, 0, 0, rounds)
+            return rounds.chosen.copy()
+        for number in range(n_clusters):
+            n_candidates, latest = _next_round(*common, number, rounds)
+            arguments = (number + 1, *common, n_candidates, latest, rounds)
             self.team.run(_pass, work, n_tasks, *arguments)
-        _next_round(none, settled, n_clusters, block, rows, candidates, rounds)
+        _next_round(*common, n_clusters, rounds)
         return rounds.chosen.copy()
 
     def reset(self) -> None:
