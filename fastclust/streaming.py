@@ -193,8 +193,8 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             part = _part(rounds, slice(first, first + len(rows.X)), sums)
             n_tasks = min(len(part.patience), MAX_TASKS)
             self.team.run(
-                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum, rows,
-                self.candidates, n_candidates, latest, part,
+                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, 1, np.empty((0, 0)),
+                per_sum, rows, self.candidates, n_candidates, latest, part,
             )  # fmt: skip
 
     def _draw(self, uniforms: Array, latest: int) -> Array:

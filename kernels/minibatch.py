@@ -43,6 +43,9 @@ MEAN, SMOOTHED, LEAST, SINCE_LEAST, SEEN, STEP, SHIFT = range(7)
 MONITOR_SIZE = 7
 
 TASK_TILES = 2
+# Most rows stay where they are when a batch is labelled once more: a task finds the others among so
+# many that they fill a tile.
+RELABEL_TILES = 8
 # Multiply-adds, those of float64 counted twice, from which on a step is worth a call of its own by
 # all threads: some 100 µs.
 LARGE_STEP = 5_000_000
@@ -197,6 +200,7 @@ def _finish(due, inertias, rules, running, follow):
             scale = 1.0 / weights[cluster]
             for t in range(exact.shape[1]):
                 exact[cluster, t] = sums[cluster, t] * scale
+            for t in range(exact.shape[1]):
                 centers[cluster, t] = exact[cluster, t]
     if due and rules.ratio > 0.0:
         least, most = np.inf, 0.0
@@ -349,15 +353,15 @@ def _relabel(
     packed = scratch(shift, len(shift) * TILE_ROWS)
     best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
     winners, unused = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
-    places = np.empty(TASK_TILES * TILE_ROWS, np.int64)
-    own = np.empty(TASK_TILES * TILE_ROWS)
+    places = np.empty(RELABEL_TILES * TILE_ROWS, np.int64)
+    own = np.empty(RELABEL_TILES * TILE_ROWS)
     tile = np.zeros(2 * TILE_ROWS, np.int64)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
-        start = task * TASK_TILES * TILE_ROWS
-        stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
+        start = task * RELABEL_TILES * TILE_ROWS
+        stop = min(start + RELABEL_TILES * TILE_ROWS, batch_size)
         count = 0
         for i in range(start, stop):
             own[i - start] = squared_distance(X[listed[i]], shift, exact[labels[i]])
@@ -388,16 +392,21 @@ def _relabel(
     leave(counter, gate)
 
 
+@vector_sum
+def _squared_move(exact, previous, cluster):
+    total = 0.0
+    for t in range(exact.shape[1]):
+        change = exact[cluster, t] - previous[cluster, t]
+        total += change * change
+    return total
+
+
 @helper
 def _move(exact, previous):
     """Largest distance that a center has moved; zero where nobody asks."""
     largest = 0.0
     for cluster in range(previous.shape[0]):
-        square = 0.0
-        for t in range(exact.shape[1]):
-            change = exact[cluster, t] - previous[cluster, t]
-            square += change * change
-        largest = max(largest, square)
+        largest = max(largest, _squared_move(exact, previous, cluster))
     return np.sqrt(largest)
 
 
@@ -445,22 +454,26 @@ def _open(given, weights, size, panels, shift, running):
     centers, exact, sums, own_weights, _, _, monitor = running
     by_features, n_wide, n_narrow, packed, bias = panels
     n_clusters, n_features = given.shape
-    mean = np.zeros(n_features)
+    mean, variance = np.zeros(n_features), np.zeros(n_features)
     for cluster in range(n_clusters):
         for t in range(n_features):
             mean[t] += given[cluster, t]
     for t in range(n_features):
         mean[t] /= n_clusters
-        variance = 0.0
-        for cluster in range(n_clusters):
-            variance += (given[cluster, t] - mean[t]) ** 2 / n_clusters
-        shift[t] = mean[t] if mean[t] ** 2 > variance else 0.0
     for cluster in range(n_clusters):
-        own_weights[cluster] = weights[cluster]
         for t in range(n_features):
+            variance[t] += (given[cluster, t] - mean[t]) ** 2
+    for t in range(n_features):
+        shift[t] = mean[t] if mean[t] ** 2 > variance[t] / n_clusters else 0.0
+    for cluster in range(n_clusters):
+        weight = weights[cluster]
+        own_weights[cluster] = weight
+        for t in range(n_features):  # one array at a time: LLVM can not know that none overlap
             exact[cluster, t] = np.float64(given[cluster, t]) - np.float64(shift[t])
+        for t in range(n_features):
             centers[cluster, t] = exact[cluster, t]
-            sums[cluster, t] = exact[cluster, t] * weights[cluster]
+        for t in range(n_features):
+            sums[cluster, t] = exact[cluster, t] * weight
     for slot in range(len(monitor)):
         monitor[slot] = np.nan if slot in (SMOOTHED, LEAST) else 0.0
     pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
@@ -540,6 +553,7 @@ class MiniBatches:
         self.apart = np.empty(batch_size if relabels else 0)
         self.n_tasks = -(-batch_size // (TASK_TILES * TILE_ROWS))
         self.inertias, self.lengths = np.empty(self.n_tasks), np.empty(self.n_tasks)
+        self.own_inertias = np.empty(-(-batch_size // (RELABEL_TILES * TILE_ROWS)))
         # The tile by features keeps no second distances.
         by_features = prefers_features(n_features, n_clusters) and not relabels
         self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=by_features)
@@ -698,11 +712,11 @@ class MiniBatches:
             self._moved = _largest_move(exact, self.running.previous)
         weights = self.none if row_weights is None else row_weights
         self.team.run(
-            _relabel, self.work if self.shared else 0.0, self.n_tasks, self.X, batch, weights,
-            self.shift, self.panels, exact, self.labels, self.apart,
-            self._moved, self.inertias,
+            _relabel, self.work if self.shared else 0.0, len(self.own_inertias), self.X, batch,
+            weights, self.shift, self.panels, exact, self.labels, self.apart, self._moved,
+            self.own_inertias,
         )  # fmt: skip
-        return self.labels[: len(batch)].copy(), float(self.inertias.sum())
+        return self.labels[: len(batch)].copy(), float(self.own_inertias.sum())
 
     def reassign(self, batch: Array, random_state: np.random.RandomState) -> int:
         """Move centers of little weight to rows of the batch just seen, as scikit-learn does.

@@ -210,7 +210,7 @@ def _pass(
     """One round over all blocks; ``rounds.potentials`` is written, the winner before applied.
 
     With a `number` of zero, by one thread: all rounds and what lies between them, for data too
-    small to come back to Python in between.
+    small to come back to Python in between.  Only then do `uniforms` (k - 1, L) matter.
     """
     enter(counter, gate)
     # Taken out of their tuples here: inside the loops each access would count references.
@@ -224,7 +224,7 @@ def _pass(
         ahead = chunk
     listed = np.zeros(block_rows + CHUNK_ROWS, np.int64)
     factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
-    sums = np.empty((first_lane + uniforms.shape[1] + PANEL - 1) // PANEL * PANEL)
+    sums = np.empty((first_lane + potentials.shape[1] + PANEL - 1) // PANEL * PANEL)
     whole = number == 0
     while True:
         if whole:

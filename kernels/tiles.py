@@ -75,6 +75,15 @@ def make_panels(
     )
 
 
+@vector_sum
+def _squared_norm(centers, center):
+    total = 0.0
+    for t in range(centers.shape[1]):
+        value = np.float64(centers[center, t])
+        total += value * value
+    return total
+
+
 @inlined
 def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):
     """Fill panels from `centers` (k, d), centred as the rows are; `size` is the number of lanes."""
@@ -85,17 +94,15 @@ def pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias):
     for group in range(n_wide + n_narrow):
         width = WIDE if group < n_wide else NARROW
         for j in range(width):
-            squares = 0.0
             real = center < n_clusters
+            bias[center] = 0.5 * _squared_norm(centers, center) if real else np.inf
             for t in range(depth):
                 value = centers[center, t] if real and t < n_features else centers[0, 0] * 0
-                squares += np.float64(value) * np.float64(value)
                 if by_features:
                     place = start + t // size * size * width + j * size + t % size
                 else:
                     place = start + t * width + j
                 packed[place] = -value
-            bias[center] = 0.5 * squares if real else np.inf
             center += 1
         start += width * depth
 
