@@ -1,9 +1,9 @@
 """k-means and Gaussian mixtures with scikit-learn's interface, several times faster."""
 
-import gc
 import importlib.util
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from .kernels.garbage import collector_paused
 
 if TYPE_CHECKING:
     from .acceleration import (
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .mixture import GaussianMixture
     from .seeding import SampledKMeansPlusPlus
     from .silhouette import silhouette_samples, silhouette_score
+
+    __version__: str
 
 # Where each public name lives.  Its module is imported when the name is first asked for, so that
 # a program which needs KMeans alone does not wait for the others.
@@ -45,21 +47,21 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # The fifty thousand objects that Numba and the kernels make here stay for good: looking for
-    # garbage among them and all others, again and again while they come, takes a quarter of the
-    # time of the import.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with collector_paused():
+        if name in _HOMES:
+            # By far the largest part of what comes, and slower the deeper the call that asks for
+            # it: where a stack just fits its pages, Python maps and unmaps one in every call.
+            import sklearn  # noqa: F401
         value = _imported(name)
-    finally:
-        if collecting:
-            gc.enable()
     globals()[name] = value
     return value
 
 
 def _imported(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name in _HOMES:
         return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     module = f"{__name__}.{name}"
@@ -72,7 +74,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-__version__ = version("fastclust")
 __all__ = [
     "BayesianGaussianMixture",
     "BisectingKMeans",

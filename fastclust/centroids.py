@@ -18,10 +18,9 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.metrics.pairwise import euclidean_distances
 
 from . import validation
-from .interchange import Interchangeable
+from .counterpart import Interchangeable
 from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
@@ -116,6 +115,9 @@ class CentroidEstimator(
         X_new : ndarray of shape (n_samples, n_clusters)
             Euclidean distances.
         """
+        # All of scikit-learn's metrics, of which a fit needs nothing.
+        from sklearn.metrics.pairwise import euclidean_distances
+
         validation.check_fitted(self)
         X = validation.open_data(self, X, fitting=False)
         if not isinstance(X, Source):

@@ -21,9 +21,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import validation
 from .centroids import is_extreme, near_most, open_parts, unchanged_on_error
+from .counterpart import Interchangeable
 from .covariances import log_det
 from .em_problem import ORDERS, Problem, Start
-from .interchange import Interchangeable
 from .kernels.gaussian import Densities, Moments, Sweep, make_densities
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array

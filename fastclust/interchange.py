@@ -18,24 +18,6 @@ import sklearn.cluster
 import sklearn.mixture
 
 
-class Interchangeable:
-    """What all estimators of fastclust can: become scikit-learn's."""
-
-    def to_sklearn(self) -> Any:
-        """The same model as an estimator of scikit-learn's own class, with copies of its results.
-
-        Its pickles can be read where there is no fastclust, and tools that look at the class of a
-        model know it.
-
-        Returns
-        -------
-        estimator : estimator of scikit-learn
-            Fitted if this one is.  Parameters are the same; where this one has a value that
-            scikit-learn does not know, it has scikit-learn's default.
-        """
-        return to_sklearn(self)
-
-
 class Pair(NamedTuple):
     """A class of ours, scikit-learn's, and how what only one of them has is made of the other."""
 
@@ -123,7 +105,7 @@ _OPTIONAL = {"feature_names_in_"}
 
 
 def to_sklearn(model: Any) -> Any:
-    """See :meth:`Interchangeable.to_sklearn`."""
+    """See :meth:`fastclust.counterpart.Interchangeable.to_sklearn`."""
     for pair in PAIRS.values():
         if isinstance(model, pair.ours()):
             return _converted(model, pair.theirs, pair.to_theirs)

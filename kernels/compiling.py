@@ -26,6 +26,9 @@ from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from .garbage import collector_paused
+from .stored import StoredKernel
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # For sums over a row or a tile: lets LLVM reorder the additions and so vectorise them.  Never for
@@ -95,6 +98,8 @@ class _KeyedFiles:
 class KernelCache(FunctionCache):
     """Numba's function cache with the stamp, the file names and the forgiveness described above."""
 
+    _impl_class = StoredKernel
+
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
         self._cache_file = _KeyedFiles(self.cache_path, self._impl.filename_base)
@@ -104,7 +109,8 @@ class KernelCache(FunctionCache):
             # Numba's own method would first import the implementation of all that Numba can
             # compile, which takes longer than everything else here; a compilation does so, too.
             rtsys.initialize(target_context)
-            return self._load_overload(sig, target_context)
+            with collector_paused():
+                return self._load_overload(sig, target_context)
         except Exception as error:  # a truncated or foreign file: compile again
             _warn_cache("read", error)
             return None

@@ -6,6 +6,7 @@ Most tests compile a kernel of one line from a module of their own; its cache wo
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.util
 import itertools
 import json
@@ -110,6 +111,79 @@ def test_second_process_does_not_compile(cache: Path, load: Callable[[], ModuleT
 def test_no_other_files_are_left(cache: Path, load: Callable[[], ModuleType]) -> None:
     use(load())
     assert [path for path in cache.rglob("*") if path.is_file()] == entries(cache)
+
+
+def test_cached_kernel_is_compiled_into_a_caller(
+    cache: Path, load: Callable[[], ModuleType]
+) -> None:
+    use(load())
+    module = load()
+
+    @compiling.kernel
+    def quadrupled(values: Any) -> float:
+        return 2 * doubled(values)
+
+    doubled = module.doubled
+    assert quadrupled(np.arange(4.0)) == 24.0
+    assert was_cached(module)
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_collector_is_left_as_it_was(on: bool, cache: Path, load: Callable[[], ModuleType]) -> None:
+    use(load())
+    module = load()
+    try:
+        if not on:
+            gc.disable()
+        use(module)
+        assert gc.isenabled() is on
+    finally:
+        gc.enable()
+    assert was_cached(module)
+
+
+# Both functions have an environment of their own; that of NumPy's zeros is a third.
+SCRATCH = """
+import numpy as np
+from fastclust.kernels.compiling import helper, kernel
+
+@helper
+def told(number):
+    print("told", number)
+    return number
+
+@kernel
+def counted(values):
+    scratch = np.zeros(len(values))
+    for number in range(len(values)):
+        scratch[number] = number
+    if len(values) > 4:
+        raise ValueError("at most four")
+    return told(scratch.sum())
+"""
+
+USE_SCRATCH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import scratch
+print(scratch.counted(np.zeros(4)), sum(scratch.counted.stats.cache_hits.values()))
+print("numba.np.arrayobj" in sys.modules)
+try:
+    scratch.counted(np.zeros(5))
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_cached_kernel_needs_no_modules_of_what_it_is_made_of(tmp_path: Path) -> None:
+    (tmp_path / "scratch.py").write_text(SCRATCH)
+    cache = str(tmp_path / "cache")
+    outputs = [
+        run_script(USE_SCRATCH, str(tmp_path), NUMBA_CACHE_DIR=cache).splitlines() for _ in range(2)
+    ]
+    assert outputs[0] == ["told 6.0", "6.0 0", "True", "at most four"]
+    assert outputs[1] == ["told 6.0", "6.0 1", "False", "at most four"]
 
 
 # --- A cache that is damaged ---

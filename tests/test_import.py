@@ -22,6 +22,7 @@ if {off}:
 assert set(fastclust.__all__) <= set(dir(fastclust))
 assert fastclust.KMeans.__module__ == "fastclust.kmeans"
 assert "fastclust.mixture" not in sys.modules
+assert "sklearn.cluster" not in sys.modules
 assert gc.isenabled() is not {off}
 assert fastclust.callbacks.Progress.__module__ == "fastclust.callbacks"
 from fastclust import *
@@ -36,10 +37,11 @@ def test_modules_are_imported_when_asked_for(off: bool) -> None:
 
 def test_the_names_for_type_checkers_are_those_that_are_found() -> None:
     tree = ast.parse(Path(fastclust.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     declared = {
         alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.level
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
     assert declared == fastclust._HOMES
