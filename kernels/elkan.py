@@ -223,7 +223,7 @@ def _measure_afresh(
                     gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
                     few_narrow, best, bits, i,
                 )  # fmt: skip
-            changed_labels(bits, nowhere, np.int64(0), index)
+            changed_labels(bits, nowhere, np.int64(0), index, np.int64(0))
         for i in range(TILE_ROWS):
             # Score and norm may each be off by some roundings of the largest term.
             errors[i] = slack * (norms[i] + largest)

@@ -215,7 +215,7 @@ def _compare(
                     packed, all_centers, all_bias, n_wide, n_narrow, n_features, best, index,
                     second,
                 )  # fmt: skip
-            changed_labels(index, none, np.int64(0), labels64)
+            changed_labels(index, none, np.int64(0), labels64, np.int64(0))
             norms[:] = 0
             for t in range(n_features):
                 for i in range(TILE_ROWS):

@@ -35,6 +35,7 @@ from .simd import (
     changed_labels,
     distances_in_tile,
     lanes,
+    list_changes,
     lowest_bit,
     nearest_of_few,
     nearest_two_in_tile,
@@ -44,7 +45,7 @@ from .simd import (
     unsettled_rows,
 )
 from .tiles import Array, Rows, aligned_empty, fill_panels, make_panels, make_rows, scratch
-from .update import LABELS_ONLY, Update, move_rows
+from .update import LABELS_ONLY, LIST_ROOM, LISTED, Update, account
 
 FEW_FEATURES = 4  # up to here rows are gathered one number at a time
 MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without a list
@@ -75,7 +76,7 @@ def _assign(
     second, norms = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
     gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
     winners, old = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
-    single = np.empty(1, np.int32)
+    movers, sources = np.empty(LIST_ROOM, np.int64), np.empty(LIST_ROOM, np.int32)
     # The packing looks one vector ahead.
     listed = np.zeros(slice_size + TILE_ROWS + size, np.int64)
     highs, lows = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
@@ -100,7 +101,7 @@ def _assign(
         elif count:
             for i in range(count, count + TILE_ROWS + size):
                 listed[i] = listed[count - 1]
-        n_changed = np.int64(0)
+        n_changed, n_listed = np.int64(0), np.int64(0)
         for place in range(0, count, TILE_ROWS):
             filled = min(TILE_ROWS, count - place)
             first = start + place
@@ -145,35 +146,37 @@ def _assign(
                 highs[i] = np.sqrt(above) * BOUND_UP
                 lows[i] = np.sqrt(below) * BOUND_DOWN
             if dense:
-                mask = changed_labels(index, labels, first, winners)
+                mask = changed_labels(index, labels, first, winners, np.int64(0))
                 if filled < TILE_ROWS:
                     mask &= (np.uint64(1) << np.uint64(filled)) - np.uint64(1)
                 for i in range(filled):
                     upper[first + i] = highs[i]
                     lower[first + i] = lows[i]
                 if mask != 0:
-                    n_changed = move_rows(
-                        mask, first, n_changed, start, task, mode, rows, mean, winners, labels,
-                        piles, changes,
-                    )  # fmt: skip
+                    n_listed = list_changes(
+                        mask, first, winners, np.int64(0), labels, movers, sources, n_listed
+                    )
             else:
                 for i in range(filled):
                     row = listed[place + i]
                     old[i] = labels[row]
                     upper[row] = highs[i]
                     lower[row] = lows[i]
-                mask = changed_labels(index, old, np.int64(0), winners)
+                mask = changed_labels(index, old, np.int64(0), winners, np.int64(0))
                 if filled < TILE_ROWS:
                     mask &= (np.uint64(1) << np.uint64(filled)) - np.uint64(1)
                 while mask != 0:
-                    # One row at a time, since those of a tile need not be neighbours.
                     bit = lowest_bit(mask)
                     mask &= mask - np.uint64(1)
-                    single[0] = winners[bit]
-                    n_changed = move_rows(
-                        np.uint64(1), listed[place + bit], n_changed, start, task, mode, rows,
-                        mean, single, labels, piles, changes,
-                    )  # fmt: skip
+                    movers[n_listed], sources[n_listed] = listed[place + bit], old[bit]
+                    labels[listed[place + bit]] = winners[bit]
+                    n_listed += 1
+            if n_listed >= LISTED or (n_listed and place + TILE_ROWS >= count):
+                n_changed = account(
+                    n_listed, movers, sources, n_changed, start, task, mode, rows, mean, labels,
+                    piles, changes,
+                )  # fmt: skip
+                n_listed = np.int64(0)
         n_changes[task] = n_changed
         computed[task] = count
     leave(counter, gate)
@@ -297,22 +300,25 @@ def _move_listed(
     """Account for the listed rows that have changed, in row order."""
     enter(counter, gate)
     n_changes = changes.n
-    single = np.empty(1, np.int32)
+    movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
         start = task * slice_size
-        n_changed = np.int64(0)
-        for i in range(start, start + n_listed[task]):
-            row = np.int64(listed[i])
-            new = winners[row]
-            if new != labels[row]:
-                single[0] = new
-                n_changed = move_rows(
-                    np.uint64(1), row, n_changed, start, task, mode, rows, mean, single, labels,
-                    piles, changes,
+        n_changed, count = np.int64(0), np.int64(0)
+        for i in range(n_listed[task]):
+            row = np.int64(listed[start + i])
+            if winners[row] != labels[row]:
+                movers[count], sources[count] = row, labels[row]
+                labels[row] = winners[row]
+                count += 1
+            if count == LISTED or (count and i + 1 == n_listed[task]):
+                n_changed = account(
+                    count, movers, sources, n_changed, start, task, mode, rows, mean, labels, piles,
+                    changes,
                 )  # fmt: skip
+                count = np.int64(0)
         n_changes[task] = n_changed
     leave(counter, gate)
 

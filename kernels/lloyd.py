@@ -20,6 +20,7 @@ from .simd import (
     TILE_ROWS,
     changed_labels,
     lanes,
+    list_changes,
     nearest_in_tile,
     nearest_of_few,
     pack_rows,
@@ -28,12 +29,13 @@ from .simd import (
 from .tiles import (
     Array,
     Rows,
+    aligned_empty,
     fill_panels,
     make_panels,
     pack_centers,
     scratch,
 )
-from .update import LABELS_ONLY, PILES, Update, average, merge_piles, move_rows
+from .update import LABELS_ONLY, LIST_ROOM, LISTED, PILES, Update, account, average, merge_piles
 
 
 @kernel
@@ -56,7 +58,8 @@ def _run(
     n_samples, n_features = X.shape
     packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
-    winners = np.empty(TILE_ROWS, np.int32)
+    winners = scratch(labels, 2 * TILE_ROWS)
+    movers, sources = scratch(n_changes, LIST_ROOM), scratch(labels, LIST_ROOM)
     step, all_changed, shift, n_empty = 0, np.int64(0), 0.0, 0
     while True:
         while True:
@@ -64,27 +67,39 @@ def _run(
             if task >= n_tasks:
                 break
             start = task * slice_size
-            n_changed = np.int64(0)
-            for first in range(start, min(start + slice_size, n_samples), TILE_ROWS):
-                if by_features:
-                    for row in range(0, TILE_ROWS, FEATURE_ROWS):
-                        nearest_of_few(
-                            X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, best,
-                            index, row,
-                        )  # fmt: skip
-                else:
-                    pack_rows(X, tail, first, mean, packed)
-                    nearest_in_tile(
-                        packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
+            stop = min(start + slice_size, n_samples)
+            n_changed, n_listed = np.int64(0), np.int64(0)
+            # The changes of a tile are looked at when the next one is under way: the CPU then has
+            # work to do while it finds out that it has guessed wrong whether there are any.
+            mask, slot = np.uint64(0), np.int64(0)
+            for first in range(start, stop + TILE_ROWS, TILE_ROWS):
+                before, mask = mask, np.uint64(0)
+                if first < stop:
+                    if by_features:
+                        for row in range(0, TILE_ROWS, FEATURE_ROWS):
+                            nearest_of_few(
+                                X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, best,
+                                index, row,
+                            )  # fmt: skip
+                    else:
+                        pack_rows(X, tail, first, mean, packed)
+                        nearest_in_tile(
+                            packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
+                        )
+                    mask = changed_labels(index, labels, first, winners, slot)
+                    if first + TILE_ROWS > n_samples:
+                        mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                slot = TILE_ROWS - slot
+                if before != 0:
+                    n_listed = list_changes(
+                        before, first - TILE_ROWS, winners, slot, labels, movers, sources, n_listed
                     )
-                mask = changed_labels(index, labels, first, winners)
-                if first + TILE_ROWS > n_samples:
-                    mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
-                if mask != 0:
-                    n_changed = move_rows(
-                        mask, first, n_changed, start, task, mode, rows, mean, winners, labels,
-                        piles, changes,
+                if n_listed >= LISTED or (n_listed and first >= stop):
+                    n_changed = account(
+                        n_listed, movers, sources, n_changed, start, task, mode, rows, mean,
+                        labels, piles, changes,
                     )  # fmt: skip
+                    n_listed = np.int64(0)
             n_changes[task] = n_changed
         if n_steps == 0:
             break
@@ -136,7 +151,8 @@ class Lloyd:
     ) -> None:
         n_samples, n_features = rows.X.shape
         self.rows, self.mean, self.update, self.team = rows, mean, update, team
-        self.labels = np.full(round_up(n_samples, TILE_ROWS), -1, np.int32)
+        self.labels = aligned_empty(round_up(n_samples, TILE_ROWS), np.int32)
+        self.labels[:] = -1
         self.n_distances = 0
         self.panels = make_panels(n_clusters, n_features, rows.X.dtype)
         self.work = float(n_samples) * n_features * (n_clusters + 4)

@@ -275,7 +275,7 @@ def _steps(
                             X[:0], block, 0, shift, packed_centers, bias, n_wide, n_narrow, best,
                             index, row,
                         )  # fmt: skip
-                        changed_labels(index, labels, first, winners)
+                        changed_labels(index, labels, first, winners, np.int64(0))
                         for i in range(row, row + few):
                             labels[first + i] = winners[i]
                             length += np.float64(norms[i])
@@ -305,7 +305,7 @@ def _steps(
                     nearest_in_tile(
                         packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
                     )
-                changed_labels(index, labels, first, winners)
+                changed_labels(index, labels, first, winners, np.int64(0))
                 for i in range(TILE_ROWS):
                     norms[i] = 0
                 for t in range(n_features):
@@ -378,7 +378,7 @@ def _relabel(
                     for t in range(n_features):
                         packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
             nearest_in_tile(packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index)
-            changed_labels(index, unused, 0, winners)
+            changed_labels(index, unused, 0, winners, np.int64(0))
             for i in range(min(TILE_ROWS, count - first)):
                 place = places[first + i]
                 if labels[place] != winners[i]:

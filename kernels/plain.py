@@ -79,16 +79,28 @@ def distances_in_tile(
     distances.reshape(-1, 64)[: len(negated)] = (difference * difference).sum(axis=1)
 
 
-def move_row(
-    X: Array, row: int, mean: Array, weight: float, records: Array, new: int, old: int
+def move_rows(
+    X: Array,
+    mean: Array,
+    weights: Array,
+    movers: Array,
+    sources: Array,
+    count: int,
+    labels: Array,
+    records: Array,
+    touched: Array,
+    pile: int,
 ) -> None:
-    """Add a row to one record and take it off another."""
+    """Add each listed row to the record of its label and take it off that of its source."""
     d = X.shape[1]
-    moved = np.append((X[row] - mean[:d]).astype(np.float64) * weight, [weight, weight != 0])
-    flat = records.reshape(-1)
-    flat[new : new + d + 2] += moved
-    if old >= 0:
-        flat[old : old + d + 2] -= moved
+    for row, old in zip(movers[:count], sources[:count], strict=True):
+        weight = float(weights[row]) if len(weights) else 1.0
+        moved = np.append((X[row] - mean[:d]).astype(np.float64) * weight, [weight, weight != 0])
+        records[pile, labels[row], : d + 2] += moved
+        touched[pile, labels[row]] = True
+        if old >= 0:
+            records[pile, old, : d + 2] -= moved
+            touched[pile, old] = True
 
 
 def _candidate_gaps(X: Array, rows: Array, panels: Array, number: int) -> Array:
@@ -233,13 +245,32 @@ def add_row(
     total += weight * (X[row] - mean[:n_features]).astype(np.float64)
 
 
-def changed_labels(index: Array, labels: Array, first: int, winners: Array) -> np.uint64:
+def changed_labels(index: Array, labels: Array, first: int, winners: Array, slot: int) -> np.uint64:
     """Write the winners as int32; the mask of those that differ from the labels."""
-    winners[:] = index.view(_integers(index))
+    winners[slot : slot + 64] = index.view(_integers(index))
     mask = 0
-    for bit in np.flatnonzero(labels[first : first + 64] != winners):
+    for bit in np.flatnonzero(labels[first : first + 64] != winners[slot : slot + 64]):
         mask |= 1 << int(bit)
     return np.uint64(mask)
+
+
+def list_changes(
+    mask: int,
+    first: int,
+    winners: Array,
+    slot: int,
+    labels: Array,
+    movers: Array,
+    sources: Array,
+    count: int,
+) -> int:
+    """Store the winners that the mask names; list their rows and the labels these had."""
+    for bit in range(64):
+        if int(mask) >> bit & 1:
+            movers[count], sources[count] = first + bit, labels[first + bit]
+            labels[first + bit] = winners[slot + bit]
+            count += 1
+    return count
 
 
 def lowest_bit(mask: int) -> int:

@@ -1184,98 +1184,187 @@ def _add_row(
 
 
 def record_size(n_features: int) -> int:
-    """Numbers of a record of :func:`move_row`: a sum of rows, one of weights, a number of rows."""
+    """Numbers of a record of :func:`move_rows`: a sum of rows, one of weights, a number of rows."""
     return round_up(n_features + 2, 4)
 
 
-def _move_row(
-    typing_context: Any,
-    X: Any,
-    row: Any,
-    mean: Any,
-    weight: Any,
-    records: Any,
-    new: Any,
-    old: Any,
-) -> Any:
-    """Add a row to the record that starts at ``records[new]`` and take it off ``records[old]``.
+Change = Callable[[ir.Value, ir.Value], None]
 
-    The latter only where `old` is not negative.
 
-    A record, float64, holds ``sum(weight * (x - mean))``, then the sum of the weights, then the
-    number of rows whose weight is not zero; see :func:`record_size`.  What is added and what is
-    taken off are the same numbers.  Up to :data:`LOW_FEATURES` features all of it is one vector.
+def _emit_moves(
+    builder: ir.IRBuilder,
+    lists: tuple[ir.Value, ir.Value, ir.Value],
+    count: ir.Value,
+    pile: tuple[ir.Value, ir.Value, ir.Value],
+    body: Callable[[ir.Value, Change], None],
+) -> None:
+    """Run ``body(row, change)`` over the listed rows, in order.
+
+    `lists` are the rows, the clusters they leave and the labels; `pile` is the first record, their
+    size and the first mark.  ``change(value, t)`` adds `value` to the numbers from `t` on of the
+    new cluster's record, and takes it off the old one's.
     """
-    if not _is_float_array(X, mean, records) or records.dtype != types.float64:
-        return None
-    n = types.intp
-    signature = types.void(X, n, mean, types.float64, records, n, n)
+    movers, sources, labels = lists
+    records, size, touched = pile
+    emit = _Emitter(builder, types.Array(types.float64, 1, "C"), 1)
+    mark = ir.Constant(touched.type.pointee, 1)
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data, row, mean, weight, records, new, old = _pointers(
-            context, builder, signature, arguments
-        )
-        _, n_features = _shape(context, builder, signature.args[0], arguments[0])
-        double = ir.DoubleType()
-        scalar = _Emitter(builder, signature.args[0], 1)
-        x = scalar.at(data, builder.mul(row, n_features))
-        counted = builder.uitofp(builder.fcmp_unordered("!=", weight, double(0.0)), double)
-        leaves = builder.icmp_signed(">=", old, scalar.const(0))
+    def move(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        row = builder.load(emit.at(movers, index))
+        new = builder.sext(builder.load(emit.at(labels, row)), emit.intp)
+        old = builder.sext(builder.load(emit.at(sources, index)), emit.intp)
+        leaves = builder.icmp_signed(">=", old, emit.const(0))
+        builder.store(mark, emit.at(touched, new))
 
-        def change(record: ir.Value, t: ir.Value, value: ir.Value, how: Any) -> None:
-            place = builder.gep(records, [builder.add(record, t)])
+        def put(cluster: ir.Value, t: ir.Value, value: ir.Value, how: Any) -> None:
+            place = emit.at(records, builder.mul(cluster, size), t)
             place = builder.bitcast(place, value.type.as_pointer())
             builder.store(how(builder.load(place, align=8), value), place, align=8)
 
-        def move(value: ir.Value, t: ir.Value) -> None:
-            change(new, t, value, builder.fadd)
-            with builder.if_then(leaves):
-                change(old, t, value, builder.fsub)
+        def add(value: ir.Value, t: ir.Value) -> None:
+            put(new, t, value, builder.fadd)
 
-        def weighted(t: ir.Value, lanes: int) -> ir.Value:
-            """``weight * (x - mean)`` from feature `t` on; the difference as in the tiles."""
-            emit = _Emitter(builder, signature.args[0], lanes)
-            if lanes == 1:
-                value = builder.fsub(builder.load(emit.at(x, t)), builder.load(emit.at(mean, t)))
-                value = builder.fpext(value, double) if emit.size == 4 else value
-                return builder.fmul(value, weight)
-            value, shift = (emit.load(emit.at(place, t), aligned=False) for place in (x, mean))
-            value = builder.fsub(value, shift)
-            value = builder.fpext(value, ir.VectorType(double, lanes)) if emit.size == 4 else value
-            return builder.fmul(value, emit.splat(weight))
+        def change(value: ir.Value, t: ir.Value) -> None:
+            add(value, t)
+            put(old, t, value, builder.fsub)
 
+        with builder.if_else(leaves) as (some_leave, none_leaves):
+            with some_leave:
+                builder.store(mark, emit.at(touched, old))
+                body(row, change)
+            with none_leaves:
+                body(row, add)
+        return []
+
+    emit.loop(count, [], move)
+
+
+def _move_rows(
+    typing_context: Any,
+    X: Any,
+    mean: Any,
+    weights: Any,
+    movers: Any,
+    sources: Any,
+    count: Any,
+    labels: Any,
+    records: Any,
+    touched: Any,
+    pile: Any,
+) -> Any:
+    """Move the rows ``movers[:count]`` from the clusters `sources` to their labels, in order.
+
+    `movers` are int64, `sources` int32 and negative for a row that leaves no cluster, `weights`
+    empty for weights of one.  A row is added to the record of its new cluster among
+    ``records[pile]``, and the same numbers are taken off its old one's; ``touched[pile]`` marks
+    both.
+
+    A record, float64, holds ``sum(weight * (x - mean))``, the difference rounded as in the tiles,
+    then the sum of the weights, then the number of rows whose weight is not zero; see
+    :func:`record_size`.  Up to :data:`LOW_FEATURES` features all of it is one vector.
+    """
+    kinds = [getattr(kind, "dtype", None) for kind in (movers, sources, labels, touched)]
+    if kinds != [types.int64, types.int32, types.int32, types.boolean]:
+        return None
+    if not _is_float_array(X, mean, weights, records) or records.dtype != types.float64:
+        return None
+    n = types.intp
+    signature = types.void(X, mean, weights, movers, sources, n, labels, records, touched, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, mean, weights, movers, sources, count, labels, records, touched, pile = _pointers(
+            context, builder, signature, arguments
+        )
+        (_, n_features), (n_weights,), (_, n_records, size), (_, n_marks) = (
+            _shape(context, builder, signature.args[place], arguments[place])
+            for place in (0, 2, 7, 8)
+        )
+        scalar = _Emitter(builder, signature.args[0], 1)
+        records = scalar.at(records, builder.mul(pile, builder.mul(n_records, size)))
+        touched = scalar.at(touched, builder.mul(pile, n_marks))
+        lists = movers, sources, labels
+        double = ir.DoubleType()
+
+        def widened(value: ir.Value, kind: ir.Type) -> ir.Value:
+            return value if value.type == kind else builder.fpext(value, kind)
+
+        def weight_of(row: ir.Value) -> tuple[ir.Value, ir.Value]:
+            """What a row adds to the sum of the weights and to the number of rows."""
+            weight = widened(builder.load(scalar.at(weights, row)), double)
+            return weight, builder.uitofp(builder.fcmp_unordered("!=", weight, double(0.0)), double)
+
+        def centred(row: ir.Value, t: ir.Value, shift: ir.Value) -> ir.Value:
+            lanes = shift.type.count
+            x = scalar.at(data, builder.mul(row, n_features), t)
+            value = scalar.load(x, aligned=False, kind=shift.type)
+            return widened(builder.fsub(value, shift), ir.VectorType(double, lanes))
+
+        def vector_of(number: ir.Value, lanes: int) -> ir.Value:
+            return _Emitter(builder, signature.args[0], lanes).splat(number)
+
+        def few(n: int, *, weighted: bool) -> None:
+            kind = ir.VectorType(double, round_up(n + 2, 4))
+            shift = scalar.load(mean, aligned=False, kind=ir.VectorType(scalar.element, n))
+
+            def body(row: ir.Value, change: Change) -> None:
+                value = centred(row, scalar.const(0), shift)
+                numbers: Any = (double(1.0), double(1.0))
+                if weighted:
+                    numbers = weight_of(row)
+                    value = builder.fmul(value, vector_of(numbers[0], n))
+                lanes = [ir.Constant(ir.IntType(32), t) for t in range(n + 2)]
+                record = ir.Constant(kind, [0.0] * kind.count)
+                for t in range(n):
+                    number = builder.extract_element(value, lanes[t])
+                    record = builder.insert_element(record, number, lanes[t])
+                for lane, number in zip(lanes[n:], numbers, strict=True):
+                    record = builder.insert_element(record, number, lane)
+                change(record, scalar.const(0))
+
+            _emit_moves(builder, lists, count, (records, scalar.const(kind.count), touched), body)
+
+        def many_features(row: ir.Value, change: Change) -> None:
+            row_weight = builder.select(weighted, row, scalar.const(0))
+            weight, counted = weight_of(row_weight)
+            t = scalar.const(0)
+            for lanes in (8, 4, 1):
+
+                def part(
+                    index: ir.Value, _: list[ir.Value], lanes: int = lanes, t: Any = t
+                ) -> list[Any]:
+                    first = builder.add(t, builder.mul(index, scalar.const(lanes)))
+                    kind = ir.VectorType(scalar.element, lanes)
+                    shift = scalar.load(scalar.at(mean, first), aligned=False, kind=kind)
+                    value = builder.fmul(centred(row, first, shift), vector_of(weight, lanes))
+                    change(value, first)
+                    return []
+
+                turns = builder.sdiv(builder.sub(n_features, t), scalar.const(lanes))
+                scalar.loop(turns, [], part)
+                t = builder.add(t, builder.mul(turns, scalar.const(lanes)))
+            pair = ir.Constant(ir.VectorType(double, 2), ir.Undefined)
+            for i, number in enumerate((weight, counted)):
+                pair = builder.insert_element(pair, number, ir.Constant(ir.IntType(32), i))
+            change(pair, n_features)
+
+        weighted = builder.icmp_signed(">", n_weights, scalar.const(0))
         done = builder.append_basic_block("moved")
         many = builder.append_basic_block("many")
-        few = builder.switch(n_features, many)
-        for count in range(1, LOW_FEATURES + 1):
-            case = builder.append_basic_block(f"move{count}")
-            few.add_case(scalar.const(count), case)
+        cases = builder.switch(n_features, many)
+        for n in range(1, LOW_FEATURES + 1):
+            case = builder.append_basic_block(f"move{n}")
+            cases.add_case(scalar.const(n), case)
             builder.position_at_end(case)
-            numbers = [weighted(scalar.const(t), 1) for t in range(count)] + [weight, counted]
-            kind = ir.VectorType(double, round_up(count + 2, 4))
-            value = ir.Constant(kind, [0.0] * kind.count)
-            for i, number in enumerate(numbers):
-                value = builder.insert_element(value, number, ir.Constant(ir.IntType(32), i))
-            move(value, scalar.const(0))
+            with builder.if_else(weighted) as (some, none):
+                with some:
+                    few(n, weighted=True)
+                with none:
+                    few(n, weighted=False)
             builder.branch(done)
         builder.position_at_end(many)
-        t = scalar.const(0)
-        for lanes in (8, 4, 1):
-
-            def part(
-                index: ir.Value, _: list[ir.Value], lanes: int = lanes, t: Any = t
-            ) -> list[Any]:
-                first = builder.add(t, builder.mul(index, scalar.const(lanes)))
-                move(weighted(first, lanes), first)
-                return []
-
-            turns = builder.sdiv(builder.sub(n_features, t), scalar.const(lanes))
-            scalar.loop(turns, [], part)
-            t = builder.add(t, builder.mul(turns, scalar.const(lanes)))
-        pair = ir.Constant(ir.VectorType(double, 2), ir.Undefined)
-        for i, number in enumerate((weight, counted)):
-            pair = builder.insert_element(pair, number, ir.Constant(ir.IntType(32), i))
-        move(pair, n_features)
+        one = cgutils.alloca_once_value(builder, ir.Constant(weights.type.pointee, 1.0))
+        weights = builder.select(weighted, weights, one)
+        _emit_moves(builder, lists, count, (records, size, touched), many_features)
         builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -1723,19 +1812,22 @@ BOUND_LANES = 32  # bounds that are looked at together; their number is padded t
 # Labels, bits and atomics
 
 
-def _changed_labels(typing_context: Any, index: Any, labels: Any, first: Any, winners: Any) -> Any:
+def _changed_labels(
+    typing_context: Any, index: Any, labels: Any, first: Any, winners: Any, slot: Any
+) -> Any:
     """64-bit mask of the rows whose winner differs from ``labels[first:]``, which stays as it is.
 
-    `index` (64,) holds bits as left by :func:`nearest_in_tile`; `labels` and `winners` (64,) are
-    int32, and `winners` receives the indices as such.
+    `index` (64,) holds bits as left by :func:`nearest_in_tile`; `labels` and `winners` are int32,
+    and ``winners[slot : slot + 64]`` receives the indices as such.
     """
     int32 = types.int32
     if getattr(labels, "dtype", None) != int32 or getattr(winners, "dtype", None) != int32:
         return None
-    signature = types.uint64(index, labels, types.intp, winners)
+    signature = types.uint64(index, labels, types.intp, winners, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        index, labels, first, winners = _pointers(context, builder, signature, arguments)
+        index, labels, first, winners, slot = _pointers(context, builder, signature, arguments)
+        winners = builder.gep(winners, [slot])
         bits = 64 if signature.args[0].dtype == types.float64 else 32
         narrow = ir.VectorType(ir.IntType(32), TILE_ROWS)
         wide = ir.VectorType(ir.IntType(bits), TILE_ROWS)
@@ -1762,6 +1854,108 @@ def _below(typing_context: Any, values: Any, first: Any, limits: Any) -> Any:
         found = emit.load(emit.at(values, first), aligned=False)
         less = builder.fcmp_ordered("<", found, emit.load(limits, aligned=False))
         return builder.bitcast(less, ir.IntType(64))
+
+    return signature, codegen
+
+
+LIST_SLACK = 4  # entries behind a list that :func:`list_changes` may write
+
+
+def _emit_list_all(
+    builder: ir.IRBuilder, first: ir.Value, olds: ir.Value, movers: ir.Value, sources: ir.Value
+) -> None:
+    """List all rows of a tile."""
+    builder.store(olds, builder.bitcast(sources, olds.type.as_pointer()), align=4)
+    emit = _Emitter(builder, types.Array(types.float64, 1, "C"))
+    for i in range(0, TILE_ROWS, emit.lanes):
+        steps = ir.Constant(emit.integers, list(range(i, i + emit.lanes)))
+        rows = builder.add(emit.splat(first), steps)
+        place = emit.at(movers, emit.const(i))
+        builder.store(rows, builder.bitcast(place, rows.type.as_pointer()), align=8)
+
+
+def _emit_list_some(
+    builder: ir.IRBuilder,
+    mask: ir.Value,
+    first: ir.Value,
+    labels: ir.Value,
+    movers: ir.Value,
+    sources: ir.Value,
+) -> None:
+    """List the rows of a tile that the bits of `mask` stand for.
+
+    A round takes several rows whether there are so many or not: their number is not to be foreseen,
+    and a wrong guess costs more than the rows.  Where the bits run out, the last row is read.
+    """
+    word = mask.type
+    one, last = word(1), word(1 << (TILE_ROWS - 1))
+    before = builder.block
+    rounds, listed = builder.append_basic_block("list"), builder.append_basic_block("listed")
+    builder.branch(rounds)
+    builder.position_at_end(rounds)
+    left, entry = builder.phi(word), builder.phi(word)
+    rest = left
+    for i in range(LIST_SLACK):
+        bit = builder.cttz(builder.or_(rest, last), ir.Constant(ir.IntType(1), 1))
+        rest = builder.and_(rest, builder.sub(rest, one))
+        row, place = builder.add(first, bit), builder.add(entry, word(i))
+        builder.store(builder.load(builder.gep(labels, [row])), builder.gep(sources, [place]))
+        builder.store(row, builder.gep(movers, [place]))
+    for phi, start, following in (
+        (left, mask, rest),
+        (entry, word(0), builder.add(entry, word(LIST_SLACK))),
+    ):
+        phi.add_incoming(start, before)
+        phi.add_incoming(following, rounds)
+    builder.cbranch(builder.icmp_unsigned("!=", rest, word(0)), rounds, listed)
+    builder.position_at_end(listed)
+
+
+def _list_changes(
+    typing_context: Any,
+    mask: Any,
+    first: Any,
+    winners: Any,
+    slot: Any,
+    labels: Any,
+    movers: Any,
+    sources: Any,
+    count: Any,
+) -> Any:
+    """Store the winners of the rows of a tile that `mask` names, and list these rows.
+
+    For bit i of `mask`, ``labels[first + i]`` becomes ``winners[slot + i]``; behind the first
+    `count` entries, `movers` (int64) receives the row and `sources` (int32) its old label.
+    Returns the new number of entries.  Up to :data:`LIST_SLACK` more are written.
+    """
+    kinds = [getattr(kind, "dtype", None) for kind in (winners, labels, movers, sources)]
+    if kinds != [types.int32, types.int32, types.int64, types.int32]:
+        return None
+    n = types.intp
+    signature = types.intp(types.uint64, n, winners, n, labels, movers, sources, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        mask, first, winners, slot, labels, movers, sources, count = _pointers(
+            context, builder, signature, arguments
+        )
+        tile = ir.VectorType(ir.IntType(32), TILE_ROWS)
+        here, found = (
+            builder.bitcast(builder.gep(*place), tile.as_pointer())
+            for place in ((labels, [first]), (winners, [slot]))
+        )
+        ends = (builder.gep(movers, [count]), builder.gep(sources, [count]))
+        olds = builder.load(here, align=4)
+        every = builder.icmp_unsigned("==", mask, mask.type(2**TILE_ROWS - 1))
+        with builder.if_else(every) as (all_rows, some_rows):
+            with all_rows:
+                _emit_list_all(builder, first, olds, *ends)
+            with some_rows:
+                _emit_list_some(builder, mask, first, labels, *ends)
+        # Vectors, not row by row: the CPU would take a load of the next row for one of this store.
+        change = builder.bitcast(mask, ir.VectorType(ir.IntType(1), TILE_ROWS))
+        news = builder.select(change, builder.load(found, align=4), olds)
+        builder.store(news, here, align=4)
+        return builder.add(count, builder.ctpop(mask))
 
     return signature, codegen
 
@@ -1809,8 +2003,9 @@ INTRINSICS = (
     "changed_labels",
     "distances_in_tile",
     "fetch_add",
+    "list_changes",
     "lowest_bit",
-    "move_row",
+    "move_rows",
     "multiply_add",
     "near_centers",
     "nearest_in_tile",
@@ -1835,8 +2030,9 @@ if config.DISABLE_JIT:
         changed_labels,
         distances_in_tile,
         fetch_add,
+        list_changes,
         lowest_bit,
-        move_row,
+        move_rows,
         multiply_add,
         near_centers,
         nearest_in_tile,
@@ -1860,10 +2056,11 @@ else:
     nearest_of_few = intrinsic(_nearest_of_few)
     pack_rows = intrinsic(_pack_rows)
     add_row = intrinsic(_add_row)
-    move_row = intrinsic(_move_row)
+    move_rows = intrinsic(_move_rows)
     pack_listed_rows = intrinsic(_pack_listed_rows)
     changed_labels = intrinsic(_changed_labels)
     lowest_bit = intrinsic(_lowest_bit)
+    list_changes = intrinsic(_list_changes)
     below = intrinsic(_below)
     fetch_add = intrinsic(_fetch_add)
     peek = intrinsic(_peek)

@@ -1,6 +1,6 @@
 """The centroid update: sums of the rows of each cluster, moved along with the rows that move.
 
-Sums are float64 and hold centred rows.  An assignment pass reports only the rows whose label has
+Sums are float64 and hold centred rows.  An assignment pass lists only the rows whose label has
 changed; each is subtracted from its old cluster and added to its new one.  How that happens
 depends on the size of a pile (one sum per cluster), never on the number of threads:
 
@@ -23,8 +23,16 @@ import numpy as np
 
 from .compiling import helper, inlined, kernel
 from .parallel import SMALL_WORK, Team, enter, leave, next_task
-from .simd import TILE_ROWS, add_row, lowest_bit, move_row, record_size, round_up
-from .tiles import Array, Rows
+from .simd import (
+    CACHE_LINE,
+    LIST_SLACK,
+    TILE_ROWS,
+    add_row,
+    move_rows,
+    record_size,
+    round_up,
+)
+from .tiles import Array, Rows, aligned_empty
 
 LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache beside X
 LABELS_ONLY, PILES, RECORD = 0, 1, 2
@@ -47,8 +55,22 @@ def slice_rows(n_samples: int, n_features: int, n_clusters: int) -> int:
 class Piles(NamedTuple):
     """What the rows of a slice have brought to each cluster, less what they have taken away."""
 
-    records: Array  # (n_slices, k, size); see simd.move_row. Zero where not touched
-    touched: Array
+    records: Array  # (n_slices, k or more, size); see simd.move_rows. Zero where not touched
+    touched: Array  # (n_slices, k or more)
+
+
+def make_piles(n_slices: int, n_clusters: int, n_features: int) -> Piles:
+    """Empty piles, with clusters that do not exist to keep those of two slices apart.
+
+    Threads that write to one cache line, or to two that the CPU fetches together, wait for one
+    another.
+    """
+    size, lines = record_size(n_features), 2 * CACHE_LINE
+    records = aligned_empty((n_slices, round_up(n_clusters, lines // 32), size), np.float64)
+    touched = aligned_empty((n_slices, round_up(n_clusters, lines)), np.bool_)
+    records[:] = 0.0
+    touched[:] = False
+    return Piles(records, touched)
 
 
 class Changes(NamedTuple):
@@ -67,38 +89,32 @@ class Totals(NamedTuple):
     counts: Array
 
 
-@helper
-def move_rows(
-    mask, first, n_changed, start, task, mode, rows, mean, winners, labels, piles, changes
-):  # fmt: skip
-    """Store the labels of the rows of a tile that `mask` names, and account for the change.
+# Rows that change are listed, and moved when so many have come together: the code that moves them
+# then runs without a branch that cannot be foreseen, and is called once for many tiles.
+LISTED = 128
+LIST_ROOM = LISTED + TILE_ROWS + LIST_SLACK
 
-    Returns the number of changed rows of the slice so far.
+
+@helper
+def account(
+    n_listed, movers, sources, n_changed, start, task, mode, rows, mean, labels, piles, changes
+):  # fmt: skip
+    """Account for the listed rows of a slice: `movers`, which came from the clusters `sources`.
+
+    Their new labels are stored already.  Returns the number of changed rows of the slice so far.
     """
     X, _, row_weights = rows
     records, touched = piles
     _, changed_rows, changed_labels = changes
-    n_clusters, size = touched.shape[1], records.shape[2]
-    while mask != 0:
-        bit = lowest_bit(mask)
-        mask &= mask - np.uint64(1)
-        row = first + bit
-        old = np.int64(labels[row])
-        labels[row] = winners[bit]
-        if mode == PILES:
-            weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
-            new, base = np.int64(winners[bit]), task * n_clusters
-            touched[task, new] = True
-            source = np.int64(-1)
-            if old >= 0:
-                touched[task, old] = True
-                source = (base + old) * size
-            move_row(X, row, mean, weight, records, (base + new) * size, source)
-        elif mode == RECORD:
-            changed_rows[start + n_changed] = row
-            changed_labels[start + n_changed] = old
-        n_changed += 1
-    return n_changed
+    if mode == PILES:
+        move_rows(
+            X, mean, row_weights, movers, sources, n_listed, labels, records, touched, task
+        )  # fmt: skip
+    elif mode == RECORD:
+        for i in range(n_listed):
+            changed_rows[start + n_changed + i] = movers[i]
+            changed_labels[start + n_changed + i] = sources[i]
+    return n_changed + n_listed
 
 
 @kernel
@@ -107,17 +123,22 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
     enter(counter, gate)
     X, _, row_weights = rows
     records, touched = piles
-    n_samples, n_clusters, size = X.shape[0], touched.shape[1], records.shape[2]
+    n_samples = X.shape[0]
+    movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
+    for i in range(LISTED):
+        sources[i] = -1
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
-        for row in range(task * slice_size, min((task + 1) * slice_size, n_samples)):
-            weight = np.float64(row_weights[row]) if len(row_weights) else 1.0
-            cluster = np.int64(labels[row])
-            touched[task, cluster] = True
-            place = (task * n_clusters + cluster) * size
-            move_row(X, row, mean, weight, records, place, np.int64(-1))
+        stop = min((task + 1) * slice_size, n_samples)
+        for first in range(task * slice_size, stop, LISTED):
+            count = min(LISTED, stop - first)
+            for i in range(count):
+                movers[i] = first + i
+            move_rows(
+                X, mean, row_weights, movers, sources, count, labels, records, touched, task
+            )  # fmt: skip
     leave(counter, gate)
 
 
@@ -256,10 +277,7 @@ class Update:
         self.mode = RECORD if pile_bytes > LARGE_PILE else PILES
         n_piles = self.n_slices if self.mode == PILES else 0
         n_recorded = self.n_slices * self.slice_rows if self.mode == RECORD else 0
-        self.piles = Piles(
-            np.zeros((n_piles, n_clusters, record_size(n_features))),
-            np.zeros((n_piles, n_clusters), np.bool_),
-        )
+        self.piles = make_piles(n_piles, n_clusters, n_features)
         self.changes = Changes(
             np.zeros(self.n_slices, np.int64),
             np.empty(n_recorded, np.int64 if n_samples > 2**31 - 1 else np.int32),

@@ -13,6 +13,7 @@ from fastclust.kernels import plain, simd
 from fastclust.kernels.compiling import kernel
 from fastclust.kernels.simd import (
     FEATURE_ROWS,
+    LIST_SLACK,
     ROW_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
@@ -22,8 +23,9 @@ from fastclust.kernels.simd import (
     distances_in_tile,
     fetch_add,
     lanes,
+    list_changes,
     lowest_bit,
-    move_row,
+    move_rows,
     nearest_in_tile,
     nearest_of_few,
     nearest_two_in_tile,
@@ -70,8 +72,13 @@ def pack_list(X, rows, first, d, mean, packed):
 
 
 @kernel
-def changes(index, labels, first, winners):
-    return changed_labels(index, labels, first, winners)
+def changes(index, labels, first, winners, slot):
+    return changed_labels(index, labels, first, winners, slot)
+
+
+@kernel
+def note(mask, first, winners, slot, labels, movers, sources, count):
+    return list_changes(np.uint64(mask), first, winners, slot, labels, movers, sources, count)
 
 
 @kernel
@@ -80,8 +87,8 @@ def add(X, row, d, mean, weight, sums, place):
 
 
 @kernel
-def move(X, row, mean, weight, records, new, old):
-    move_row(X, row, mean, weight, records, new, old)
+def move(X, mean, weights, movers, sources, count, labels, records, touched, pile):
+    move_rows(X, mean, weights, movers, sources, count, labels, records, touched, pile)
 
 
 @kernel
@@ -247,10 +254,33 @@ def test_changed_labels(dtype: Any) -> None:
     labels[5:69] = integers(index)
     labels[[5, 6, 37, 68]] += 1
     before = labels.copy()
-    winners = np.empty(TILE_ROWS, np.int32)
-    mask = int(changes(index, labels, 5, winners))
+    winners = np.full(3 * TILE_ROWS, -7, np.int32)
+    mask = int(changes(index, labels, 5, winners, TILE_ROWS))
     assert mask == 1 << 0 | 1 << 1 | 1 << 32 | 1 << 63
-    np.testing.assert_array_equal(winners, integers(index))
+    np.testing.assert_array_equal(winners[TILE_ROWS : 2 * TILE_ROWS], integers(index))
+    assert np.all(winners[:TILE_ROWS] == -7)
+    assert np.all(winners[2 * TILE_ROWS :] == -7)
+    np.testing.assert_array_equal(labels, before)
+
+
+@pytest.mark.parametrize("n_changed", [0, 1, 2, 3, 4, 5, 8, 31, 63, 64])
+def test_list_changes(n_changed: int) -> None:
+    rng = np.random.default_rng(n_changed)
+    labels = rng.integers(-1, 9, TILE_ROWS + 10).astype(np.int32)
+    winners = rng.integers(9, 20, TILE_ROWS + 4).astype(np.int32)
+    bits = np.sort(rng.choice(TILE_ROWS, n_changed, replace=False))
+    mask = np.uint64(sum(1 << int(bit) for bit in bits))
+    before = labels.copy()
+    movers = np.full(3 + TILE_ROWS + LIST_SLACK + 1, -7, np.int64)
+    sources = movers.astype(np.int32)
+    assert note(mask, 5, winners, 4, labels, movers, sources, 3) == 3 + n_changed
+    listed = slice(3, 3 + n_changed)
+    np.testing.assert_array_equal(movers[listed], 5 + bits)
+    np.testing.assert_array_equal(sources[listed], before[5 + bits])
+    for entries in (movers, sources):
+        assert np.all(entries[:3] == -7)
+        assert np.all(entries[3 + n_changed + LIST_SLACK :] == -7)
+    before[5 + bits] = winners[4 + bits]
     np.testing.assert_array_equal(labels, before)
 
 
@@ -266,22 +296,31 @@ def test_add_row(d: int, dtype: Any) -> None:
     np.testing.assert_allclose(sums, expected, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.0, 2.5])
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8, 9, 13, 64])
-def test_move_row(d: int, dtype: Any, weight: float) -> None:
+def test_move_rows(d: int, dtype: Any, weighted: bool) -> None:
     rng = np.random.default_rng(d)
-    X = rng.normal(size=(5, d)).astype(dtype)
+    X = rng.normal(size=(30, d)).astype(dtype)
     mean = padded_vector(rng.normal(size=d), dtype)
-    size = record_size(d)
-    records = rng.normal(size=(4, size))
-    expected = records.copy()
-    moved = np.append(weight * (X[3] - mean[:d]).astype(float), [weight, weight != 0])
-    expected[2, : d + 2] += moved
-    expected[1, : d + 2] -= moved
-    move(X, 3, mean, weight, records, 2 * size, size)
+    weights = (0.75 * rng.integers(0, 3, 30 if weighted else 0)).astype(dtype)
+    labels = rng.integers(0, 6, 30).astype(np.int32)
+    movers = rng.permutation(30)
+    sources = rng.integers(-1, 6, 30).astype(np.int32)
+    records = rng.normal(size=(3, 7, record_size(d)))
+    touched = np.zeros((3, 10), np.bool_)
+    expected, marks = records.copy(), touched.copy()
+    for row, old in zip(movers[:20], sources[:20], strict=True):
+        weight = float(weights[row]) if weighted else 1.0
+        moved = np.append(weight * (X[row] - mean[:d]).astype(float), [weight, weight != 0])
+        expected[1, labels[row], : d + 2] += moved
+        marks[1, labels[row]] = True
+        if old >= 0:
+            expected[1, old, : d + 2] -= moved
+            marks[1, old] = True
+    move(X, mean, weights, movers, sources, 20, labels, records, touched, 1)
     np.testing.assert_array_equal(records, expected)
-    expected[2, : d + 2] += moved
-    move(X, 3, mean, weight, records, 2 * size, -1)
+    np.testing.assert_array_equal(touched, marks)
+    move(X, mean, weights, movers, sources, 0, labels, records, touched, 1)
     np.testing.assert_array_equal(records, expected)
 
 
