@@ -118,7 +118,7 @@ class KernelCache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except OSError as error:
+        except Exception as error:  # a full disk, or a Numba that takes its results apart otherwise
             _warn_cache("write", error)
 
 
