@@ -37,6 +37,7 @@ from .simd import (
     lanes,
     list_changes,
     lowest_bit,
+    move_rows,
     nearest_of_few,
     nearest_two_in_tile,
     pack_listed_rows,
@@ -45,7 +46,7 @@ from .simd import (
     unsettled_rows,
 )
 from .tiles import Array, Rows, aligned_empty, fill_panels, make_panels, make_rows, scratch
-from .update import LABELS_ONLY, LIST_ROOM, LISTED, Update, account
+from .update import LABELS_ONLY, LIST_ROOM, LISTED, PILES, RECORD, Update, record_changes
 
 FEW_FEATURES = 4  # up to here rows are gathered one number at a time
 MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without a list
@@ -66,10 +67,11 @@ def _assign(
     same by features, where that is Lloyd's tile.
     """
     enter(counter, gate)
-    X, tail, _ = rows
+    X, tail, row_weights = rows
     _, n_wide, n_narrow, centers, bias = panels
     by_features, few_wide, few_narrow, few_centers, few_bias = few
-    n_changes = changes.n
+    records, touched = piles
+    n_changes, changed_rows, changed_sources = changes
     n_samples, n_features = X.shape
     packed = scratch(mean, len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
@@ -172,10 +174,16 @@ def _assign(
                     labels[listed[place + bit]] = winners[bit]
                     n_listed += 1
             if n_listed >= LISTED or (n_listed and place + TILE_ROWS >= count):
-                n_changed = account(
-                    n_listed, movers, sources, n_changed, start, task, mode, rows, mean, labels,
-                    piles, changes,
-                )  # fmt: skip
+                if mode == PILES:
+                    move_rows(
+                        X, mean, row_weights, movers, sources, n_listed, labels, records, touched,
+                        task,
+                    )  # fmt: skip
+                elif mode == RECORD:
+                    record_changes(
+                        movers, sources, n_listed, changed_rows, changed_sources, start + n_changed
+                    )
+                n_changed += n_listed
                 n_listed = np.int64(0)
         n_changes[task] = n_changed
         computed[task] = count
@@ -299,7 +307,9 @@ def _move_listed(
 ):  # fmt: skip
     """Account for the listed rows that have changed, in row order."""
     enter(counter, gate)
-    n_changes = changes.n
+    X, _, row_weights = rows
+    records, touched = piles
+    n_changes, changed_rows, changed_sources = changes
     movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
     while True:
         task = next_task(counter)
@@ -314,10 +324,15 @@ def _move_listed(
                 labels[row] = winners[row]
                 count += 1
             if count == LISTED or (count and i + 1 == n_listed[task]):
-                n_changed = account(
-                    count, movers, sources, n_changed, start, task, mode, rows, mean, labels, piles,
-                    changes,
-                )  # fmt: skip
+                if mode == PILES:
+                    move_rows(
+                        X, mean, row_weights, movers, sources, count, labels, records, touched, task
+                    )
+                elif mode == RECORD:
+                    record_changes(
+                        movers, sources, count, changed_rows, changed_sources, start + n_changed
+                    )
+                n_changed += count
                 count = np.int64(0)
         n_changes[task] = n_changed
     leave(counter, gate)

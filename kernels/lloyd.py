@@ -21,6 +21,7 @@ from .simd import (
     changed_labels,
     lanes,
     list_changes,
+    move_rows,
     nearest_in_tile,
     nearest_of_few,
     pack_rows,
@@ -35,7 +36,17 @@ from .tiles import (
     pack_centers,
     scratch,
 )
-from .update import LABELS_ONLY, LIST_ROOM, LISTED, PILES, Update, account, average, merge_piles
+from .update import (
+    LABELS_ONLY,
+    LIST_ROOM,
+    LISTED,
+    PILES,
+    RECORD,
+    Update,
+    average,
+    merge_piles,
+    record_changes,
+)
 
 
 @kernel
@@ -52,9 +63,10 @@ def _run(
     """
     enter(counter, gate)
     # Taken out of their tuples here: inside the loop each access would count references.
-    X, tail, _ = rows
+    X, tail, row_weights = rows
     by_features, n_wide, n_narrow, packed_centers, bias = panels
-    n_changes = changes.n
+    records, touched = piles
+    n_changes, changed_rows, changed_sources = changes
     n_samples, n_features = X.shape
     packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
@@ -95,10 +107,17 @@ def _run(
                         before, first - TILE_ROWS, winners, slot, labels, movers, sources, n_listed
                     )
                 if n_listed >= LISTED or (n_listed and first >= stop):
-                    n_changed = account(
-                        n_listed, movers, sources, n_changed, start, task, mode, rows, mean,
-                        labels, piles, changes,
-                    )  # fmt: skip
+                    if mode == PILES:
+                        move_rows(
+                            X, mean, row_weights, movers, sources, n_listed, labels, records,
+                            touched, task,
+                        )  # fmt: skip
+                    elif mode == RECORD:
+                        record_changes(
+                            movers, sources, n_listed, changed_rows, changed_sources,
+                            start + n_changed,
+                        )  # fmt: skip
+                    n_changed += n_listed
                     n_listed = np.int64(0)
             n_changes[task] = n_changed
         if n_steps == 0:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiling import helper, inlined, kernel
+from .compiling import inlined, kernel
 from .parallel import SMALL_WORK, Team, enter, leave, next_task
 from .simd import (
     CACHE_LINE,
@@ -95,26 +95,17 @@ LISTED = 128
 LIST_ROOM = LISTED + TILE_ROWS + LIST_SLACK
 
 
-@helper
-def account(
-    n_listed, movers, sources, n_changed, start, task, mode, rows, mean, labels, piles, changes
-):  # fmt: skip
-    """Account for the listed rows of a slice: `movers`, which came from the clusters `sources`.
+@inlined
+def record_changes(movers, sources, count, changed_rows, changed_labels, place):
+    """Record `count` listed rows, and what clusters they were of, from `place` on.
 
-    Their new labels are stored already.  Returns the number of changed rows of the slice so far.
+    What an assignment does with its list where the mode is `RECORD`; where it is `PILES`, it calls
+    :func:`.simd.move_rows`.  Both stand in the kernels: to call a function that does either would
+    count references to a dozen arrays for each list.
     """
-    X, _, row_weights = rows
-    records, touched = piles
-    _, changed_rows, changed_labels = changes
-    if mode == PILES:
-        move_rows(
-            X, mean, row_weights, movers, sources, n_listed, labels, records, touched, task
-        )  # fmt: skip
-    elif mode == RECORD:
-        for i in range(n_listed):
-            changed_rows[start + n_changed + i] = movers[i]
-            changed_labels[start + n_changed + i] = sources[i]
-    return n_changed + n_listed
+    for i in range(count):
+        changed_rows[place + i] = movers[i]
+        changed_labels[place + i] = sources[i]
 
 
 @kernel
