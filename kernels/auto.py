@@ -9,8 +9,9 @@ take the same way on every machine, and every way gives the same bits.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .elkan import Elkan
-from .exponion import Exponion
 from .hamerly import Hamerly
 from .lloyd import Lloyd
 from .parallel import SMALL_WORK, Team
@@ -18,11 +19,12 @@ from .simd import lanes
 from .tiles import Array, Rows
 from .update import LABELS_ONLY, Update
 
-# In vector operations of the dense tile: what the bounds of a row cost, and what a row must cost
-# for two bounds to be tried, for them to be kept from the first round on, for rows to be grouped by
-# cluster, and for bounds of all centers.
-BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING = 30.0, 40.0, 250.0
-WORTH_GROUPING, WORTH_ALL_BOUNDS = 650.0, 1000.0
+# In vector operations of Lloyd's tile: what the bounds of a row cost, and what a row must cost for
+# two bounds to be tried, and for them to be kept from the first round on; that is less where the
+# distances that come with them are screened in float32.  In operations of the float32 tile: what it
+# must cost for bounds of all centers.
+BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING, WORTH_SCREENING = 30.0, 40.0, 250.0, 80.0
+WORTH_ALL_BOUNDS = 3000.0
 # What is only tried is tried once so few rows change their cluster, and where rounds are long.
 CALM, LONG_ROUND = 0.01, 20 * SMALL_WORK
 LEAST_GAIN = 1.0  # share of a dense round's cost above which bounds are given up for a while
@@ -30,7 +32,7 @@ LONGEST_PAUSE = 16  # rounds
 
 
 class Auto(Lloyd):
-    """Whichever of Lloyd's, Hamerly's, exponion's and Elkan's ways promises to be the fastest.
+    """Whichever of Lloyd's, Hamerly's and Elkan's ways promises to be the fastest.
 
     Parameters and attributes as for :class:`.lloyd.Lloyd`.
 
@@ -44,7 +46,10 @@ class Auto(Lloyd):
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
         # The epilogue of a center costs about as much as three features.
-        self.cost = n_clusters * (rows.X.shape[1] + 3) / lanes(rows.X.dtype)
+        operations = n_clusters * (rows.X.shape[1] + 3)
+        self.cost, self.coarse_cost = (operations / lanes(t) for t in (rows.X.dtype, np.float32))
+        screened = rows.X.dtype == np.float64
+        self.worth_keeping = WORTH_SCREENING if screened else WORTH_KEEPING
         self.bounds: Hamerly | None = None
         if self._worth_it():
             self.bounds = self._kind()(rows, mean, n_clusters, update, team)
@@ -55,13 +60,11 @@ class Auto(Lloyd):
         """Whether bounds are tried at all."""
         if self.panels.by_features or self.cost < WORTH_TRYING:
             return False
-        return self.work > (LONG_ROUND if self.cost < WORTH_KEEPING else 4 * SMALL_WORK)
+        return self.work > (LONG_ROUND if self.cost < self.worth_keeping else 4 * SMALL_WORK)
 
     def _kind(self) -> type[Hamerly]:
         """Which bounds."""
-        if self.cost >= WORTH_ALL_BOUNDS:
-            return Elkan
-        return Exponion if self.cost >= WORTH_GROUPING else Hamerly
+        return Elkan if self.coarse_cost >= WORTH_ALL_BOUNDS else Hamerly
 
     def reset(self) -> None:
         """Forget labels, bounds and experience."""
@@ -73,7 +76,7 @@ class Auto(Lloyd):
     def _start_again(self) -> None:
         # Where distances are dear, bounds are kept even while they spare nothing: their cost is
         # small then, and the rounds in which they will spare most are to come.
-        self.keeps = self.cost >= WORTH_KEEPING
+        self.keeps = self.cost >= self.worth_keeping
         self.trying, self.pause, self.next_pause = self.keeps, 0, 2
 
     @property

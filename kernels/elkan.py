@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
-from .hamerly import FEW_FEATURES, Hamerly
+from .hamerly import FEW_FEATURES, MOST_SQUARE, Hamerly
 from .parallel import Team, enter, leave, next_task
 from .simd import (
     BOUND_DOWN,
@@ -52,7 +52,6 @@ from .tiles import Array, Rows, aligned_empty, scratch
 from .update import Update
 
 MOST_BYTES = 1 << 30  # of bounds
-MOST_SQUARE = 1e38  # of a distance that is used as a bound
 AHEAD = 16  # rows that the packing looks ahead, at most
 # Vector operations of a distance from which on bounds are tried, and the share of the rows that
 # may still change their cluster then.

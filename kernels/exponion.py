@@ -247,6 +247,8 @@ class Exponion(Hamerly):
     Memory: 24 bytes a row, and up to 8 KB a cluster.
     """
 
+    needs_typical = True
+
     def _equip(self) -> None:
         super()._equip()
         n_clusters, n_padded = self.n_clusters, self.n_slices * self.update.slice_rows

@@ -9,6 +9,10 @@ center.  How far a lower bound has to fall depends on the cluster: centers so fa
 can not matter do not count (Ryšavý, P., Hamerly, G.: Geometric methods to accelerate k-means
 algorithms. SDM 2016).
 
+The distances of float64 data are screened: the tile runs in float32, which is twice as fast, and
+tells the nearest center of all rows but those that lie so close to a border that its roundings
+might decide.  Tiles with such a row are done again in float64.
+
 Bounds are float32 whatever the data, 8 bytes a row, and are widened by every rounding on the way,
 that of the tile included: labels, and with them centers, are the same bits as Lloyd's.  A row with
 bounds u and l keeps its label where ``l² > u² + slack · (u + reach)²``, which is more than the
@@ -45,7 +49,16 @@ from .simd import (
     round_up,
     unsettled_rows,
 )
-from .tiles import Array, Rows, aligned_empty, fill_panels, make_panels, make_rows, scratch
+from .tiles import (
+    Array,
+    Panels,
+    Rows,
+    aligned_empty,
+    fill_panels,
+    make_panels,
+    make_rows,
+    scratch,
+)
 from .update import LABELS_ONLY, LIST_ROOM, LISTED, PILES, RECORD, Update, record_changes
 
 FEW_FEATURES = 4  # up to here rows are gathered one number at a time
@@ -54,17 +67,26 @@ MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without
 # radii of it, or so many distances to its nearest one.
 RADII, GAPS = 2.3, 2.0
 RADIUS_ROUNDS = 8  # rounds after which the radii are measured again
+MOST_SQUARE = 1e38  # of a distance that is used as a bound
+# A score in float32, |c|²/2 - x·c, is off by less than (d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²), and
+# |c|² <= 2 |x|² + 2 |x - c|² = 4 |x|² + 4 · score; that grows with the score, so no center behind
+# the second nearest can be nearer than its error allows.  Where squares under- or overflow it does
+# not hold; where more than so many tiles have to be done again, it does not pay.
+COARSE, LEAST_SCORE, MOST_COARSE = 2.0**-24, 1e-36, 1e37
+MOST_DOUBTED = 0.4
 
 
 @kernel
 def _assign(
-    counter, gate, n_tasks, slice_size, size, rows, mean, panels, few, labels, mode, piles, changes,
-    upper, lower, table, slack, reach, largest, fresh, computed,
+    counter, gate, n_tasks, slice_size, size, rows, mean, panels, few, coarse, labels, mode, piles,
+    changes, upper, lower, table, slack, coarse_slack, reach, largest, fresh, screens, computed,
+    doubted,
 ):  # fmt: skip
     """Move the bounds slice by slice; label the rows that they do not settle.
 
     With `fresh`, all rows: there are no bounds yet.  `panels` are the centers by rows; `few` the
-    same by features, where that is Lloyd's tile.
+    same by features, where that is Lloyd's tile; `coarse`, None for some, the same in float32,
+    which are asked first where it `screens`: `doubted` tiles then had to be done again.
     """
     enter(counter, gate)
     X, tail, row_weights = rows
@@ -76,12 +98,20 @@ def _assign(
     packed = scratch(mean, len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
     second, norms = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    few_best = scratch(mean, TILE_ROWS)
     gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
     winners, old = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
     movers, sources = np.empty(LIST_ROOM, np.int64), np.empty(LIST_ROOM, np.int32)
     # The packing looks one vector ahead.
     listed = np.zeros(slice_size + TILE_ROWS + size, np.int64)
+    if coarse is not None:
+        _, _, _, coarse_centers, coarse_bias = coarse
+        shrunk = scratch(upper, len(mean) * TILE_ROWS)
+        coarse_best, coarse_index = scratch(upper, TILE_ROWS), scratch(upper, TILE_ROWS)
+        coarse_second = scratch(upper, TILE_ROWS)
+        bits, coarse_bits = index.view(np.int64), coarse_index.view(np.int32)
     highs, lows = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
+    errors = np.empty(TILE_ROWS)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
@@ -103,7 +133,7 @@ def _assign(
         elif count:
             for i in range(count, count + TILE_ROWS + size):
                 listed[i] = listed[count - 1]
-        n_changed, n_listed = np.int64(0), np.int64(0)
+        n_changed, n_listed, n_doubted = np.int64(0), np.int64(0), np.int64(0)
         for place in range(0, count, TILE_ROWS):
             filled = min(TILE_ROWS, count - place)
             first = start + place
@@ -115,9 +145,35 @@ def _assign(
                         packed[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
             else:
                 pack_listed_rows(X, listed, place, n_features, mean, packed)
-            nearest_two_in_tile(
-                packed, centers, bias, n_wide, n_narrow, n_features, best, index, second
-            )
+            norms[:] = 0
+            for t in range(n_features):
+                for i in range(TILE_ROWS):
+                    value = packed[t * TILE_ROWS + i]
+                    norms[i] += value * value
+            doubtful = True
+            if coarse is not None and screens:
+                for i in range(TILE_ROWS * n_features):
+                    shrunk[i] = packed[i]
+                nearest_two_in_tile(
+                    shrunk, coarse_centers, coarse_bias, n_wide, n_narrow, n_features, coarse_best,
+                    coarse_index, coarse_second,
+                )  # fmt: skip
+                n_sure = 0
+                for i in range(TILE_ROWS):
+                    best[i], second[i], bits[i] = coarse_best[i], coarse_second[i], coarse_bits[i]
+                    error = coarse_slack * (4.5 * norms[i] + 4 * second[i]) + LEAST_SCORE
+                    sure = second[i] - best[i] > 2 * error and norms[i] < MOST_COARSE
+                    n_sure += 1 if sure else 0
+                    errors[i] = 2 * error
+                doubtful = n_sure < TILE_ROWS
+                n_doubted += 1 if doubtful else 0
+            if doubtful:
+                nearest_two_in_tile(
+                    packed, centers, bias, n_wide, n_narrow, n_features, best, index, second
+                )
+                for i in range(TILE_ROWS):
+                    # Score and norm may each be off by some roundings of the largest term.
+                    errors[i] = slack * np.float64(norms[i] + largest)
             if by_features:
                 # Lloyd's labels come from this tile; the bounds allow for the difference.
                 if not dense:
@@ -128,30 +184,23 @@ def _assign(
                     if dense:
                         nearest_of_few(
                             X, tail, first, mean, few_centers, few_bias, few_wide, few_narrow,
-                            norms, index, i,
+                            few_best, index, i,
                         )  # fmt: skip
                     else:
                         nearest_of_few(
                             gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
-                            few_narrow, norms, index, i,
+                            few_narrow, few_best, index, i,
                         )  # fmt: skip
-            norms[:] = 0
-            for t in range(n_features):
-                for i in range(TILE_ROWS):
-                    value = packed[t * TILE_ROWS + i]
-                    norms[i] += value * value
             for i in range(TILE_ROWS):
-                # Score and norm may each be off by some roundings of the largest term.
-                error = slack * np.float64(norms[i] + largest)
-                above = max(np.float64(norms[i] + best[i] + best[i]), 0.0) + error
-                below = max(np.float64(norms[i] + second[i] + second[i]) - error, 0.0)
-                highs[i] = np.sqrt(above) * BOUND_UP
-                lows[i] = np.sqrt(below) * BOUND_DOWN
+                above = max(np.float64(norms[i] + best[i] + best[i]), 0.0) + errors[i]
+                below = max(np.float64(norms[i] + second[i] + second[i]) - errors[i], 0.0)
+                highs[i] = np.sqrt(np.float32(above)) * np.float32(BOUND_UP)
+                lows[i] = np.sqrt(np.float32(min(below, MOST_SQUARE))) * np.float32(BOUND_DOWN)
             if dense:
                 mask = changed_labels(index, labels, first, winners, np.int64(0))
                 if filled < TILE_ROWS:
                     mask &= (np.uint64(1) << np.uint64(filled)) - np.uint64(1)
-                for i in range(filled):
+                for i in range(TILE_ROWS):
                     upper[first + i] = highs[i]
                     lower[first + i] = lows[i]
                 if mask != 0:
@@ -186,26 +235,30 @@ def _assign(
                 n_changed += n_listed
                 n_listed = np.int64(0)
         n_changes[task] = n_changed
-        computed[task] = count
+        computed[task], doubted[task] = count, n_doubted
     leave(counter, gate)
 
 
 @kernel
 def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, largest, sums, counts):
-    """Per slice and cluster: largest upper bound, sum of upper bounds, number of rows."""
+    """Per slice and cluster: largest upper bound; where `sums` has room, their sum and number."""
     enter(counter, gate)
     while True:
         task = next_task(counter)
         if task >= n_tasks:
             break
         largest[task, :] = 0
-        sums[task, :] = 0
-        counts[task, :] = 0
-        for row in range(task * slice_size, min((task + 1) * slice_size, n_samples)):
-            own, u = np.int64(labels[row]), upper[row]
-            largest[task, own] = max(largest[task, own], u)
-            sums[task, own] += u
-            counts[task, own] += 1
+        start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
+        for row in range(start, stop):
+            own = np.int64(labels[row])
+            largest[task, own] = max(largest[task, own], upper[row])
+        if len(sums):
+            sums[task, :] = 0
+            counts[task, :] = 0
+            for row in range(start, stop):
+                own = np.int64(labels[row])
+                sums[task, own] += upper[row]
+                counts[task, own] += 1
     leave(counter, gate)
 
 
@@ -343,8 +396,11 @@ class Hamerly(Lloyd):
 
     Notes
     -----
-    Memory: 8 bytes a row, and 20 bytes for each cluster in each of up to 64 slices.
+    Memory: 8 bytes a row, and 4 bytes for each cluster in each of up to 64 slices; for float64
+    data, the centers once more in float32.
     """
+
+    needs_typical = False  # whether :meth:`_radii` looks at the typical distances
 
     def __init__(
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
@@ -354,6 +410,7 @@ class Hamerly(Lloyd):
         self.zeros = np.zeros_like(mean)
         n_features, epsilon = rows.X.shape[1], float(np.finfo(rows.X.dtype).eps)
         self.slack = 4 * (n_features + 8) * epsilon
+        self.coarse_slack = (n_features + 6) * COARSE
         self.down = 1 - 2 * (n_features + 8) * epsilon - 1e-6
         self.before: Array | None = None
         self.rounds = 0
@@ -365,13 +422,18 @@ class Hamerly(Lloyd):
         n_clusters, n_features, dtype = self.n_clusters, self.rows.X.shape[1], self.rows.X.dtype
         by_rows = make_panels(n_clusters, n_features, dtype, by_features=False)
         self.by_rows = by_rows if self.panels.by_features else self.panels
+        self.coarse: Panels | None = None
+        if dtype == np.float64 and not self.panels.by_features:
+            self.coarse = make_panels(n_clusters, n_features, np.float32, by_features=False)
+        self.screens = self.coarse is not None
         self.upper = aligned_empty(len(self.labels), np.float32)
         self.lower = aligned_empty(len(self.labels), np.float32)
         self.table = aligned_empty((n_clusters, 4), np.float32)
-        by_slice = (self.n_slices, n_clusters)
-        self.measured = np.empty(by_slice, np.float32), np.empty(by_slice), np.empty(by_slice)
+        largest = np.empty((self.n_slices, n_clusters), np.float32)
+        sums, counts = np.empty((2, self.n_slices if self.needs_typical else 0, n_clusters))
+        self.measured = largest, sums, counts
         self.radii = np.zeros((1, n_clusters))
-        self.computed = np.zeros(self.n_slices, np.int64)
+        self.computed, self.doubted = np.zeros((2, self.n_slices), np.int64)
         self.levels = self._make_levels(1, n_clusters, 0)
         self.equipped = True
 
@@ -383,6 +445,7 @@ class Hamerly(Lloyd):
     def forget(self) -> None:
         """Forget the bounds: those of the next round are measured afresh."""
         self.before = None
+        self.screens = self.equipped and self.coarse is not None
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`Lloyd.assign`."""
@@ -405,6 +468,7 @@ class Hamerly(Lloyd):
             self.mean,
             self.by_rows,
             self.panels,
+            self.coarse,
             self.labels,
             mode,
             update.piles,
@@ -413,12 +477,18 @@ class Hamerly(Lloyd):
             self.lower,
             self.table,
             np.float32(self.slack),
+            self.coarse_slack,
             self.reach,
             self.largest,
             fresh,
+            self.screens and self.largest < MOST_COARSE,
             self.computed,
+            self.doubted,
         )
-        self._finish(centers, int(self.computed.sum()) * len(centers))
+        n_rows, n_again = int(self.computed.sum()), TILE_ROWS * int(self.doubted.sum())
+        if n_again > MOST_DOUBTED * n_rows and 2 * n_rows > self.rows.X.shape[0]:
+            self.screens = False
+        self._finish(centers, (n_rows + n_again) * len(centers))
         return int(update.changes.n.sum())
 
     @staticmethod
@@ -441,7 +511,11 @@ class Hamerly(Lloyd):
         if self.by_rows is not self.panels:
             fill_panels(centers, self.by_rows)
         self.largest = float((centers.astype(np.float64) ** 2).sum(axis=1).max())
-        self.reach = np.float32(2 * np.sqrt(self.largest) * (1 + 1e-6))
+        with np.errstate(over="ignore"):  # infinite bounds settle nothing
+            self.reach = np.float32(2 * np.sqrt(self.largest) * (1 + 1e-6))
+            if self.coarse is not None:
+                self.coarse.packed[:] = self.by_rows.packed
+                self.coarse.bias[:] = self.by_rows.bias
         if self.before is not None:
             self._tabulate(centers)
 
@@ -475,7 +549,8 @@ class Hamerly(Lloyd):
         self.rounds = 1 if self.before is None else self.rounds + 1
         self.before = centers.copy()
         self.n_distances += n_distances
-        if self.rounds <= RADIUS_ROUNDS or self.rounds % RADIUS_ROUNDS == 0:
+        early = self.rounds & (self.rounds - 1) == 0  # a power of two: they change less and less
+        if early or self.rounds % RADIUS_ROUNDS == 0:
             n_samples = self.rows.X.shape[0]
             self.team.run(
                 _measure,
