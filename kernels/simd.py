@@ -410,8 +410,10 @@ def _keep_two_smallest(
     return epilogue
 
 
-def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int) -> None:
-    """Nearest centers for a fixed, small number of features.
+def _emit_nearest_low(
+    emit: _Emitter, pointers: list[ir.Value], n_features: int, second: ir.Value | None
+) -> None:
+    """Nearest centers for a fixed, small number of features; scores of the `second`, if asked for.
 
     The rows, the running minima and their indices all stay in registers while the centers pass
     by one at a time; nothing but centers is read.
@@ -436,19 +438,28 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
         def one_center(
             start: ir.Value, coordinates: list[ir.Value], state: list[ir.Value]
         ) -> list[ir.Value]:
-            smallest, where = state[:ROW_VECTORS], state[ROW_VECTORS:-1]
+            smallest, where, others = (
+                state[i * ROW_VECTORS : (i + 1) * ROW_VECTORS] for i in range(3)
+            )
+            number = state[-1]
             for v in range(ROW_VECTORS):
                 score = start
                 for t, value in enumerate(coordinates):
                     score = emit.multiply_add(vectors[t][v], value, score)
                 less = builder.fcmp_ordered("<", score, smallest[v])
+                if second is not None:
+                    closer = builder.fcmp_ordered("<", score, others[v])
+                    kept = builder.select(closer, score, others[v])
+                    others[v] = builder.select(less, smallest[v], kept)
                 smallest[v] = builder.select(less, score, smallest[v])
-                where[v] = builder.select(less, state[-1], where[v])
-            return [*smallest, *where, builder.add(state[-1], one)]
+                where[v] = builder.select(less, number, where[v])
+            runners_up = others if second is not None else []
+            return [*smallest, *where, *runners_up, builder.add(number, one)]
 
         # The number of the center is counted in a vector: as a scalar it would be broadcast anew,
         # under a mask, for every vector of rows.
-        state = [infinity] * ROW_VECTORS + [nowhere] * (ROW_VECTORS + 1)
+        runners_up = [infinity] * (ROW_VECTORS if second is not None else 0)
+        state = [infinity] * ROW_VECTORS + [nowhere] * ROW_VECTORS + runners_up + [nowhere]
         base, first_center = emit.const(0), emit.const(0)
         for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
 
@@ -482,6 +493,8 @@ def _emit_nearest_low(emit: _Emitter, pointers: list[ir.Value], n_features: int)
             here = builder.add(row, emit.const(v * emit.lanes))
             emit.store(state[v], emit.at(best, here))
             emit.store(state[ROW_VECTORS + v], emit.at(index, here))
+            if second is not None:
+                emit.store(state[2 * ROW_VECTORS + v], emit.at(second, here))
         return []
 
     emit.loop(emit.const(TILE_ROWS // rows_at_once), [], over_rows)
@@ -508,7 +521,7 @@ def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | No
     )
 
 
-def _emit_nearest(emit: _Emitter, pointers: list[ir.Value]) -> None:
+def _emit_nearest(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | None = None) -> None:
     """Dispatch on the number of features: up to 3 have loops of their own."""
     builder = emit.builder
     done = builder.append_basic_block("scored")
@@ -518,10 +531,10 @@ def _emit_nearest(emit: _Emitter, pointers: list[ir.Value]) -> None:
         case = builder.append_basic_block(f"scores{n_features}")
         few.add_case(emit.const(n_features), case)
         builder.position_at_end(case)
-        _emit_nearest_low(emit, pointers, n_features)
+        _emit_nearest_low(emit, pointers, n_features, second)
         builder.branch(done)
     builder.position_at_end(many)
-    _emit_scores(emit, pointers, None)
+    _emit_scores(emit, pointers, second)
     builder.branch(done)
     builder.position_at_end(done)
 
@@ -577,7 +590,7 @@ def _nearest_two_in_tile(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit = _Emitter(builder, signature.args[0])
         *pointers, second = _pointers(context, builder, signature, arguments)
-        _emit_scores(emit, pointers, second)
+        _emit_nearest(emit, pointers, second)
         return context.get_dummy_value()
 
     return signature, codegen
