@@ -1,10 +1,10 @@
 """The choice between all distances and bounds, made anew in every round from what bounds save.
 
 Bounds cost a few nanoseconds a row, whatever the distances cost; so they are not tried where a row
-passes the dense tile in less.  Where they are, which of them are kept follows from what a row's
-distances cost; and the share of the distances that two bounds a row spared in the last round
-decides the next.  The choice depends on shapes and counts alone, never on a clock: the same data
-take the same way on every machine, and every way gives the same bits.
+passes the dense tile in less.  Where they are, they are those of :mod:`.elkan`: two for each row,
+and one for each center where a row's distances are dearest.  The share of the distances that they
+spared in the last round decides the next.  The choice depends on shapes and counts alone, never on
+a clock: the same data take the same way on every machine, and every way gives the same bits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 from .elkan import Elkan
-from .hamerly import Hamerly
 from .lloyd import Lloyd
 from .parallel import SMALL_WORK, Team
 from .simd import lanes
@@ -20,19 +19,19 @@ from .tiles import Array, Rows
 from .update import LABELS_ONLY, Update
 
 # In vector operations of Lloyd's tile: what the bounds of a row cost, and what a row must cost for
-# two bounds to be tried, and for them to be kept from the first round on; that is less where the
-# distances that come with them are screened in float32.  In operations of the float32 tile: what it
-# must cost for bounds of all centers.
+# bounds to be tried, and for them to be kept from the first round on; that is less where the
+# distances that come with them are screened in float32.
 BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING, WORTH_SCREENING = 30.0, 40.0, 250.0, 80.0
-WORTH_ALL_BOUNDS = 3000.0
-# What is only tried is tried once so few rows change their cluster, and where rounds are long.
+# What is only tried is tried once so few rows change their cluster, and where rounds are long; what is
+# kept and saves nothing of itself begins once so few change.
 CALM, LONG_ROUND = 0.01, 20 * SMALL_WORK
+SETTLING = 0.1
 LEAST_GAIN = 1.0  # share of a dense round's cost above which bounds are given up for a while
 LONGEST_PAUSE = 16  # rounds
 
 
 class Auto(Lloyd):
-    """Whichever of Lloyd's, Hamerly's and Elkan's ways promises to be the fastest.
+    """All distances or bounds, whichever promises to be faster.
 
     Parameters and attributes as for :class:`.lloyd.Lloyd`.
 
@@ -46,13 +45,12 @@ class Auto(Lloyd):
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
         # The epilogue of a center costs about as much as three features.
-        operations = n_clusters * (rows.X.shape[1] + 3)
-        self.cost, self.coarse_cost = (operations / lanes(t) for t in (rows.X.dtype, np.float32))
-        screened = rows.X.dtype == np.float64
-        self.worth_keeping = WORTH_SCREENING if screened else WORTH_KEEPING
-        self.bounds: Hamerly | None = None
+        self.cost = n_clusters * (rows.X.shape[1] + 3) / lanes(rows.X.dtype)
+        self.screened = rows.X.dtype == np.float64
+        self.worth_keeping = WORTH_SCREENING if self.screened else WORTH_KEEPING
+        self.bounds: Elkan | None = None
         if self._worth_it():
-            self.bounds = self._kind()(rows, mean, n_clusters, update, team)
+            self.bounds = Elkan(rows, mean, n_clusters, update, team)
             self.bounds.labels = self.labels
         self._start_again()
 
@@ -61,10 +59,6 @@ class Auto(Lloyd):
         if self.panels.by_features or self.cost < WORTH_TRYING:
             return False
         return self.work > (LONG_ROUND if self.cost < self.worth_keeping else 4 * SMALL_WORK)
-
-    def _kind(self) -> type[Hamerly]:
-        """Which bounds."""
-        return Elkan if self.coarse_cost >= WORTH_ALL_BOUNDS else Hamerly
 
     def reset(self) -> None:
         """Forget labels, bounds and experience."""
@@ -77,7 +71,8 @@ class Auto(Lloyd):
         # Where distances are dear, bounds are kept even while they spare nothing: their cost is
         # small then, and the rounds in which they will spare most are to come.
         self.keeps = self.cost >= self.worth_keeping
-        self.trying, self.pause, self.next_pause = self.keeps, 0, 2
+        self.calm = SETTLING if self.keeps else CALM
+        self.trying, self.pause, self.next_pause = self.keeps and self.screened, 0, 2
 
     @property
     def iterates(self) -> bool:
@@ -90,7 +85,7 @@ class Auto(Lloyd):
         if bounds is None or not self.trying:
             n_changed = super().assign(centers, account=account)
             self.pause -= 1
-            self.trying = self.pause < 0 and n_changed <= CALM * self.rows.X.shape[0]
+            self.trying = self.pause < 0 and n_changed <= self.calm * self.rows.X.shape[0]
             return n_changed
         mode = self.update.mode if account else LABELS_ONLY
         fresh, done = bounds.before is None, bounds.n_distances

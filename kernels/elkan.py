@@ -14,10 +14,10 @@ where they are: what is kept for each center is how far it has moved since each 
 remembers in which round its bounds were measured.  They are the upper halves of float32 numbers:
 looking at a bound means reading it from memory.
 
-Bounds pay where centers have come to rest and a distance costs more than to look at a bound.  Until
-then, and where it never does, this is Hamerly's algorithm.  Bounds are widened by every rounding on
-the way, that of the tile included, so that labels, and with them centers, are the same bits as
-Lloyd's.
+Bounds of all centers pay where centers have come to rest and all distances of a row cost much more
+than to look at its bounds.  Until then, and where they never do, this is Hamerly's algorithm.  All
+bounds are widened by every rounding on the way, that of the tile included, so that labels, and with
+them centers, are the same bits as Lloyd's.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ from .update import Update
 
 MOST_BYTES = 1 << 30  # of bounds
 AHEAD = 16  # rows that the packing looks ahead, at most
-# Vector operations of a distance from which on bounds are tried, and the share of the rows that
-# may still change their cluster then.
-DEAR, AT_REST = 2.5, 0.1
+# Operations of the float32 tile for a row from which on bounds of all centers pay, as measured, and
+# the share of the rows that may still change their cluster then.
+DEAR, AT_REST = 3000.0, 0.1
 
 
 @kernel
@@ -265,7 +265,7 @@ class Elkan(Hamerly):
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
         n_features, size = rows.X.shape[1], lanes(rows.X.dtype)
-        self.dear = (n_features + 3) / size >= DEAR
+        self.dear = n_clusters * (n_features + 3) / lanes(np.float32) >= DEAR
         # Vector operations of a distance in the tile with its bound, and of one by itself.
         together, alone = (n_features + 3) / size + 3, 2 * n_features / size + 11
         self.most = int(n_clusters * together / alone)

@@ -249,7 +249,7 @@ def test_elkan_keeps_bounds_of_fewer_rows_where_memory_is_short(
 def test_auto_chooses_the_bounds_by_what_distances_cost(
     like: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto, "WORTH_ALL_BOUNDS", 0 if like == "elkan" else np.inf)
+    monkeypatch.setattr(elkan, "DEAR", 0 if like == "elkan" else np.inf)
     monkeypatch.setattr(auto, "WORTH_KEEPING", 0)
     monkeypatch.setattr(auto, "SMALL_WORK", 0)
     X, start = problem("overlapping", np.float64)
