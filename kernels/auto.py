@@ -22,10 +22,9 @@ from .update import LABELS_ONLY, Update
 # bounds to be tried, and for them to be kept from the first round on; that is less where the
 # distances that come with them are screened in float32.
 BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING, WORTH_SCREENING = 30.0, 40.0, 250.0, 80.0
-# What is only tried is tried once so few rows change their cluster, and where rounds are long; what is
-# kept and saves nothing of itself begins once so few change.
-CALM, LONG_ROUND = 0.01, 20 * SMALL_WORK
-SETTLING = 0.1
+# What is only tried is tried once so few rows change their cluster, and where rounds are long; what
+# is kept, but pays through what it spares alone, begins once so few change.
+CALM, LONG_ROUND, SETTLING = 0.01, 20 * SMALL_WORK, 0.1
 LEAST_GAIN = 1.0  # share of a dense round's cost above which bounds are given up for a while
 LONGEST_PAUSE = 16  # rounds
 
