@@ -66,7 +66,8 @@ MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without
 # The lower bounds of a cluster fall by the largest movement among the centers within so many
 # radii of it, or so many distances to its nearest one.
 RADII, GAPS = 2.3, 2.0
-RADIUS_ROUNDS = 8  # rounds after which the radii are measured again
+# Rounds in which the radii are measured while they change fast, and after how many later.
+EARLY_ROUNDS, RADIUS_ROUNDS = (1, 3), 8
 MOST_SQUARE = 1e38  # of a distance that is used as a bound
 # A score in float32, |c|²/2 - x·c, is off by less than (d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²), and
 # |c|² <= 2 |x|² + 2 |x - c|² = 4 |x|² + 4 · score; that grows with the score, so no center behind
@@ -549,8 +550,7 @@ class Hamerly(Lloyd):
         self.rounds = 1 if self.before is None else self.rounds + 1
         self.before = centers.copy()
         self.n_distances += n_distances
-        early = self.rounds & (self.rounds - 1) == 0  # a power of two: they change less and less
-        if early or self.rounds % RADIUS_ROUNDS == 0:
+        if self.rounds in EARLY_ROUNDS or self.rounds % RADIUS_ROUNDS == 0:
             n_samples = self.rows.X.shape[0]
             self.team.run(
                 _measure,
