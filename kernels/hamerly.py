@@ -69,11 +69,12 @@ RADII, GAPS = 2.3, 2.0
 # Rounds in which the radii are measured while they change fast, and after how many later.
 EARLY_ROUNDS, RADIUS_ROUNDS = (1, 3), 8
 MOST_SQUARE = 1e38  # of a distance that is used as a bound
-# A score in float32, |c|²/2 - x·c, is off by less than (d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²), and
-# |c|² <= 2 |x|² + 2 |x - c|² = 4 |x|² + 4 · score; that grows with the score, so no center behind
-# the second nearest can be nearer than its error allows.  Where squares under- or overflow it does
-# not hold; where more than so many tiles have to be done again, it does not pay.
-COARSE, LEAST_SCORE, MOST_COARSE = 2.0**-24, 1e-36, 1e37
+# A score in float32, |c|²/2 - x·c, is off by less than (d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²), and by
+# products of errors, less than a hundredth of it for so many features.  In this,
+# |c|² <= 2 |x|² + 2 |x - c|² = 4 |x|² + 4 · score, which grows with the score: no center behind the
+# second nearest can be nearer than its error allows.  Where squares under- or overflow it does not
+# hold; where more than such a share of the tiles has to be done again, it does not pay.
+COARSE, MOST_FEATURES, LEAST_SCORE, MOST_COARSE = 1.01 * 2.0**-24, 100_000, 1e-36, 1e37
 MOST_DOUBTED = 0.4
 
 
@@ -424,7 +425,8 @@ class Hamerly(Lloyd):
         by_rows = make_panels(n_clusters, n_features, dtype, by_features=False)
         self.by_rows = by_rows if self.panels.by_features else self.panels
         self.coarse: Panels | None = None
-        if dtype == np.float64 and not self.panels.by_features:
+        long = self.panels.by_features or n_features > MOST_FEATURES
+        if dtype == np.float64 and not long:
             self.coarse = make_panels(n_clusters, n_features, np.float32, by_features=False)
         self.screens = self.coarse is not None
         self.upper = aligned_empty(len(self.labels), np.float32)
