@@ -320,8 +320,8 @@ def _tabulate(
                     near = value < limits[i]
                     low = infinity if near else value
                     left_out[i] = low if low < left_out[i] else left_out[i]
-                if last:
-                    drift = drifts[j]
+                drift = drifts[j]
+                if last and drift > 0.0:
                     for i in range(TILE_ROWS):
                         high = drift if squares[j * TILE_ROWS + i] < limits[i] else 0.0
                         fall[i] = high if high > fall[i] else fall[i]
@@ -428,7 +428,7 @@ class Hamerly(Lloyd):
         long = self.panels.by_features or n_features > MOST_FEATURES
         if dtype == np.float64 and not long:
             self.coarse = make_panels(n_clusters, n_features, np.float32, by_features=False)
-        self.screens = self.coarse is not None
+        self.screens = self.asks = self.coarse is not None
         self.upper = aligned_empty(len(self.labels), np.float32)
         self.lower = aligned_empty(len(self.labels), np.float32)
         self.table = aligned_empty((n_clusters, 4), np.float32)
@@ -484,7 +484,7 @@ class Hamerly(Lloyd):
             self.reach,
             self.largest,
             fresh,
-            self.screens and self.largest < MOST_COARSE,
+            self.asks,
             self.computed,
             self.doubted,
         )
@@ -513,12 +513,14 @@ class Hamerly(Lloyd):
         fill_panels(centers, self.panels)
         if self.by_rows is not self.panels:
             fill_panels(centers, self.by_rows)
-        self.largest = float((centers.astype(np.float64) ** 2).sum(axis=1).max())
-        with np.errstate(over="ignore"):  # infinite bounds settle nothing
-            self.reach = np.float32(2 * np.sqrt(self.largest) * (1 + 1e-6))
-            if self.coarse is not None:
-                self.coarse.packed[:] = self.by_rows.packed
-                self.coarse.bias[:] = self.by_rows.bias
+        self.largest = float(np.einsum("ij,ij->i", centers, centers, dtype=np.float64).max())
+        reach = 2 * np.sqrt(self.largest) * (1 + 1e-6)
+        # An infinite bound settles nothing; centers that float32 can not hold are not asked.
+        self.reach = np.float32(reach if reach < MOST_SQUARE else np.inf)
+        self.asks = self.screens and self.largest < MOST_COARSE
+        if self.coarse is not None and self.asks:
+            self.coarse.packed[:] = self.by_rows.packed
+            self.coarse.bias[:] = self.by_rows.bias
         if self.before is not None:
             self._tabulate(centers)
 
@@ -572,7 +574,7 @@ class Hamerly(Lloyd):
         """Bring the table up to date with how the centers have moved."""
         assert self.before is not None
         k, d = centers.shape
-        moved = centers.astype(np.float64) - self.before
+        moved = np.subtract(centers, self.before, dtype=np.float64)
         drifts = np.sqrt(np.einsum("ij,ij->i", moved, moved)) * (1 + 1e-6)
         self.radii = self.radii + RADII * drifts
         self.team.run(

@@ -33,6 +33,9 @@ from numba.extending import intrinsic
 TILE_ROWS = 64
 CACHE_LINE, LONG_ROW = 64, 384  # bytes; from such rows on, as measured, packing reads twice
 WIDE, NARROW = 6, 4  # centers per group
+# Bytes by which rows of few features are asked for early: while changed rows are listed and moved,
+# no load runs ahead.
+FETCHED_AHEAD = 4096
 LOW_FEATURES = 3  # up to here, the nearest center is found by code for that very number
 
 
@@ -807,10 +810,11 @@ def _emit_pack_few(
     def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
         first = builder.mul(group, emit.const(size))
         start = emit.at(source, builder.mul(first, emit.const(n_features)))
-        vectors = [
-            emit.load(emit.at(start, emit.const(v * size)), aligned=False)
-            for v in range(n_features)
-        ]
+        vectors = []
+        for v in range(n_features):
+            place = emit.at(start, emit.const(v * size))
+            emit.prefetch(emit.at(place, emit.const(FETCHED_AHEAD // emit.size)))
+            vectors.append(emit.load(place, aligned=False))
         for t in range(n_features):
             places = [divmod(lane * n_features + t, size) for lane in range(size)]
             column = vectors[0]
