@@ -42,6 +42,7 @@ PACKING_ROWS = 32
 # Neighbourhoods of a cluster reach so many times the mean distance of its rows from their center,
 # and at last as far as any row may need.
 TYPICAL_RADII = (3.0, 5.0)
+EARLY_ROUNDS = 8  # rounds in which they are measured: without them, nothing is near
 N_LEVELS = len(TYPICAL_RADII) + 1
 
 
@@ -259,6 +260,9 @@ class Exponion(Hamerly):
         n_keys = N_LEVELS * n_clusters + 1
         self.histogram = np.zeros((self.n_slices, n_keys), np.int64)
         self.tasks = np.empty((n_padded // TASK_ROWS + n_keys + 2, 3), np.int64)
+
+    def _due(self) -> bool:
+        return self.rounds <= EARLY_ROUNDS or self.rounds % EARLY_ROUNDS == 0
 
     def _radii(self, largest: Array, typical: Array) -> Array:
         inner = np.multiply.outer(TYPICAL_RADII, typical)

@@ -66,8 +66,8 @@ MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without
 # The lower bounds of a cluster fall by the largest movement among the centers within so many
 # radii of it, or so many distances to its nearest one.
 RADII, GAPS = 2.3, 2.0
-# Rounds in which the radii are measured while they change fast, and after how many later.
-EARLY_ROUNDS, RADIUS_ROUNDS = (1, 3), 8
+# Rounds after which radii are measured; until then they grow from nothing as the centers move.
+RADIUS_ROUNDS = 16
 MOST_SQUARE = 1e38  # of a distance that is used as a bound
 # A score in float32, |c|²/2 - x·c, is off by less than (d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²), and by
 # products of errors, less than a hundredth of it for so many features.  In this,
@@ -502,6 +502,10 @@ class Hamerly(Lloyd):
             np.zeros((n_levels, n_clusters)),
         )
 
+    def _due(self) -> bool:
+        """Whether the radii are to be measured."""
+        return self.rounds % RADIUS_ROUNDS == 0
+
     def _radii(self, largest: Array, typical: Array) -> Array:
         """Radii of the neighbourhoods (levels, k), given those of the clusters."""
         return RADII * largest[None]
@@ -550,11 +554,11 @@ class Hamerly(Lloyd):
         )
 
     def _finish(self, centers: Array, n_distances: int) -> None:
-        """Remember the centers, and measure the clusters while they still change."""
+        """Remember the centers, and measure the clusters from time to time."""
         self.rounds = 1 if self.before is None else self.rounds + 1
         self.before = centers.copy()
         self.n_distances += n_distances
-        if self.rounds in EARLY_ROUNDS or self.rounds % RADIUS_ROUNDS == 0:
+        if self._due():
             n_samples = self.rows.X.shape[0]
             self.team.run(
                 _measure,
