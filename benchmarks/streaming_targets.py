@@ -103,7 +103,8 @@ def anonymous() -> int:
 
 def anonymous_peak(action: Callable[[], Any]) -> int:
     """Bytes by which anonymous memory rises, looked at every few milliseconds."""
-    before, seen, done = anonymous(), [0], threading.Event()
+    before, done = anonymous(), threading.Event()
+    seen = [before]
 
     def look() -> None:
         while not done.wait(0.005):

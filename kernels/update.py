@@ -136,21 +136,17 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
 @inlined
 def merge_piles(piles, totals):
     """Add the piles to the totals in the order of the slices, and empty them."""
-    n_features = totals.sums.shape[1]
-    marks = piles.touched.view(np.uint64)  # eight at a time: late in a fit few are set
-    for task in range(len(marks)):
-        for word in range(marks.shape[1]):
-            if marks[task, word] == 0:
-                continue
-            for cluster in range(8 * word, 8 * word + 8):
-                if piles.touched[task, cluster]:
-                    for t in range(n_features):
-                        totals.sums[cluster, t] += piles.records[task, cluster, t]
-                    totals.weights[cluster] += piles.records[task, cluster, n_features]
-                    totals.counts[cluster] += np.int64(piles.records[task, cluster, n_features + 1])
-                    for t in range(n_features + 2):
-                        piles.records[task, cluster, t] = 0.0
-            marks[task, word] = 0
+    n_clusters, n_features = totals.sums.shape
+    for task in range(len(piles.touched)):
+        for cluster in range(n_clusters):
+            if piles.touched[task, cluster]:
+                piles.touched[task, cluster] = False
+                for t in range(n_features):
+                    totals.sums[cluster, t] += piles.records[task, cluster, t]
+                totals.weights[cluster] += piles.records[task, cluster, n_features]
+                totals.counts[cluster] += np.int64(piles.records[task, cluster, n_features + 1])
+                for t in range(n_features + 2):
+                    piles.records[task, cluster, t] = 0.0
 
 
 @kernel
