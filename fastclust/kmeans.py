@@ -64,9 +64,9 @@ class KMeans(CentroidEstimator):
         All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name.  The
         others keep bounds and compute fewer, those of float64 data in float32 where that decides
         them: 'hamerly' [4]_ keeps two for each row, 'exponion' [5]_ the same and compares a row
-        with the centers around its own, 'elkan' [3]_ one for each row and center, 2 bytes each, in
-        at most 1 GiB, once centers have come to rest and where a distance costs more than to look
-        at a bound.  'auto' chooses what promises to be fastest.
+        with the centers around its own, 'elkan' [3]_ keeps one for each row and center, 2 bytes
+        each, in at most 1 GiB, once centers have come to rest and where all distances of a row
+        cost much more than to look at its bounds.  'auto' chooses what promises to be fastest.
         Sparse data have one algorithm for all names.
 
     Attributes

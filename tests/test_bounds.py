@@ -250,7 +250,7 @@ def test_auto_chooses_the_bounds_by_what_distances_cost(
     like: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(elkan, "DEAR", 0 if like == "elkan" else np.inf)
-    monkeypatch.setattr(auto, "WORTH_KEEPING", 0)
+    monkeypatch.setattr(auto, "WORTH_SCREENING", 0)
     monkeypatch.setattr(auto, "SMALL_WORK", 0)
     X, start = problem("overlapping", np.float64)
     parameters: dict[str, Any] = {"init": start, "n_init": 1}
