@@ -21,7 +21,7 @@ def _own_distances(
     enter(counter, gate)
     n_samples = rows.X.shape[0]
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         total = 0.0

@@ -83,7 +83,7 @@ def _try_bounds(
     bits = falls.view(np.uint32)
     pending = np.empty(slice_size, np.int64)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
@@ -188,7 +188,7 @@ def _measure_afresh(
     nowhere, rows64 = np.full(TILE_ROWS, -1, np.int32), np.empty(TILE_ROWS + AHEAD, np.int64)
     zero, most = mean[0] * 0, mean[0] * 0 + np.float32(MOST_SQUARE)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         first = task * TILE_ROWS

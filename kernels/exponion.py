@@ -60,7 +60,7 @@ def _list_unsettled(
     _, n_neighbours, outside = levels
     n_levels, n_clusters = n_neighbours.shape
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
@@ -142,7 +142,7 @@ def _group(counter, gate, n_tasks, slice_size, listed, keys, n_listed, places, g
     """Sort the listed rows by key: each slice knows its places."""
     enter(counter, gate)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start = task * slice_size
@@ -177,7 +177,7 @@ def _compare(
     labels64, none = np.empty(TILE_ROWS, np.int32), np.full(TILE_ROWS, -1, np.int32)
     rows64 = np.zeros(TILE_ROWS + size, np.int64)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         key, begin, end = tasks[task, 0], tasks[task, 1], tasks[task, 2]

@@ -239,7 +239,7 @@ def _sweep(
     left[:] = 0.0
     right[:] = 0.0
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         sums[:] = 0.0

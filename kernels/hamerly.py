@@ -115,7 +115,7 @@ def _assign(
     highs, lows = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
     errors = np.empty(TILE_ROWS)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
@@ -246,7 +246,7 @@ def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, large
     """Per slice and cluster: largest upper bound; where `sums` has room, their sum and number."""
     enter(counter, gate)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         largest[task, :] = 0
@@ -290,7 +290,7 @@ def _tabulate(
     lengths = np.empty(TILE_ROWS, np.int64)
     infinity = zeros[0] + np.inf
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         first = task * TILE_ROWS
@@ -367,7 +367,7 @@ def _move_listed(
     n_changes, changed_rows, changed_sources = changes
     movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start = task * slice_size

@@ -14,7 +14,7 @@ import numpy as np
 
 from .compiling import kernel
 from .distances import own_distances
-from .parallel import NEXT, SMALL_WORK, Team, enter, leave, next_task
+from .parallel import SMALL_WORK, Team, enter, leave, new_counter, next_task, restart
 from .simd import (
     FEATURE_ROWS,
     TILE_ROWS,
@@ -75,7 +75,7 @@ def _run(
     step, all_changed, shift, n_empty = 0, np.int64(0), 0.0, 0
     while True:
         while True:
-            task = next_task(counter)
+            task = next_task(counter, gate, n_tasks)
             if task >= n_tasks:
                 break
             start = task * slice_size
@@ -134,7 +134,7 @@ def _run(
             for t in range(centers.shape[1]):
                 centers[cluster, t] = new_centers[cluster, t]
         pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
-        counter[NEXT] = 0
+        restart(counter)
     leave(counter, gate)
     return step, all_changed, shift, n_empty
 
@@ -227,7 +227,7 @@ class Lloyd:
             those before and after it.
         """
         fill_panels(centers, self.panels)
-        counter = np.zeros(8, np.int64)
+        counter = new_counter()
         arguments = self._arguments(n_steps, tol, PILES, centers, new_centers)
         outcome = _run(counter, self.team.gate, self.n_slices, *arguments)
         self.n_distances += outcome[0] * self.rows.X.shape[0] * len(centers)

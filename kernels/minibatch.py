@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import helper, kernel, vector_sum
-from .parallel import NEXT, Team, enter, leave, next_task
+from .parallel import Team, enter, leave, new_counter, next_task, restart
 from .simd import (
     FEATURE_ROWS,
     TILE_ROWS,
@@ -251,7 +251,7 @@ def _steps(
             for cluster in range(running.centers.shape[0]):
                 reach = max(reach, 2.0 * np.float64(bias[cluster]))
         while True:
-            task = next_task(counter)
+            task = next_task(counter, gate, n_tasks)
             if task >= n_tasks:
                 break
             total, length = 0.0, 0.0
@@ -331,7 +331,7 @@ def _steps(
         step += 1
         if step == n_steps or status != MORE:
             break
-        counter[NEXT] = 0
+        restart(counter)
     leave(counter, gate)
     return step, status
 
@@ -357,7 +357,7 @@ def _relabel(
     own = np.empty(RELABEL_TILES * TILE_ROWS)
     tile = np.zeros(2 * TILE_ROWS, np.int64)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start = task * RELABEL_TILES * TILE_ROWS
@@ -656,7 +656,7 @@ class MiniBatches:
         weights = self.none if row_weights is None else row_weights
         if not self.shared:
             return _steps(
-                np.zeros(8, np.int64), self.team.gate, self.n_tasks,
+                new_counter(), self.team.gate, self.n_tasks,
                 *self._arguments(len(batches), follow, batches, weights),
             )  # fmt: skip
         self._pack()

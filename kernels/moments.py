@@ -31,7 +31,7 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
     width = together * n_features
     first, total, square = np.empty(width), np.empty(width), np.empty(width)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)

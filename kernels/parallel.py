@@ -3,7 +3,7 @@
 No threading layer of Numba is used: its `workqueue` aborts the process when two Python threads
 enter it at once, `omp` aborts a forked child, and either compiles slowly.  Instead a few daemon
 threads of our own call the very kernel that the caller calls; kernels release the GIL and take
-their tasks from one atomic counter.  What follows from that:
+their tasks from atomic counters.  What follows from that:
 
 * The caller takes part and never depends on a helper.  Helpers that come late find the counter
   drained; helpers that do not exist (in a forked child, at interpreter exit, because another fit
@@ -13,12 +13,14 @@ their tasks from one atomic counter.  What follows from that:
 * A helper that sleeps is woken beside the caller, not behind it: Linux, in virtual machines above
   all, may wake a thread on the processor of whoever wakes it, and leave it there for tens of
   milliseconds though others have nothing to do.
-* Which thread runs a task is left to chance; what a task computes and where it writes is not.
-  Kernels merge their results in task order, so that results do not depend on the thread count.
+* A thread takes the tasks of its own share first, the same in every call with as many: what it
+  has read and written then is in its own caches, which on some CPUs are far from the others'.
+  Nothing more depends on it; what a task computes and where it writes does not change with the
+  thread.  Kernels merge their results in task order, so results do not depend on thread counts.
 
 A kernel that can be run here has the signature ``kernel(counter, gate, n_tasks, *arguments)``,
-calls ``enter(counter, gate)`` first, takes tasks by ``next_task(counter)`` until they are used up,
-and calls ``leave(counter, gate)`` last.
+calls ``enter(counter, gate)`` first, takes tasks by ``next_task(counter, gate, n_tasks)`` until
+they are used up, and calls ``leave(counter, gate)`` last.
 """
 
 from __future__ import annotations
@@ -38,17 +40,33 @@ from numba.np.ufunc import parallel as numba_threads
 from threadpoolctl import ThreadpoolController
 
 from .compiling import inlined, kernel
-from .simd import fetch_add, peek
+from .simd import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN, fetch_add, peek
+from .simd import next_task as next_task
 
-NEXT, INSIDE, OPEN = 0, 1, 0  # slots of counter, counter and gate
+INSIDE, OPEN = BACK + 1, 0  # more slots: of a counter's first record, and of the gate
 DRAINED = 1 << 60
-# Both see the same gate; a helper's view of it is longer, which is how a kernel can tell.
-CALLERS_GATE, HELPERS_GATE = 8, 9
+MOST_SEATS = 1024
 # A helper that has just finished looks out for the next job without sleeping: waking a thread
 # takes 50 µs, as long as a whole iteration on 20,000 rows.  About 200 µs: half a nanosecond each.
 SPIN_ROUNDS = 400_000
 # Work (multiply-adds) below which a second thread costs more than it brings.
 SMALL_WORK = 500_000
+
+
+def new_counter(n_seats: int = 1) -> np.ndarray[Any, Any]:
+    """What the threads of one kernel call take their tasks from."""
+    return np.zeros(n_seats * RECORD, np.int64)
+
+
+def drain(counter: np.ndarray[Any, Any]) -> None:
+    """Withdraw the tasks that are left."""
+    counter[TAKEN::RECORD] = DRAINED
+
+
+@inlined
+def restart(counter: Any) -> None:
+    """Offer all tasks again, to a thread that runs a kernel alone."""
+    counter[TAKEN] = counter[FRONT] = counter[BACK] = 0
 
 
 @inlined
@@ -63,12 +81,6 @@ def enter(counter: Any, gate: Any) -> None:
 
 
 @inlined
-def next_task(counter: Any) -> int:
-    """Number of the next task; the tasks are used up when it is not below their number."""
-    return fetch_add(counter, NEXT, 1)
-
-
-@inlined
 def leave(counter: Any, gate: Any) -> None:
     """Say that this thread will write nothing more; a helper then waits a while for the next job.
 
@@ -76,7 +88,7 @@ def leave(counter: Any, gate: Any) -> None:
     comes back at the same moment, sleep for the GIL.
     """
     fetch_add(counter, INSIDE, -1)
-    if len(gate) == HELPERS_GATE:
+    if len(gate) > CALLERS_GATE:
         seen = peek(gate, OPEN)
         rounds = SPIN_ROUNDS
         while peek(gate, OPEN) == seen and rounds > 0:
@@ -126,7 +138,8 @@ class _Helper(threading.Thread):
         self.asleep = False
         # What it looks out at; it stays from team to team, so that a call soon after another finds
         # it awake although the helpers have meanwhile been given back and taken again.
-        self.gate = np.zeros(HELPERS_GATE, np.int64)
+        self.gate = np.zeros(CALLERS_GATE + MOST_SEATS, np.int64)
+        self.seat = 1  # among the threads of the team; the caller's is 0
         self.processors: set[int] = set()  # where it was allowed to run when it was started
         self.start()
 
@@ -154,7 +167,7 @@ class _Helper(threading.Thread):
             job = team.job if team is not None else None
             if team is None or job is None or not job.takes(self):
                 return
-            gate = team.helpers_gate
+            gate = team.helpers_gate[: CALLERS_GATE + self.seat]
             # Not held during the job: a team that nobody else holds any more is given up.
             del team
             job.run(gate)
@@ -164,10 +177,12 @@ class _Helper(threading.Thread):
 class _Job:
     """One kernel call, shared by the caller and its helpers."""
 
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], n_seats: int
+    ) -> None:
         self.function = function
         self.arguments = arguments
-        self.counter = np.zeros(8, np.int64)
+        self.counter = new_counter(n_seats)
         self.takers: set[_Helper] = set()
         self.error: BaseException | None = None
 
@@ -184,7 +199,7 @@ class _Job:
             self.function(self.counter, gate, *self.arguments)
         except BaseException as error:  # carried to the caller
             self.error = error
-            self.counter[NEXT] = DRAINED
+            drain(self.counter)
 
 
 class Team:
@@ -197,9 +212,10 @@ class Team:
         self.close = weakref.finalize(self, _give_back, self.helpers, _idle)
         self.close.atexit = False
         _take_helpers(wanted, self.helpers)
-        first = self.helpers[0].gate if self.helpers else np.zeros(HELPERS_GATE, np.int64)
+        first = self.helpers[0].gate if self.helpers else np.zeros(CALLERS_GATE, np.int64)
         self.helpers_gate, self.gate = first, first[:CALLERS_GATE]
-        for member in self.helpers:
+        for number, member in enumerate(self.helpers):
+            member.seat = 1 + number % MOST_SEATS
             member.team = weakref.ref(self)
 
     @property
@@ -222,9 +238,9 @@ class Team:
             Further arguments of the kernel.
         """
         if not self.helpers or work < SMALL_WORK or n_tasks < 2:
-            function(np.zeros(8, np.int64), self.gate, n_tasks, *arguments)
+            function(new_counter(), self.gate, n_tasks, *arguments)
             return
-        job = _Job(function, (n_tasks, *arguments))
+        job = _Job(function, (n_tasks, *arguments), min(self.n_threads, n_tasks))
         self.job = job
         try:
             for member in self.helpers[: n_tasks - 1]:
@@ -235,7 +251,7 @@ class Team:
                 time.sleep(0)
         except BaseException:
             # Ctrl-C, for one: helpers stop at their next task, and hold the arrays until then.
-            job.counter[NEXT] = DRAINED
+            drain(job.counter)
             raise
         finally:
             self.job = None

@@ -667,3 +667,14 @@ def add_outer_products(
     rows = [side[:size].reshape(n_rows, stride)[:, :n_features] for side in (left, right)]
     square = products[base : base + stride * stride].reshape(stride, stride)
     square[:n_features, :n_features] += np.triu(rows[0].T @ rows[1])
+
+
+def next_task(counter: Array, gate: Array, n_tasks: int) -> int:
+    """The tasks in order: the interpreter runs a kernel on one thread."""
+    from .simd import FRONT, TAKEN
+
+    counter[TAKEN] += 1
+    if counter[TAKEN] > n_tasks:
+        return n_tasks
+    counter[FRONT] += 1
+    return int(counter[FRONT]) - 1

@@ -25,7 +25,7 @@ def _spin(counter, gate, n_tasks, n_rounds, values):
     """Per task: `n_rounds` rounds of multiply-adds on its own row of `values`."""
     enter(counter, gate)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         spin_multiply_adds(values[task], n_rounds)
@@ -45,7 +45,7 @@ def _read(counter, gate, n_tasks, values, totals):
     """Per task: the sum of its share of `values`."""
     enter(counter, gate)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * len(values) // n_tasks, (task + 1) * len(values) // n_tasks

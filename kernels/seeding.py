@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import inlined, kernel
-from .parallel import NEXT, SMALL_WORK, Team, enter, leave, next_task
+from .parallel import SMALL_WORK, Team, enter, leave, new_counter, next_task, restart
 from .seeding_tiles import (
     PANEL,
     add_potentials,
@@ -229,14 +229,14 @@ def _pass(
     while True:
         if whole:
             n_candidates, latest = _go_on(uniforms, number, block_rows, rows, candidates, rounds)
-            counter[NEXT] = 0
+            restart(counter)
             number += 1
         if n_candidates == 0:
             break
         winner = centers[latest]
         count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
         while True:
-            task = next_task(counter)
+            task = next_task(counter, gate, n_tasks)
             if task >= n_tasks:
                 break
             for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
@@ -382,7 +382,7 @@ class GreedyKMeansPlusPlus:
         block = rows_per_block(rows.X.shape[1])
         common = (uniforms, block, rows, candidates)
         if work < SMALL_WORK:
-            counter = np.zeros(8, np.int64)
+            counter = new_counter()
             _pass(counter, self.team.gate, n_tasks, 0, *common, 0, 0, rounds)
             return rounds.chosen.copy()
         for number in range(n_clusters):

@@ -30,7 +30,7 @@ def _tiles(counter, gate, n_tasks, skipped, X, tail, labels, sizes, panel, zero,
     squares = scratch(zero, CHUNK * TILE_ROWS)
     total, own, next_one = np.empty(TILE_ROWS), np.empty(TILE_ROWS), np.empty(TILE_ROWS)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         first = (skipped + task) * TILE_ROWS

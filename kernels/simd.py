@@ -2014,6 +2014,85 @@ def _fetch_add(typing_context: Any, counters: Any, slot: Any, amount: Any) -> An
     return signature, codegen
 
 
+# What threads take their tasks from; see :mod:`.parallel`.  A counter has a record for each seat:
+# how many tasks of its share are taken, by its own thread from the front, by others from the back.
+RECORD = 16  # numbers of 8 bytes: two cache lines, which CPUs fetch together
+TAKEN, FRONT, BACK = 0, 1, 2
+# All see the same gate; the view of a thread is longer by its seat, which is how a kernel can tell.
+CALLERS_GATE = 8
+
+
+def _emit_take(emit: _Emitter, counter: ir.Value, seat: ir.Value, sizes: list[ir.Value]) -> Any:
+    """Loop over the shares, from that of `seat` on, until one has a task left; its number."""
+    builder = emit.builder
+    n_seats, n_tasks = sizes
+    head, here, none, own, other, after, done = (
+        builder.append_basic_block(name)
+        for name in ("share", "left", "none", "own", "other", "after", "taken")
+    )
+    before = builder.block
+
+    def count(place: ir.Value) -> ir.Value:
+        return builder.atomic_rmw("add", place, emit.const(1), ordering="seq_cst")
+
+    builder.branch(head)
+    builder.position_at_end(head)
+    turn = builder.phi(emit.intp)
+    turn.add_incoming(emit.const(0), before)
+    owner = builder.srem(builder.add(seat, turn), n_seats)
+    start, stop = (
+        builder.sdiv(builder.mul(builder.add(owner, emit.const(i)), n_tasks), n_seats)
+        for i in (0, 1)
+    )
+    record = emit.at(counter, builder.mul(owner, emit.const(RECORD)))
+    taken = count(emit.at(record, emit.const(TAKEN)))
+    some = builder.icmp_signed("<", taken, builder.sub(stop, start))
+    builder.cbranch(some, here, after)
+    builder.position_at_end(here)
+    builder.cbranch(builder.icmp_signed("==", turn, emit.const(0)), own, other)
+    builder.position_at_end(own)
+    from_front = builder.add(start, count(emit.at(record, emit.const(FRONT))))
+    builder.branch(done)
+    builder.position_at_end(other)
+    behind = builder.add(count(emit.at(record, emit.const(BACK))), emit.const(1))
+    from_back = builder.sub(stop, behind)
+    builder.branch(done)
+    builder.position_at_end(after)
+    following = builder.add(turn, emit.const(1))
+    turn.add_incoming(following, after)
+    builder.cbranch(builder.icmp_signed("<", following, n_seats), head, none)
+    builder.position_at_end(none)
+    builder.branch(done)
+    builder.position_at_end(done)
+    task = builder.phi(emit.intp)
+    for value, block in ((from_front, own), (from_back, other), (n_tasks, none)):
+        task.add_incoming(value, block)
+    return task
+
+
+def _next_task(typing_context: Any, counter: Any, gate: Any, n_tasks: Any) -> Any:
+    """Number of the next task for this thread; `n_tasks` when they are used up.
+
+    A thread first takes those of its own share, which is the same from call to call as long as
+    the number of tasks is; then from the end of another's.
+    """
+    if getattr(counter, "dtype", None) != types.int64:
+        return None
+    signature = types.intp(counter, gate, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, types.Array(types.float64, 1, "C"), 1)
+        ((length,), (gate_length,)) = (
+            _shape(context, builder, signature.args[i], arguments[i]) for i in (0, 1)
+        )
+        n_seats = builder.sdiv(length, emit.const(RECORD))
+        seat = builder.sub(gate_length, emit.const(CALLERS_GATE))
+        counter = _data(context, builder, signature.args[0], arguments[0])
+        return _emit_take(emit, counter, seat, [n_seats, arguments[2]])
+
+    return signature, codegen
+
+
 INTRINSICS = (
     "add_row",
     "below",
@@ -2029,6 +2108,7 @@ INTRINSICS = (
     "nearest_of_few",
     "nearest_of_sparse",
     "nearest_two_in_tile",
+    "next_task",
     "pack_listed_rows",
     "pack_rows",
     "peek",
@@ -2056,6 +2136,7 @@ if config.DISABLE_JIT:
         nearest_of_few,
         nearest_of_sparse,
         nearest_two_in_tile,
+        next_task,
         pack_listed_rows,
         pack_rows,
         peek,
@@ -2080,6 +2161,7 @@ else:
     list_changes = intrinsic(_list_changes)
     below = intrinsic(_below)
     fetch_add = intrinsic(_fetch_add)
+    next_task = intrinsic(_next_task)
     peek = intrinsic(_peek)
     nearest_of_sparse = intrinsic(_nearest_of_sparse)
     sparse_products = intrinsic(_sparse_products)

@@ -112,7 +112,7 @@ def _fill_table(counter, gate, n_tasks, centers, stride, table):
     enter(counter, gate)
     n_clusters, n_features = centers.shape
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start = task * TABLE_FEATURES
@@ -128,7 +128,7 @@ def _squared_norms(counter, gate, n_tasks, centers, norms):
     """Squared norm of each center, in float64 and in the order of the features."""
     enter(counter, gate)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         center = centers[task]
@@ -162,7 +162,7 @@ def _assign(
     size = len(bias) // n_vectors
     best, index = scratch(bias, size), scratch(bias, size)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start = task * slice_size
@@ -191,7 +191,7 @@ def _own_distances(
     data, indices, indptr, weights, _ = rows
     n_samples = len(indptr) - 1
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         total = 0.0
@@ -285,7 +285,7 @@ def _sum_by_owners(
     n_samples = len(indptr) - 1
     n_clusters, n_features = sums.shape
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         low, high = task * n_clusters // n_tasks, (task + 1) * n_clusters // n_tasks
@@ -415,7 +415,7 @@ def _row_norms(counter, gate, n_tasks, rows, norms):
     enter(counter, gate)
     data, _, indptr, _, _ = rows
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         for row in range(task * BLOCK_ROWS, min((task + 1) * BLOCK_ROWS, len(norms))):
@@ -446,7 +446,7 @@ def _pass(
     n_candidates = len(listed) - 1
     out = scratch(table, len(table) // rows.n_features)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         for j in range(n_candidates):

@@ -119,7 +119,7 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
     for i in range(LISTED):
         sources[i] = -1
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         stop = min((task + 1) * slice_size, n_samples)
@@ -164,7 +164,7 @@ def _sum_by_owners(
     n_samples, n_features = X.shape
     n_clusters = len(counts)
     while True:
-        task = next_task(counter)
+        task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         low, high = task * n_clusters // n_tasks, (task + 1) * n_clusters // n_tasks

@@ -24,12 +24,18 @@ from fastclust import KMeans
 from fastclust.kernels import parallel
 from fastclust.kernels.compiling import OPTIONS
 from fastclust.kernels.parallel import (
+    CALLERS_GATE,
     DRAINED,
     INSIDE,
-    NEXT,
+    RECORD,
     SMALL_WORK,
+    TAKEN,
     Team,
+    drain,
     effective_n_threads,
+    new_counter,
+    next_task,
+    restart,
     team,
 )
 
@@ -297,7 +303,7 @@ def test_error_of_a_helper_reaches_the_caller() -> None:
         with pytest.raises(ArithmeticError, match="only the helper fails"):
             threads.run(fail_in_helper, MUCH_WORK, 10)
         way_out.cancel()
-        assert counters[0][NEXT] >= DRAINED  # the tasks were withdrawn from everybody
+        assert counters[0][TAKEN] >= DRAINED  # the tasks were withdrawn from everybody
         assert len(run_by_all(threads)) == 2
 
 
@@ -309,7 +315,7 @@ def test_helpers_stop_at_their_next_task_when_the_caller_is_interrupted() -> Non
             assert inside.wait(PATIENCE)
             raise KeyboardInterrupt
         inside.set()
-        while counter[NEXT] < n_tasks:
+        while counter[TAKEN] < n_tasks:
             time.sleep(0.001)
         left.set()
 
@@ -338,6 +344,78 @@ def test_caller_waits_for_helpers_that_are_inside() -> None:
         all_asleep(threads)
         threads.run(slow_helper, MUCH_WORK, 10)
         assert finished == [True]
+
+
+# --- Tasks ---
+
+
+@numba.njit(**OPTIONS)
+def take(counter, gate, n_tasks):  # type: ignore[no-untyped-def]
+    return next_task(counter, gate, n_tasks)
+
+
+@numba.njit(**OPTIONS)
+def offer_again(counter):  # type: ignore[no-untyped-def]
+    restart(counter)
+
+
+def gate_of(seat: int) -> Any:
+    return np.zeros(CALLERS_GATE + seat, np.int64)
+
+
+@pytest.mark.parametrize("n_tasks", [0, 1, 2, 3, 7, 64, 65])
+@pytest.mark.parametrize("n_seats", [1, 2, 3, 5])
+def test_every_task_is_taken_once_whoever_comes_when(n_seats: int, n_tasks: int) -> None:
+    rng = np.random.default_rng(n_tasks)
+    for _ in range(5):
+        counter, taken = new_counter(n_seats), []
+        for seat in rng.integers(0, n_seats + 2, n_tasks):  # two more than there are seats
+            taken.append(take(counter, gate_of(seat), n_tasks))
+        assert sorted(taken) == list(range(n_tasks))
+        assert all(take(counter, gate_of(seat), n_tasks) == n_tasks for seat in range(n_seats))
+
+
+def test_own_tasks_come_first_and_others_from_their_end() -> None:
+    counter = new_counter(3)
+    assert len(counter) == 3 * RECORD
+    taken = [take(counter, gate_of(1), 9) for _ in range(5)]
+    assert taken == [3, 4, 5, 8, 7]
+    assert [take(counter, gate_of(2), 9) for _ in range(2)] == [6, 2]
+    assert [take(counter, gate_of(0), 9) for _ in range(3)] == [0, 1, 9]
+
+
+def test_tasks_are_withdrawn_and_offered_again() -> None:
+    counter = new_counter()
+    assert [take(counter, gate_of(0), 3) for _ in range(2)] == [0, 1]
+    drain(counter)
+    assert take(counter, gate_of(0), 3) == 3
+    offer_again(counter)
+    assert [take(counter, gate_of(0), 3) for _ in range(4)] == [0, 1, 2, 3]
+    counter = new_counter(4)
+    drain(counter)
+    assert {take(counter, gate_of(seat), 100) for seat in range(4)} == {100}
+
+
+def test_threads_keep_their_shares_from_call_to_call() -> None:
+    first, second = np.full(64, -1), np.full(64, -1)
+
+    def note(seen: Any) -> Callable[..., None]:
+        def kernel(counter: Any, gate: Any, n_tasks: int) -> None:
+            meeting.wait(PATIENCE)
+            for _ in range(n_tasks // 2):  # what is its own, and no more
+                seen[take(counter, gate, n_tasks)] = threading.get_ident()
+            meeting.wait(PATIENCE)
+
+        return kernel
+
+    meeting = threading.Barrier(2)
+    with team(2) as threads:
+        for seen in (first, second):
+            all_asleep(threads)
+            threads.run(note(seen), MUCH_WORK, 64)
+    np.testing.assert_array_equal(first, second)
+    assert len(set(first[:32])) == len(set(first[32:])) == 1
+    assert first[0] != first[-1]
 
 
 # --- Number of threads ---
