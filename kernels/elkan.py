@@ -339,8 +339,8 @@ class Elkan(Hamerly):
         )
         self._measure_afresh(now)
         self._move_listed(self.n_listed, mode)
-        n_distances = int(self.computed.sum()) + int(self.n_afresh.sum()) * len(centers)
-        self._finish(centers, n_distances)
+        self.n_distances += int(self.computed.sum()) + int(self.n_afresh.sum()) * len(centers)
+        self._finish(centers)
         return int(update.changes.n.sum())
 
     def _measure_afresh(self, now: int) -> None:

@@ -325,5 +325,6 @@ class Exponion(Hamerly):
             np.ascontiguousarray(centers),
         )
         self._move_listed(self.computed, mode)
-        self._finish(centers, n_compared)
+        self.n_distances += n_compared
+        self._finish(centers)
         return int(update.changes.n.sum())

@@ -9,9 +9,8 @@ center.  How far a lower bound has to fall depends on the cluster: centers so fa
 can not matter do not count (Ryšavý, P., Hamerly, G.: Geometric methods to accelerate k-means
 algorithms. SDM 2016).
 
-The distances of float64 data are screened: the tile runs in float32, which is twice as fast, and
-tells the nearest center of all rows but those that lie so close to a border that its roundings
-might decide.  Tiles with such a row are done again in float64.
+The distances of float64 data are screened in float32, as Lloyd's are; see :mod:`.screening`.  A row
+in doubt has a label from float64 and bounds from float32: no center is nearer than the nearest.
 
 Bounds are float32 whatever the data, 8 bytes a row, and are widened by every rounding on the way,
 that of the tile included: labels, and with them centers, are the same bits as Lloyd's.  A row with
@@ -28,6 +27,7 @@ import numpy as np
 from .compiling import kernel
 from .lloyd import Lloyd
 from .parallel import Team, enter, leave, next_task
+from .screening import LEAST_SCORE, fill_screen
 from .simd import (
     BOUND_DOWN,
     BOUND_UP,
@@ -38,10 +38,12 @@ from .simd import (
     below,
     changed_labels,
     distances_in_tile,
+    doubtful_rows,
     lanes,
     list_changes,
     lowest_bit,
     move_rows,
+    nearest_in_row,
     nearest_of_few,
     nearest_two_in_tile,
     pack_listed_rows,
@@ -51,7 +53,6 @@ from .simd import (
 )
 from .tiles import (
     Array,
-    Panels,
     Rows,
     aligned_empty,
     fill_panels,
@@ -69,26 +70,18 @@ RADII, GAPS = 2.3, 2.0
 # Rounds after which radii are measured; until then they grow from nothing as the centers move.
 RADIUS_ROUNDS = 16
 MOST_SQUARE = 1e38  # of a distance that is used as a bound
-# A score in float32, |c|²/2 - x·c, is off by less than (d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²), and by
-# products of errors, less than a hundredth of it for so many features.  In this,
-# |c|² <= 2 |x|² + 2 |x - c|² = 4 |x|² + 4 · score, which grows with the score: no center behind the
-# second nearest can be nearer than its error allows.  Where squares under- or overflow it does not
-# hold; where more than such a share of the tiles has to be done again, it does not pay.
-COARSE, MOST_FEATURES, LEAST_SCORE, MOST_COARSE = 1.01 * 2.0**-24, 100_000, 1e-36, 1e37
-MOST_DOUBTED = 0.4
 
 
 @kernel
 def _assign(
-    counter, gate, n_tasks, slice_size, size, rows, mean, panels, few, coarse, labels, mode, piles,
-    changes, upper, lower, table, slack, coarse_slack, reach, largest, fresh, screens, computed,
-    doubted,
+    counter, gate, n_tasks, slice_size, size, rows, mean, panels, few, screen, asks, labels, mode,
+    piles, changes, upper, lower, table, slack, reach, largest, fresh, computed, doubted,
 ):  # fmt: skip
     """Move the bounds slice by slice; label the rows that they do not settle.
 
     With `fresh`, all rows: there are no bounds yet.  `panels` are the centers by rows; `few` the
-    same by features, where that is Lloyd's tile; `coarse`, None for some, the same in float32,
-    which are asked first where it `screens`: `doubted` tiles then had to be done again.
+    same by features, where that is Lloyd's tile.  Where it `asks` the `screen`, None for float32
+    data, `doubted` rows of a slice had to be looked at again.
     """
     enter(counter, gate)
     X, tail, row_weights = rows
@@ -106,12 +99,13 @@ def _assign(
     movers, sources = np.empty(LIST_ROOM, np.int64), np.empty(LIST_ROOM, np.int32)
     # The packing looks one vector ahead.
     listed = np.zeros(slice_size + TILE_ROWS + size, np.int64)
-    if coarse is not None:
-        _, _, _, coarse_centers, coarse_bias = coarse
+    if screen is not None:
+        coarse_centers, coarse_bias, _, coarse_slack = screen
         shrunk = scratch(upper, len(mean) * TILE_ROWS)
         coarse_best, coarse_index = scratch(upper, TILE_ROWS), scratch(upper, TILE_ROWS)
-        coarse_second = scratch(upper, TILE_ROWS)
+        coarse_second, coarse_norms = scratch(upper, TILE_ROWS), scratch(upper, TILE_ROWS)
         bits, coarse_bits = index.view(np.int64), coarse_index.view(np.int32)
+        x = scratch(mean, len(mean))
     highs, lows = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32)
     errors = np.empty(TILE_ROWS)
     while True:
@@ -139,40 +133,60 @@ def _assign(
         for place in range(0, count, TILE_ROWS):
             filled = min(TILE_ROWS, count - place)
             first = start + place
-            if dense:
-                pack_rows(X, tail, first, mean, packed)
-            elif n_features <= FEW_FEATURES:
-                for i in range(TILE_ROWS):
-                    for t in range(n_features):
-                        packed[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
-            else:
-                pack_listed_rows(X, listed, place, n_features, mean, packed)
-            norms[:] = 0
-            for t in range(n_features):
-                for i in range(TILE_ROWS):
-                    value = packed[t * TILE_ROWS + i]
-                    norms[i] += value * value
-            doubtful = True
-            if coarse is not None and screens:
-                for i in range(TILE_ROWS * n_features):
-                    shrunk[i] = packed[i]
+            if screen is not None and asks:
+                if dense:
+                    pack_rows(X, tail, first, mean, shrunk)
+                elif n_features <= FEW_FEATURES:
+                    for i in range(TILE_ROWS):
+                        for t in range(n_features):
+                            shrunk[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
+                else:
+                    pack_listed_rows(X, listed, place, n_features, mean, shrunk)
                 nearest_two_in_tile(
                     shrunk, coarse_centers, coarse_bias, n_wide, n_narrow, n_features, coarse_best,
                     coarse_index, coarse_second,
                 )  # fmt: skip
-                n_sure = 0
+                doubt = doubtful_rows(
+                    shrunk, n_features, coarse_best, coarse_second, coarse_slack, LEAST_SCORE,
+                    coarse_norms,
+                )  # fmt: skip
+                if filled < TILE_ROWS:
+                    doubt &= (np.uint64(1) << np.uint64(filled)) - np.uint64(1)
+                while doubt != 0:
+                    bit = lowest_bit(doubt)
+                    doubt &= doubt - np.uint64(1)
+                    row = first + bit if dense else listed[place + bit]
+                    for t in range(n_features):
+                        x[t] = X[row, t] - mean[t]
+                    coarse_bits[bit] = nearest_in_row(
+                        x, centers, bias, n_wide, n_narrow, n_features
+                    )
+                    coarse_second[bit] = coarse_best[bit]
+                    n_doubted += 1
                 for i in range(TILE_ROWS):
-                    best[i], second[i], bits[i] = coarse_best[i], coarse_second[i], coarse_bits[i]
+                    best[i], second[i] = coarse_best[i], coarse_second[i]
+                    norms[i], bits[i] = coarse_norms[i], coarse_bits[i]
                     error = coarse_slack * (4.5 * norms[i] + 4 * second[i]) + LEAST_SCORE
-                    sure = second[i] - best[i] > 2 * error and norms[i] < MOST_COARSE
-                    n_sure += 1 if sure else 0
                     errors[i] = 2 * error
-                doubtful = n_sure < TILE_ROWS
-                n_doubted += 1 if doubtful else 0
-            if doubtful:
+                    if not errors[i] < np.inf:
+                        best[i], second[i], norms[i], errors[i] = 0, 0, 0, np.inf
+            else:
+                if dense:
+                    pack_rows(X, tail, first, mean, packed)
+                elif n_features <= FEW_FEATURES:
+                    for i in range(TILE_ROWS):
+                        for t in range(n_features):
+                            packed[t * TILE_ROWS + i] = X[listed[place + i], t] - mean[t]
+                else:
+                    pack_listed_rows(X, listed, place, n_features, mean, packed)
                 nearest_two_in_tile(
                     packed, centers, bias, n_wide, n_narrow, n_features, best, index, second
                 )
+                norms[:] = 0
+                for t in range(n_features):
+                    for i in range(TILE_ROWS):
+                        value = packed[t * TILE_ROWS + i]
+                        norms[i] += value * value
                 for i in range(TILE_ROWS):
                     # Score and norm may each be off by some roundings of the largest term.
                     errors[i] = slack * np.float64(norms[i] + largest)
@@ -412,7 +426,6 @@ class Hamerly(Lloyd):
         self.zeros = np.zeros_like(mean)
         n_features, epsilon = rows.X.shape[1], float(np.finfo(rows.X.dtype).eps)
         self.slack = 4 * (n_features + 8) * epsilon
-        self.coarse_slack = (n_features + 6) * COARSE
         self.down = 1 - 2 * (n_features + 8) * epsilon - 1e-6
         self.before: Array | None = None
         self.rounds = 0
@@ -424,11 +437,6 @@ class Hamerly(Lloyd):
         n_clusters, n_features, dtype = self.n_clusters, self.rows.X.shape[1], self.rows.X.dtype
         by_rows = make_panels(n_clusters, n_features, dtype, by_features=False)
         self.by_rows = by_rows if self.panels.by_features else self.panels
-        self.coarse: Panels | None = None
-        long = self.panels.by_features or n_features > MOST_FEATURES
-        if dtype == np.float64 and not long:
-            self.coarse = make_panels(n_clusters, n_features, np.float32, by_features=False)
-        self.screens = self.asks = self.coarse is not None
         self.upper = aligned_empty(len(self.labels), np.float32)
         self.lower = aligned_empty(len(self.labels), np.float32)
         self.table = aligned_empty((n_clusters, 4), np.float32)
@@ -436,7 +444,7 @@ class Hamerly(Lloyd):
         sums, counts = np.empty((2, self.n_slices if self.needs_typical else 0, n_clusters))
         self.measured = largest, sums, counts
         self.radii = np.zeros((1, n_clusters))
-        self.computed, self.doubted = np.zeros((2, self.n_slices), np.int64)
+        self.computed = np.zeros(self.n_slices, np.int64)
         self.levels = self._make_levels(1, n_clusters, 0)
         self.equipped = True
 
@@ -448,7 +456,7 @@ class Hamerly(Lloyd):
     def forget(self) -> None:
         """Forget the bounds: those of the next round are measured afresh."""
         self.before = None
-        self.screens = self.equipped and self.coarse is not None
+        self.screens = self.pays_to_screen
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`Lloyd.assign`."""
@@ -460,6 +468,7 @@ class Hamerly(Lloyd):
         """Label every row, those that the bounds settle by the bounds; `mode` is the update's."""
         fresh = self.before is None
         self._prepare(centers)
+        asks = self.screens and fill_screen(self.by_rows, self.screen)
         update = self.update
         self.team.run(
             _assign,
@@ -471,7 +480,8 @@ class Hamerly(Lloyd):
             self.mean,
             self.by_rows,
             self.panels,
-            self.coarse,
+            self.screen,
+            asks,
             self.labels,
             mode,
             update.piles,
@@ -480,18 +490,14 @@ class Hamerly(Lloyd):
             self.lower,
             self.table,
             np.float32(self.slack),
-            self.coarse_slack,
             self.reach,
             self.largest,
             fresh,
-            self.asks,
             self.computed,
             self.doubted,
         )
-        n_rows, n_again = int(self.computed.sum()), TILE_ROWS * int(self.doubted.sum())
-        if n_again > MOST_DOUBTED * n_rows and 2 * n_rows > self.rows.X.shape[0]:
-            self.screens = False
-        self._finish(centers, (n_rows + n_again) * len(centers))
+        self._count_distances(int(self.computed.sum()), int(self.doubted.sum()))
+        self._finish(centers)
         return int(update.changes.n.sum())
 
     @staticmethod
@@ -519,12 +525,8 @@ class Hamerly(Lloyd):
             fill_panels(centers, self.by_rows)
         self.largest = float(np.einsum("ij,ij->i", centers, centers, dtype=np.float64).max())
         reach = 2 * np.sqrt(self.largest) * (1 + 1e-6)
-        # An infinite bound settles nothing; centers that float32 can not hold are not asked.
+        # An infinite bound settles nothing.
         self.reach = np.float32(reach if reach < MOST_SQUARE else np.inf)
-        self.asks = self.screens and self.largest < MOST_COARSE
-        if self.coarse is not None and self.asks:
-            self.coarse.packed[:] = self.by_rows.packed
-            self.coarse.bias[:] = self.by_rows.bias
         if self.before is not None:
             self._tabulate(centers)
 
@@ -553,11 +555,10 @@ class Hamerly(Lloyd):
             self.winners,
         )
 
-    def _finish(self, centers: Array, n_distances: int) -> None:
+    def _finish(self, centers: Array) -> None:
         """Remember the centers, and measure the clusters from time to time."""
         self.rounds = 1 if self.before is None else self.rounds + 1
         self.before = centers.copy()
-        self.n_distances += n_distances
         if self._due():
             n_samples = self.rows.X.shape[0]
             self.team.run(

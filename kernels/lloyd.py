@@ -4,6 +4,7 @@ Lloyd, S.: Least squares quantization in PCM. IEEE Transactions on Information T
 
 A pass reads X once, computes ``|c|²/2 - x·c`` for all centers, keeps the smallest in registers and
 hands the rows whose label has changed to :mod:`.update`.  Nothing of size n·k is ever stored.
+Scores of float64 data are computed in float32 wherever that decides; see :mod:`.screening`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,29 @@ import numpy as np
 from .compiling import kernel
 from .distances import own_distances
 from .parallel import SMALL_WORK, Team, enter, leave, new_counter, next_task, restart
+from .screening import (
+    LEAST_SCORE,
+    MOST_DOUBTED,
+    fill_screen,
+    make_screen,
+    pays_to_screen,
+    round_centers,
+)
 from .simd import (
     FEATURE_ROWS,
+    IN_REGISTERS,
     TILE_ROWS,
     changed_labels,
+    doubtful_rows,
     lanes,
     list_changes,
+    lowest_bit,
     move_rows,
-    nearest_in_tile,
+    nearest_in_row,
     nearest_of_few,
+    nearest_of_low,
+    nearest_of_many,
+    nearest_two_of_many,
     pack_rows,
     round_up,
 )
@@ -51,8 +66,8 @@ from .update import (
 
 @kernel
 def _run(
-    counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, panels, labels, mode,
-    piles, changes, totals, centers, new_centers,
+    counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, panels, screen, asks,
+    labels, mode, piles, changes, totals, centers, new_centers, doubted,
 ):  # fmt: skip
     """Assign all rows, slice by slice, and account for those that change.
 
@@ -60,6 +75,9 @@ def _run(
     come back to Python in between.  Stops as the loop would, at unchanged labels and at a shift
     within `tol`, and at empty clusters, which the loop must see to.  Returns steps, changed rows,
     shift and number of empty clusters of the last step; `centers` is what it started from.
+
+    Where it `asks` the `screen`, None for float32 data, `doubted` counts the rows of each slice
+    that float64 had to decide.
     """
     enter(counter, gate)
     # Taken out of their tuples here: inside the loop each access would count references.
@@ -70,6 +88,12 @@ def _run(
     n_samples, n_features = X.shape
     packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    if screen is not None:
+        coarse_centers, coarse_bias, n_coarse, coarse_slack = screen
+        shrunk = scratch(coarse_bias, len(mean) * TILE_ROWS)
+        coarse_best, coarse_index = scratch(coarse_bias, TILE_ROWS), scratch(coarse_bias, TILE_ROWS)
+        coarse_second = scratch(coarse_bias, TILE_ROWS)
+        norms, coarse_bits = scratch(coarse_bias, TILE_ROWS), coarse_index.view(np.int32)
     winners = scratch(labels, 2 * TILE_ROWS)
     movers, sources = scratch(n_changes, LIST_ROOM), scratch(labels, LIST_ROOM)
     step, all_changed, shift, n_empty = 0, np.int64(0), 0.0, 0
@@ -80,27 +104,63 @@ def _run(
                 break
             start = task * slice_size
             stop = min(start + slice_size, n_samples)
-            n_changed, n_listed = np.int64(0), np.int64(0)
+            n_changed, n_listed, n_doubted = np.int64(0), np.int64(0), np.int64(0)
             # The changes of a tile are looked at when the next one is under way: the CPU then has
             # work to do while it finds out that it has guessed wrong whether there are any.
             mask, slot = np.uint64(0), np.int64(0)
             for first in range(start, stop + TILE_ROWS, TILE_ROWS):
                 before, mask = mask, np.uint64(0)
                 if first < stop:
-                    if by_features:
-                        for row in range(0, TILE_ROWS, FEATURE_ROWS):
-                            nearest_of_few(
-                                X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, best,
-                                index, row,
-                            )  # fmt: skip
-                    else:
-                        pack_rows(X, tail, first, mean, packed)
-                        nearest_in_tile(
-                            packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
-                        )
-                    mask = changed_labels(index, labels, first, winners, slot)
+                    valid = np.uint64(0xFFFFFFFFFFFFFFFF)
                     if first + TILE_ROWS > n_samples:
-                        mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                        valid = (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                    if screen is not None and asks:
+                        if n_features <= IN_REGISTERS:
+                            doubt = nearest_of_low(
+                                X, tail, first, mean, coarse_centers, coarse_bias, n_wide,
+                                n_narrow, coarse_index, coarse_slack, LEAST_SCORE,
+                            )  # fmt: skip
+                        else:
+                            pack_rows(X, tail, first, mean, shrunk)
+                            nearest_two_of_many(
+                                shrunk, coarse_centers, coarse_bias, n_wide, n_narrow, n_features,
+                                coarse_best, coarse_index, coarse_second,
+                            )  # fmt: skip
+                            doubt = doubtful_rows(
+                                shrunk, n_features, coarse_best, coarse_second, coarse_slack,
+                                LEAST_SCORE, norms,
+                            )  # fmt: skip
+                        doubt &= valid
+                        while doubt != 0:
+                            bit = lowest_bit(doubt)
+                            doubt &= doubt - np.uint64(1)
+                            for t in range(n_features):
+                                packed[t] = X[first + bit, t] - mean[t]
+                            coarse_bits[bit] = nearest_in_row(
+                                packed, packed_centers, bias, n_wide, n_narrow, n_features
+                            )
+                            n_doubted += 1
+                        mask = changed_labels(coarse_index, labels, first, winners, slot)
+                    else:
+                        if by_features:
+                            for row in range(0, TILE_ROWS, FEATURE_ROWS):
+                                nearest_of_few(
+                                    X, tail, first, mean, packed_centers, bias, n_wide, n_narrow,
+                                    best, index, row,
+                                )  # fmt: skip
+                        elif screen is None and n_features <= IN_REGISTERS:
+                            nearest_of_low(
+                                X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, index,
+                                LEAST_SCORE, LEAST_SCORE,
+                            )  # fmt: skip
+                        else:
+                            pack_rows(X, tail, first, mean, packed)
+                            nearest_of_many(
+                                packed, packed_centers, bias, n_wide, n_narrow, n_features, best,
+                                index,
+                            )  # fmt: skip
+                        mask = changed_labels(index, labels, first, winners, slot)
+                    mask &= valid
                 slot = TILE_ROWS - slot
                 if before != 0:
                     n_listed = list_changes(
@@ -119,7 +179,7 @@ def _run(
                         )  # fmt: skip
                     n_changed += n_listed
                     n_listed = np.int64(0)
-            n_changes[task] = n_changed
+            n_changes[task], doubted[task] = n_changed, n_doubted
         if n_steps == 0:
             break
         all_changed = np.int64(0)
@@ -134,6 +194,8 @@ def _run(
             for t in range(centers.shape[1]):
                 centers[cluster, t] = new_centers[cluster, t]
         pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
+        if screen is not None and asks:
+            asks = round_centers(packed_centers, bias, coarse_centers, coarse_bias, n_coarse)
         restart(counter)
     leave(counter, gate)
     return step, all_changed, shift, n_empty
@@ -160,7 +222,7 @@ class Lloyd:
     labels : ndarray of shape (n_samples padded to a tile,), int32
         Nearest center of each row after :meth:`assign`; -1 before.
     n_distances : int
-        Number of distances computed so far.
+        Number of distances computed so far; one that is looked at twice counts once.
     """
 
     update_class = Update
@@ -172,10 +234,14 @@ class Lloyd:
         self.rows, self.mean, self.update, self.team = rows, mean, update, team
         self.labels = aligned_empty(round_up(n_samples, TILE_ROWS), np.int32)
         self.labels[:] = -1
-        self.n_distances = 0
+        self.n_clusters, self.n_distances = n_clusters, 0
         self.panels = make_panels(n_clusters, n_features, rows.X.dtype)
+        self.pays_to_screen = pays_to_screen(n_clusters, n_features, self.panels)
+        self.screen = make_screen(self.panels, self.pays_to_screen, n_clusters, n_features)
+        self.screens = self.pays_to_screen
         self.work = float(n_samples) * n_features * (n_clusters + 4)
         self.n_slices = update.n_slices
+        self.doubted = np.zeros(self.n_slices, np.int64)
 
     def own_distances(self, centers: Array, distances: Array | None = None) -> float:
         """Inertia of the labels for `centers`; see :func:`.distances.own_distances`."""
@@ -186,6 +252,7 @@ class Lloyd:
     def reset(self) -> None:
         """Forget the labels."""
         self.labels[:] = -1
+        self.screens = self.pays_to_screen
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center, the lowest where several are.
@@ -203,12 +270,18 @@ class Lloyd:
             Number of rows whose label has changed.
         """
         fill_panels(centers, self.panels)
-        self.n_distances += self.rows.X.shape[0] * len(centers)
+        asks = self.screens and fill_screen(self.panels, self.screen)
         mode = self.update.mode if account else LABELS_ONLY
-        self.team.run(
-            _run, self.work, self.n_slices, *self._arguments(0, 0.0, mode, centers, centers)
-        )
+        arguments = self._arguments(0, 0.0, mode, centers, centers, asks)
+        self.team.run(_run, self.work, self.n_slices, *arguments)
+        self._count_distances(self.rows.X.shape[0], int(self.doubted.sum()))
         return int(self.update.changes.n.sum())
+
+    def _count_distances(self, n_rows: int, n_doubted: int) -> None:
+        """Account for distances to all centers; screen no more where that decides too little."""
+        self.n_distances += n_rows * self.n_clusters
+        if n_doubted > MOST_DOUBTED * n_rows:
+            self.screens = False
 
     @property
     def iterates(self) -> bool:
@@ -228,13 +301,20 @@ class Lloyd:
         """
         fill_panels(centers, self.panels)
         counter = new_counter()
-        arguments = self._arguments(n_steps, tol, PILES, centers, new_centers)
+        asks = self.screens and fill_screen(self.panels, self.screen)
+        arguments = self._arguments(n_steps, tol, PILES, centers, new_centers, asks)
         outcome = _run(counter, self.team.gate, self.n_slices, *arguments)
         self.n_distances += outcome[0] * self.rows.X.shape[0] * len(centers)
         return outcome
 
     def _arguments(
-        self, n_steps: int, tol: float, mode: int, centers: Array, new_centers: Array
+        self,
+        n_steps: int,
+        tol: float,
+        mode: int,
+        centers: Array,
+        new_centers: Array,
+        asks: bool,
     ) -> tuple[Any, ...]:
         update = self.update
         return (
@@ -245,6 +325,8 @@ class Lloyd:
             self.rows,
             self.mean,
             self.panels,
+            self.screen,
+            asks,
             self.labels,
             mode,
             update.piles,
@@ -252,4 +334,5 @@ class Lloyd:
             update.totals,
             centers,
             new_centers,
+            self.doubted,
         )

@@ -70,6 +70,37 @@ def nearest_two_in_tile(
     second[:] = scores[1]
 
 
+nearest_of_many, nearest_two_of_many = nearest_in_tile, nearest_two_in_tile
+
+
+def nearest_in_row(
+    x: Array, centers: Array, bias: Array, n_wide: int, n_narrow: int, n_features: int
+) -> int:
+    """Center nearest to one row."""
+    tile = np.repeat(x[:n_features, None], 64, axis=1)  # summed as the tile is
+    return int(_scores(tile, centers, bias, n_wide, n_narrow, n_features)[:, 0].argmin())
+
+
+def doubtful_rows(
+    packed: Array,
+    n_features: int,
+    best: Array,
+    second: Array,
+    slack: float,
+    least: float,
+    norms: Array,
+) -> np.uint64:
+    """Squared norms of packed rows; the mask of those whose two smallest scores are too close."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms[:] = (packed.reshape(-1, 64)[:n_features] ** 2).sum(axis=0)
+        error = slack * (9 * norms + 8 * second) + 2 * least
+        sure = second - best > error
+    mask = 0
+    for bit in np.flatnonzero(~sure):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
 def distances_in_tile(
     packed: Array, centers: Array, n_wide: int, n_narrow: int, n_features: int, distances: Array
 ) -> None:
@@ -227,6 +258,32 @@ def pack_rows(X: Array, tail: Array, first_row: int, mean: Array, packed: Array)
     """Centre and transpose 64 adjacent rows."""
     n_features = X.shape[1]
     packed.reshape(-1, 64)[:n_features] = (_tile(X, tail, first_row) - mean[:n_features]).T
+
+
+def nearest_of_low(
+    X: Array,
+    tail: Array,
+    first_row: int,
+    mean: Array,
+    centers: Array,
+    bias: Array,
+    n_wide: int,
+    n_narrow: int,
+    index: Array,
+    slack: float,
+    least: float,
+) -> np.uint64:
+    """Nearest center of 64 adjacent rows of few features; the mask of those in doubt."""
+    n_features = X.shape[1]
+    packed = np.empty((n_features, 64), centers.dtype)
+    best, second, norms = np.empty((3, 64), centers.dtype)
+    pack_rows(X, tail, first_row, mean, packed)
+    arguments = packed, centers, bias, n_wide, n_narrow, n_features, best, index
+    if centers.dtype == X.dtype:
+        nearest_in_tile(*arguments)
+        return np.uint64(0)
+    nearest_two_in_tile(*arguments, second)
+    return doubtful_rows(packed, n_features, best, second, slack, least, norms)
 
 
 def pack_listed_rows(

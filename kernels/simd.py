@@ -21,6 +21,7 @@ Ties go to the lowest index, as in scikit-learn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -58,6 +59,8 @@ VECTOR_BYTES = 64 if "avx512f" in CPU_FEATURES else 32 if "avx" in CPU_FEATURES 
 # Vectors of rows that a tile keeps in registers beside a group of centers: the accumulators
 # (vectors × 6) must leave room for the operands among 32 (AVX-512, NEON) or 16 registers.
 ROW_VECTORS = 4 if VECTOR_BYTES == 64 or _is_arm64() else 2
+# Up to so many features, the rows themselves stay there, too, and need no packed tile.
+IN_REGISTERS = LOW_FEATURES if ROW_VECTORS == 4 else 2
 
 
 def lanes(dtype: Any) -> int:
@@ -130,6 +133,15 @@ class _Emitter:
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         typed = self.builder.bitcast(pointer, value.type.as_pointer())
         self.builder.store(value, typed, align=self.lanes * self.size)
+
+    def store_rounded(self, value: ir.Value, pointer: ir.Value) -> None:
+        """Store a vector of floats as what `pointer` points to: the same type, or float32."""
+        element, size = pointer.type.pointee, self.size
+        if element != self.element:
+            value = self.builder.fptrunc(value, ir.VectorType(element, self.lanes))
+            size = 4
+        typed = self.builder.bitcast(pointer, value.type.as_pointer())
+        self.builder.store(value, typed, align=self.lanes * size)
 
     def broadcast(self, pointer: ir.Value) -> ir.Value:
         return self.splat(self.builder.load(pointer, align=self.size))
@@ -413,20 +425,78 @@ def _keep_two_smallest(
     return epilogue
 
 
-def _emit_nearest_low(
-    emit: _Emitter, pointers: list[ir.Value], n_features: int, second: ir.Value | None
-) -> None:
-    """Nearest centers for a fixed, small number of features; scores of the `second`, if asked for.
+def _emit_low_search(
+    emit: _Emitter, vectors: list[list[ir.Value]], pointers: list[ir.Value], *, two: bool
+) -> list[list[ir.Value]]:
+    """Look through all centers for the rows whose features ``vectors[feature][v]`` holds.
 
-    The rows, the running minima and their indices all stay in registers while the centers pass
-    by one at a time; nothing but centers is read.
+    Returns their smallest scores, the numbers of those centers, and where `two` are wanted the
+    second smallest scores: ``[v]`` each.  Rows, minima and numbers all stay in registers while the
+    centers pass by one at a time; nothing but centers is read.
     """
     builder = emit.builder
-    packed, centers, bias, n_wide, n_narrow, _, best, index = pointers
-    rows_at_once = ROW_VECTORS * emit.lanes
+    centers, bias, n_wide, n_narrow = pointers
+    n_features = len(vectors)
     infinity = ir.Constant(emit.vector, [float("inf")] * emit.lanes)
     nowhere = ir.Constant(emit.integers, [0] * emit.lanes)
     one = ir.Constant(emit.integers, [1] * emit.lanes)
+
+    def one_center(
+        start: ir.Value, coordinates: list[ir.Value], state: list[ir.Value]
+    ) -> list[ir.Value]:
+        smallest, where, others = (state[i * ROW_VECTORS : (i + 1) * ROW_VECTORS] for i in range(3))
+        number = state[-1]
+        for v in range(ROW_VECTORS):
+            score = start
+            for t, value in enumerate(coordinates):
+                score = emit.multiply_add(vectors[t][v], value, score)
+            less = builder.fcmp_ordered("<", score, smallest[v])
+            if two:
+                loser = builder.select(less, smallest[v], score)
+                closer = builder.fcmp_ordered("<", loser, others[v])
+                others[v] = builder.select(closer, loser, others[v])
+            smallest[v] = builder.select(less, score, smallest[v])
+            where[v] = builder.select(less, number, where[v])
+        return [*smallest, *where, *(others if two else []), builder.add(number, one)]
+
+    def over_groups(group: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+        # One code for both widths: less to compile.
+        state, (base, center) = state[:-2], state[-2:]
+        wide = builder.icmp_signed("<", group, n_wide)
+        width = builder.select(wide, emit.const(WIDE), emit.const(NARROW))
+        panel = emit.at(centers, base)
+
+        def two_centers(pair: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            for which in range(2):
+                j = builder.add(builder.mul(pair, emit.const(2)), emit.const(which))
+                start = emit.broadcast(emit.at(bias, center, j))
+                coordinates = [
+                    emit.broadcast(emit.at(panel, builder.mul(width, emit.const(t)), j))
+                    for t in range(n_features)
+                ]
+                state = one_center(start, coordinates, state)
+            return state
+
+        state = emit.loop(builder.lshr(width, emit.const(1)), state, two_centers)
+        following = builder.add(base, builder.mul(width, emit.const(n_features)))
+        return [*state, following, builder.add(center, width)]
+
+    # The number of the center is counted in a vector: as a scalar it would be broadcast anew,
+    # under a mask, for every vector of rows.
+    runners_up = [infinity] * (ROW_VECTORS if two else 0)
+    state = [infinity] * ROW_VECTORS + [nowhere] * ROW_VECTORS + runners_up + [nowhere]
+    n_groups = builder.add(n_wide, n_narrow)
+    state = emit.loop(n_groups, [*state, emit.const(0), emit.const(0)], over_groups)
+    return [state[i * ROW_VECTORS : (i + 1) * ROW_VECTORS] for i in range(3 if two else 2)]
+
+
+def _emit_nearest_low(
+    emit: _Emitter, pointers: list[ir.Value], n_features: int, second: ir.Value | None
+) -> None:
+    """Nearest centers for a fixed, small number of features; scores of the `second`, if wanted."""
+    builder = emit.builder
+    packed, centers, bias, n_wide, n_narrow, _, best, index = pointers
+    rows_at_once = ROW_VECTORS * emit.lanes
 
     def over_rows(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
         row = builder.mul(part, emit.const(rows_at_once))
@@ -437,67 +507,12 @@ def _emit_nearest_low(
             ]
             for t in range(n_features)
         ]
-
-        def one_center(
-            start: ir.Value, coordinates: list[ir.Value], state: list[ir.Value]
-        ) -> list[ir.Value]:
-            smallest, where, others = (
-                state[i * ROW_VECTORS : (i + 1) * ROW_VECTORS] for i in range(3)
-            )
-            number = state[-1]
-            for v in range(ROW_VECTORS):
-                score = start
-                for t, value in enumerate(coordinates):
-                    score = emit.multiply_add(vectors[t][v], value, score)
-                less = builder.fcmp_ordered("<", score, smallest[v])
-                if second is not None:
-                    closer = builder.fcmp_ordered("<", score, others[v])
-                    kept = builder.select(closer, score, others[v])
-                    others[v] = builder.select(less, smallest[v], kept)
-                smallest[v] = builder.select(less, score, smallest[v])
-                where[v] = builder.select(less, number, where[v])
-            runners_up = others if second is not None else []
-            return [*smallest, *where, *runners_up, builder.add(number, one)]
-
-        # The number of the center is counted in a vector: as a scalar it would be broadcast anew,
-        # under a mask, for every vector of rows.
-        runners_up = [infinity] * (ROW_VECTORS if second is not None else 0)
-        state = [infinity] * ROW_VECTORS + [nowhere] * ROW_VECTORS + runners_up + [nowhere]
-        base, first_center = emit.const(0), emit.const(0)
-        for width, count in zip((WIDE, NARROW), (n_wide, n_narrow), strict=True):
-
-            def over_groups(
-                group: ir.Value,
-                state: list[ir.Value],
-                width: int = width,
-                base: ir.Value = base,
-                first_center: ir.Value = first_center,
-            ) -> list[ir.Value]:
-                panel = emit.at(centers, base, builder.mul(group, emit.const(width * n_features)))
-                center = builder.add(first_center, builder.mul(group, emit.const(width)))
-
-                def two_centers(pair: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-                    for which in range(2):
-                        j = builder.add(builder.mul(pair, emit.const(2)), emit.const(which))
-                        start = emit.broadcast(emit.at(bias, center, j))
-                        coordinates = [
-                            emit.broadcast(emit.at(panel, emit.const(t * width), j))
-                            for t in range(n_features)
-                        ]
-                        state = one_center(start, coordinates, state)
-                    return state
-
-                return emit.loop(emit.const(width // 2), state, two_centers)
-
-            state = emit.loop(count, state, over_groups)
-            base = builder.add(base, builder.mul(count, emit.const(width * n_features)))
-            first_center = builder.add(first_center, builder.mul(count, emit.const(width)))
-        for v in range(ROW_VECTORS):
-            here = builder.add(row, emit.const(v * emit.lanes))
-            emit.store(state[v], emit.at(best, here))
-            emit.store(state[ROW_VECTORS + v], emit.at(index, here))
-            if second is not None:
-                emit.store(state[2 * ROW_VECTORS + v], emit.at(second, here))
+        found = _emit_low_search(
+            emit, vectors, [centers, bias, n_wide, n_narrow], two=second is not None
+        )
+        for results, target in zip(found, (best, index, second), strict=False):
+            for v, result in enumerate(results):
+                emit.store(result, emit.at(target, row, emit.const(v * emit.lanes)))
         return []
 
     emit.loop(emit.const(TILE_ROWS // rows_at_once), [], over_rows)
@@ -524,13 +539,15 @@ def _emit_scores(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | No
     )
 
 
-def _emit_nearest(emit: _Emitter, pointers: list[ir.Value], second: ir.Value | None = None) -> None:
-    """Dispatch on the number of features: up to 3 have loops of their own."""
+def _emit_nearest(
+    emit: _Emitter, pointers: list[ir.Value], second: ir.Value | None = None, least: int = 1
+) -> None:
+    """Dispatch on the number of features: from `least` up to 3 have loops of their own."""
     builder = emit.builder
     done = builder.append_basic_block("scored")
     many = builder.append_basic_block("many_features")
     few = builder.switch(pointers[5], many)
-    for n_features in range(1, LOW_FEATURES + 1):
+    for n_features in range(least, LOW_FEATURES + 1):
         case = builder.append_basic_block(f"scores{n_features}")
         few.add_case(emit.const(n_features), case)
         builder.position_at_end(case)
@@ -595,6 +612,226 @@ def _nearest_two_in_tile(
         *pointers, second = _pointers(context, builder, signature, arguments)
         _emit_nearest(emit, pointers, second)
         return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _nearest_of_many(
+    typing_context: Any,
+    packed: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+    best: Any,
+    index: Any,
+) -> Any:
+    """As :func:`nearest_in_tile`, without the code for up to `IN_REGISTERS` features.
+
+    Which takes long to compile, and of which :func:`nearest_of_low` is the faster form.
+    """
+    if not _is_float_array(packed, centers, bias, best):
+        return None
+    signature = types.void(packed, centers, bias, types.intp, types.intp, types.intp, best, index)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        pointers = _pointers(context, builder, signature, arguments)
+        _emit_nearest(emit, pointers, least=IN_REGISTERS + 1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _nearest_two_of_many(
+    typing_context: Any,
+    packed: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+    best: Any,
+    index: Any,
+    second: Any,
+) -> Any:
+    """As :func:`nearest_two_in_tile`; compare :func:`nearest_of_many`."""
+    if not _is_float_array(packed, centers, bias, best, second):
+        return None
+    n = types.intp
+    signature = types.void(packed, centers, bias, n, n, n, best, index, second)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        *pointers, second = _pointers(context, builder, signature, arguments)
+        _emit_nearest(emit, pointers, second, least=IN_REGISTERS + 1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_nearest_in_row(emit: _Emitter, pointers: list[ir.Value]) -> ir.Value:
+    """Number of the center nearest to one row; vector lanes are the centers of a group.
+
+    Each score is the chain of multiply-adds that it is in the tile, so it is the same bits.
+    """
+    builder = emit.builder
+    x, centers, bias, n_wide, n_narrow, n_features = pointers
+    infinity = ir.Constant(emit.element, float("inf"))
+    nearest = (infinity, emit.const(0))
+    base, first_center = emit.const(0), emit.const(0)
+    for width, n_groups in ((WIDE, n_wide), (NARROW, n_narrow)):
+        group = _Emitter(builder, emit.array_type, width)
+        stride = builder.mul(emit.const(width), n_features)
+        lane_numbers = ir.Constant(ir.VectorType(emit.intp, width), list(range(width)))
+
+        def over_groups(
+            batch: ir.Value,
+            state: list[ir.Value],
+            start: ir.Value,
+            together: int,
+            group: _Emitter = group,
+            width: int = width,
+            stride: ir.Value = stride,
+            lane_numbers: ir.Constant = lane_numbers,
+            base: ir.Value = base,
+            first_center: ir.Value = first_center,
+        ) -> list[ir.Value]:
+            first = builder.add(start, builder.mul(batch, emit.const(together)))
+            numbers = [builder.add(first, emit.const(i)) for i in range(together)]
+            panels = [emit.at(centers, base, builder.mul(n, stride)) for n in numbers]
+            places = [builder.add(first_center, builder.mul(n, emit.const(width))) for n in numbers]
+
+            def over_features(t: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                value = group.broadcast(emit.at(x, t))
+                column = builder.mul(t, emit.const(width))
+                return [
+                    group.multiply_add(
+                        value, group.load(emit.at(panel, column), aligned=False), score
+                    )
+                    for panel, score in zip(panels, sums, strict=True)
+                ]
+
+            biases = [group.load(emit.at(bias, place), aligned=False) for place in places]
+            best, where = state
+            for place, score in zip(
+                places, emit.loop(n_features, biases, over_features), strict=True
+            ):
+                less = builder.fcmp_ordered("<", score, best)
+                best = builder.select(less, score, best)
+                where = builder.select(less, builder.add(group.splat(place), lane_numbers), where)
+            return [best, where]
+
+        state = [
+            ir.Constant(group.vector, [float("inf")] * width),
+            ir.Constant(lane_numbers.type, [0] * width),
+        ]
+        # Four at once: a chain alone would wait for every one of its additions.
+        start = emit.const(0)
+        for together in (4, 1):
+            count = builder.sdiv(builder.sub(n_groups, start), emit.const(together))
+            state = emit.loop(count, state, partial(over_groups, start=start, together=together))
+            start = builder.add(start, builder.mul(count, emit.const(together)))
+        for lane in range(width):
+            score, where = (
+                builder.extract_element(vector, ir.Constant(ir.IntType(32), lane))
+                for vector in state
+            )
+            less = builder.fcmp_ordered("<", score, nearest[0])
+            equal = builder.fcmp_ordered("==", score, nearest[0])
+            lower = builder.icmp_signed("<", where, nearest[1])
+            wins = builder.or_(less, builder.and_(equal, lower))
+            nearest = (
+                builder.select(wins, score, nearest[0]),
+                builder.select(wins, where, nearest[1]),
+            )
+        base = builder.add(base, builder.mul(n_groups, stride))
+        first_center = builder.add(first_center, builder.mul(n_groups, emit.const(width)))
+    return nearest[1]
+
+
+def _nearest_in_row(
+    typing_context: Any,
+    x: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    n_features: Any,
+) -> Any:
+    """Number of the center nearest to the centred row `x` (n_features,), as in the tile.
+
+    `centers` and `bias` as for :func:`nearest_in_tile`, of whose time it takes a fiftieth.
+    """
+    if not _is_float_array(x, centers, bias):
+        return None
+    signature = types.intp(x, centers, bias, types.intp, types.intp, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        return _emit_nearest_in_row(emit, _pointers(context, builder, signature, arguments))
+
+    return signature, codegen
+
+
+def _emit_sure(
+    emit: _Emitter,
+    norm: ir.Value,
+    best: ir.Value,
+    second: ir.Value,
+    limits: tuple[ir.Value, ir.Value],
+) -> ir.Value:
+    """Mask of the rows whose two smallest scores are farther apart than both may be wrong."""
+    builder = emit.builder
+    slack, least = limits
+    by_norm, by_score, rest = (
+        emit.splat(builder.fmul(value, ir.Constant(emit.element, factor)))
+        for value, factor in ((slack, 9.0), (slack, 8.0), (least, 2.0))
+    )
+    error = emit.multiply_add(by_norm, norm, emit.multiply_add(by_score, second, rest))
+    # Not where anything is infinite or no number.
+    return builder.fcmp_ordered(">", builder.fsub(second, best), error)
+
+
+def _doubtful_rows(
+    typing_context: Any,
+    packed: Any,
+    n_features: Any,
+    best: Any,
+    second: Any,
+    slack: Any,
+    least: Any,
+    norms: Any,
+) -> Any:
+    """64-bit mask of the packed rows whose two smallest scores may be in the wrong order.
+
+    A score may be off by ``slack · (4.5 |x|² + 4 · second) + least``, and by anything where |x|²
+    is infinite.  `norms` (64,) receives |x|².
+    """
+    if not _is_float_array(packed, best, second, norms):
+        return None
+    real = packed.dtype
+    signature = types.uint64(packed, types.intp, best, second, real, real, norms)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0], TILE_ROWS)
+        packed, n_features, best, second, slack, least, norms = _pointers(
+            context, builder, signature, arguments
+        )
+
+        def square(t: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            place = emit.at(packed, builder.mul(t, emit.const(TILE_ROWS)))
+            values = emit.load(place, aligned=False)
+            return [emit.multiply_add(values, values, sums[0])]
+
+        zeros = ir.Constant(emit.vector, [0.0] * TILE_ROWS)
+        (norm,) = emit.loop(n_features, [zeros], square)
+        typed = builder.bitcast(norms, emit.vector.as_pointer())
+        builder.store(norm, typed, align=emit.size)
+        nearest, runner_up = (emit.load(scores, aligned=False) for scores in (best, second))
+        sure = _emit_sure(emit, norm, nearest, runner_up, (slack, least))
+        return builder.not_(builder.bitcast(sure, ir.IntType(64)))
 
     return signature, codegen
 
@@ -747,7 +984,7 @@ def _emit_pack_squares(
                 block //= 2
             for t, vector in enumerate(vectors):
                 column = builder.mul(builder.add(feature, emit.const(t)), emit.const(TILE_ROWS))
-                emit.store(vector, emit.at(packed, column, first))
+                emit.store_rounded(vector, emit.at(packed, column, first))
 
         def full(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
             feature = builder.mul(index, emit.const(size))
@@ -800,36 +1037,46 @@ def _emit_pack_blocks(
     builder.position_at_end(done)
 
 
+def _emit_columns(
+    emit: _Emitter, start: ir.Value, n_features: int, mean: ir.Value
+) -> list[ir.Value]:
+    """1 to 4 features of a vector of adjacent rows, minus `mean`: lanes picked out by shuffles."""
+    builder = emit.builder
+    size = emit.lanes
+    vectors = []
+    for v in range(n_features):
+        place = emit.at(start, emit.const(v * size))
+        emit.prefetch(emit.at(place, emit.const(FETCHED_AHEAD // emit.size)))
+        vectors.append(emit.load(place, aligned=False))
+    columns = []
+    for t in range(n_features):
+        places = [divmod(lane * n_features + t, size) for lane in range(size)]
+        column = vectors[0]
+        for v in range(1, n_features):
+            # Lanes already gathered stay; those that live in vector v come in.
+            picks = [
+                size + place if vector == v else (lane if v > 1 else place)
+                for lane, (vector, place) in enumerate(places)
+            ]
+            column = emit.shuffle(column, vectors[v], picks)
+        columns.append(builder.fsub(column, emit.broadcast(emit.at(mean, emit.const(t)))))
+    return columns
+
+
 def _emit_pack_few(
     emit: _Emitter, source: ir.Value, n_features: int, mean: ir.Value, packed: ir.Value
 ) -> None:
-    """1 to 4 features of 64 adjacent rows: whole vectors in, lanes picked out by shuffles."""
+    """1 to 4 features of 64 adjacent rows: whole vectors in, whole vectors out."""
     builder = emit.builder
-    size = emit.lanes
 
     def over_row_groups(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        first = builder.mul(group, emit.const(size))
+        first = builder.mul(group, emit.const(emit.lanes))
         start = emit.at(source, builder.mul(first, emit.const(n_features)))
-        vectors = []
-        for v in range(n_features):
-            place = emit.at(start, emit.const(v * size))
-            emit.prefetch(emit.at(place, emit.const(FETCHED_AHEAD // emit.size)))
-            vectors.append(emit.load(place, aligned=False))
-        for t in range(n_features):
-            places = [divmod(lane * n_features + t, size) for lane in range(size)]
-            column = vectors[0]
-            for v in range(1, n_features):
-                # Lanes already gathered stay; those that live in vector v come in.
-                picks = [
-                    size + place if vector == v else (lane if v > 1 else place)
-                    for lane, (vector, place) in enumerate(places)
-                ]
-                column = emit.shuffle(column, vectors[v], picks)
-            centred = builder.fsub(column, emit.broadcast(emit.at(mean, emit.const(t))))
-            emit.store(centred, emit.at(packed, emit.const(t * TILE_ROWS), first))
+        for t, column in enumerate(_emit_columns(emit, start, n_features, mean)):
+            emit.store_rounded(column, emit.at(packed, emit.const(t * TILE_ROWS), first))
         return []
 
-    emit.loop(emit.const(TILE_ROWS // size), [], over_row_groups)
+    emit.loop(emit.const(TILE_ROWS // emit.lanes), [], over_row_groups)
 
 
 def _tile_start(
@@ -880,7 +1127,7 @@ def _pack_rows(
     """Write rows ``first_row … first_row + 63`` of `X`, minus `mean`, to `packed` (features, 64).
 
     `X` (n, d) is C-contiguous and may be read-only; where it ends before the tile does, `tail`
-    (64, d) is read instead.  `packed` is aligned.
+    (64, d) is read instead.  `packed` is aligned; it may be float32 where `X` is not.
     """
     if not _is_float_array(X, tail, mean, packed):
         return None
@@ -926,6 +1173,124 @@ def _pack_listed_rows(
 
         _emit_pack_blocks(emit, row_start, n_features, mean, packed, adjacent=False)
         return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_low_rows(
+    emit: _Emitter, narrow: _Emitter, start: ir.Value, n_features: int, mean: ir.Value
+) -> list[list[ir.Value]]:
+    """Features ``[feature][v]`` of ROW_VECTORS vectors of rows, rounded to the type of `narrow`."""
+    builder = emit.builder
+    vectors: list[list[ir.Value]] = [[] for _ in range(n_features)]
+    for v in range(ROW_VECTORS):
+        first = v * narrow.lanes
+        pieces = [
+            _emit_columns(emit, emit.at(start, emit.const(row * n_features)), n_features, mean)
+            for row in range(first, first + narrow.lanes, emit.lanes)
+        ]
+        for t in range(n_features):
+            column = pieces[0][t]
+            if len(pieces) > 1:  # of twice the width
+                column = emit.shuffle(column, pieces[1][t], list(range(narrow.lanes)))
+            if narrow.element != emit.element:
+                column = builder.fptrunc(column, narrow.vector)
+            vectors[t].append(column)
+    return vectors
+
+
+def _emit_nearest_of_low(
+    emits: tuple[_Emitter, _Emitter],
+    source: ir.Value,
+    n_features: int,
+    mean: ir.Value,
+    pointers: list[ir.Value],
+    index: ir.Value,
+    limits: tuple[ir.Value, ir.Value],
+) -> ir.Value:
+    """As :func:`_nearest_of_low` for a fixed number of features."""
+    emit, narrow = emits
+    builder = emit.builder
+    rows_at_once = ROW_VECTORS * narrow.lanes
+    screened = narrow.element != emit.element
+
+    def over_rows(part: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+        row = builder.mul(part, emit.const(rows_at_once))
+        start = emit.at(source, builder.mul(row, emit.const(n_features)))
+        vectors = _emit_low_rows(emit, narrow, start, n_features, mean)
+        found = _emit_low_search(narrow, vectors, pointers, two=screened)
+        (doubt,) = state
+        for v in range(ROW_VECTORS):
+            here = builder.add(row, emit.const(v * narrow.lanes))
+            narrow.store(found[1][v], narrow.at(index, here))
+            if screened:
+                norm = ir.Constant(narrow.vector, [0.0] * narrow.lanes)
+                for column in vectors:
+                    norm = narrow.multiply_add(column[v], column[v], norm)
+                sure = _emit_sure(narrow, norm, found[0][v], found[2][v], limits)
+                bits = builder.bitcast(builder.not_(sure), ir.IntType(narrow.lanes))
+                doubt = builder.or_(doubt, builder.shl(builder.zext(bits, emit.intp), here))
+        return [doubt]
+
+    n_parts = emit.const(TILE_ROWS // rows_at_once)
+    (doubt,) = emit.loop(n_parts, [emit.const(0)], over_rows)
+    return doubt
+
+
+def _nearest_of_low(
+    typing_context: Any,
+    X: Any,
+    tail: Any,
+    first_row: Any,
+    mean: Any,
+    centers: Any,
+    bias: Any,
+    n_wide: Any,
+    n_narrow: Any,
+    index: Any,
+    slack: Any,
+    least: Any,
+) -> Any:
+    """Nearest center of rows ``first_row … first_row + 63``, of up to `IN_REGISTERS` features.
+
+    What :func:`pack_rows` and :func:`nearest_in_tile` do, without a packed tile in between.  Where
+    `centers`, `bias` and `index` are float32 and `X` is not, they do as :func:`doubtful_rows` does:
+    the mask of the rows in doubt is returned, which otherwise is zero.
+    """
+    if not (_is_float_array(X, tail, mean) and _is_float_array(centers, bias, index)):
+        return None
+    n, real = types.intp, centers.dtype
+    signature = types.uint64(X, tail, n, mean, centers, bias, n, n, index, real, real)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emits = _Emitter(builder, signature.args[0]), _Emitter(builder, signature.args[4])
+        data, tail, first, mean, centers, bias, n_wide, n_narrow, index, slack, least = _pointers(
+            context, builder, signature, arguments
+        )
+        shape = _shape(context, builder, signature.args[0], arguments[0])
+        source = _tile_start(builder, data, tail, first, shape)
+        done = builder.append_basic_block("low_done")
+        none = builder.append_basic_block("low_none")
+        few = builder.switch(shape[1], none)
+        doubts = []
+        for n_features in range(1, IN_REGISTERS + 1):
+            case = builder.append_basic_block(f"low{n_features}")
+            few.add_case(emits[0].const(n_features), case)
+            builder.position_at_end(case)
+            doubt = _emit_nearest_of_low(
+                emits, source, n_features, mean, [centers, bias, n_wide, n_narrow], index,
+                (slack, least),
+            )  # fmt: skip
+            doubts.append((doubt, builder.block))
+            builder.branch(done)
+        builder.position_at_end(none)
+        doubts.append((emits[0].const(0), none))
+        builder.branch(done)
+        builder.position_at_end(done)
+        result = builder.phi(emits[0].intp)
+        for doubt, block in doubts:
+            result.add_incoming(doubt, block)
+        return result
 
     return signature, codegen
 
@@ -2098,16 +2463,21 @@ INTRINSICS = (
     "below",
     "changed_labels",
     "distances_in_tile",
+    "doubtful_rows",
     "fetch_add",
     "list_changes",
     "lowest_bit",
     "move_rows",
     "multiply_add",
     "near_centers",
+    "nearest_in_row",
     "nearest_in_tile",
     "nearest_of_few",
+    "nearest_of_low",
+    "nearest_of_many",
     "nearest_of_sparse",
     "nearest_two_in_tile",
+    "nearest_two_of_many",
     "next_task",
     "pack_listed_rows",
     "pack_rows",
@@ -2126,16 +2496,21 @@ if config.DISABLE_JIT:
         below,
         changed_labels,
         distances_in_tile,
+        doubtful_rows,
         fetch_add,
         list_changes,
         lowest_bit,
         move_rows,
         multiply_add,
         near_centers,
+        nearest_in_row,
         nearest_in_tile,
         nearest_of_few,
+        nearest_of_low,
+        nearest_of_many,
         nearest_of_sparse,
         nearest_two_in_tile,
+        nearest_two_of_many,
         next_task,
         pack_listed_rows,
         pack_rows,
@@ -2150,8 +2525,13 @@ if config.DISABLE_JIT:
 else:
     nearest_in_tile = intrinsic(_nearest_in_tile)
     nearest_two_in_tile = intrinsic(_nearest_two_in_tile)
+    nearest_in_row = intrinsic(_nearest_in_row)
+    doubtful_rows = intrinsic(_doubtful_rows)
     distances_in_tile = intrinsic(_distances_in_tile)
     nearest_of_few = intrinsic(_nearest_of_few)
+    nearest_of_low = intrinsic(_nearest_of_low)
+    nearest_of_many = intrinsic(_nearest_of_many)
+    nearest_two_of_many = intrinsic(_nearest_two_of_many)
     pack_rows = intrinsic(_pack_rows)
     add_row = intrinsic(_add_row)
     move_rows = intrinsic(_move_rows)

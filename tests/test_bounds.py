@@ -260,69 +260,6 @@ def test_auto_chooses_the_bounds_by_what_distances_cost(
     assert found.n_distances_ == expected.n_distances_
 
 
-@pytest.fixture
-def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int, int]]:
-    """Of each round by bounds: whether it was screened in float32, tiles, tiles done again."""
-    monkeypatch.setattr(lloyd, "SMALL_WORK", 0)
-    seen: list[tuple[bool, int, int]] = []
-    original = hamerly.Hamerly._finish
-
-    def noted(self: Any, centers: Any, n_distances: int) -> None:
-        tiles = -(-self.computed // TILE_ROWS).sum()
-        seen.append((self.screens, int(tiles), int(self.doubted.sum())))
-        original(self, centers, n_distances)
-
-    monkeypatch.setattr(hamerly.Hamerly, "_finish", noted)
-    return seen
-
-
-def near_ties(d: int, gap: float) -> tuple[Any, Any]:
-    """Rows nearly half-way between two centers, by `gap` nearer to one of them, and others."""
-    rng = np.random.default_rng(d)
-    centers = rng.integers(-8, 9, size=(40, d)) + np.arange(40)[:, None] / 64
-    one, other = centers[rng.integers(0, 40, 4000)], centers[rng.integers(0, 40, 4000)]
-    share = 0.5 + gap * rng.choice([-1, 0, 1], 4000)
-    X = one + share[:, None] * (other - one)
-    return np.concatenate([X, rng.normal(size=(4000, d)) + one]), centers
-
-
-@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-22, 1e17, 1e19, 1e25, 1e100])
-@pytest.mark.parametrize("gap", [0.0, 1e-9, 1e-6, 1e-4])
-@pytest.mark.parametrize("d", [1, 2, 3, 7, 33])
-def test_float32_decides_nothing_that_float64_would_not(
-    d: int, gap: float, scale: float, rounds: list[tuple[bool, int, int]]
-) -> None:
-    X, start = near_ties(d, gap)
-    parameters: dict[str, Any] = {"init": start * scale, "n_init": 1, "max_iter": 4}
-    expected = KMeans(len(start), algorithm="lloyd", **parameters).fit(X * scale)
-    found = KMeans(len(start), algorithm="hamerly", **parameters).fit(X * scale)
-    np.testing.assert_array_equal(found.labels_, expected.labels_)
-    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
-    _, tiles, again = rounds[0]
-    assert tiles == len(X) // TILE_ROWS
-    # The rows at the borders come first; what float32 can not hold is not asked for.
-    assert again == 0 if scale > 1e18 else again >= tiles // 3
-
-
-def test_screening_is_given_up_where_it_decides_nothing(
-    rounds: list[tuple[bool, int, int]],
-) -> None:
-    X, start = near_ties(5, 0.0)
-    parameters: dict[str, Any] = {"init": start, "n_init": 1, "max_iter": 3, "tol": 0}
-    KMeans(len(start), algorithm="hamerly", **parameters).fit(X[:4000])
-    assert [screened for screened, _, _ in rounds] == [False] * len(rounds)
-    assert rounds[0][2] > 0.9 * rounds[0][1]
-    assert all(again == 0 for _, _, again in rounds[1:])
-    rounds.clear()
-    KMeans(len(start), algorithm="hamerly", **parameters).fit(X[4000:])
-    assert all(screened for screened, _, _ in rounds)
-    assert rounds[0][2] < 0.1 * rounds[0][1]
-    rounds.clear()
-    single = {**parameters, "init": start.astype(np.float32)}
-    KMeans(len(start), algorithm="hamerly", **single).fit(X[4000:].astype(np.float32))
-    assert not any(screened for screened, _, _ in rounds)
-
-
 @pytest.mark.parametrize("algorithm", BOUNDED)
 def test_fewer_distances_where_clusters_are_apart(
     algorithm: str, monkeypatch: pytest.MonkeyPatch
