@@ -64,7 +64,7 @@ class Roof(_Kernel):
 
         More is better: what asv reports as a regression is a gain.
         """
-        spin = Spin(self.task.dtype, SPIN_ROUNDS, self.threads)
+        spin = Spin(self.task.arithmetic, SPIN_ROUNDS, self.threads)
         found = place(self.task, Read(READ_BYTES, self.threads), spin, REPEATS, fill=FILL)
         return 100.0 * found.reached / found.roof
 

@@ -90,7 +90,7 @@ def _run(
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
     if screen is not None:
         coarse_centers, coarse_bias, n_coarse, coarse_slack = screen
-        shrunk = scratch(coarse_bias, len(mean) * TILE_ROWS)
+        shrunk = scratch(coarse_bias, np.int64(0) if by_features else len(mean) * TILE_ROWS)
         coarse_best, coarse_index = scratch(coarse_bias, TILE_ROWS), scratch(coarse_bias, TILE_ROWS)
         coarse_second = scratch(coarse_bias, TILE_ROWS)
         norms, coarse_bits = scratch(coarse_bias, TILE_ROWS), coarse_index.view(np.int32)
@@ -236,7 +236,7 @@ class Lloyd:
         self.labels[:] = -1
         self.n_clusters, self.n_distances = n_clusters, 0
         self.panels = make_panels(n_clusters, n_features, rows.X.dtype)
-        self.pays_to_screen = pays_to_screen(n_clusters, n_features, self.panels)
+        self.pays_to_screen = pays_to_screen(n_clusters, n_features, rows.X.dtype)
         self.screen = make_screen(self.panels, self.pays_to_screen, n_clusters, n_features)
         self.screens = self.pays_to_screen
         self.work = float(n_samples) * n_features * (n_clusters + 4)

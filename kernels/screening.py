@@ -15,12 +15,12 @@ float32 this does not hold; there every row is in doubt.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .compiling import inlined, kernel
-from .tiles import Array, Panels, aligned_empty
+from .tiles import Array, Panels, aligned_empty, prefers_features
 
 ROUNDING, MOST_FEATURES = 1.01 * 2.0**-24, 50_000
 # What a score may be off by besides; |c|²/2 of centers that can be looked through in float32.
@@ -38,10 +38,11 @@ class Screen(NamedTuple):
     slack: np.float32
 
 
-def pays_to_screen(n_clusters: int, n_features: int, panels: Panels) -> bool:
-    """Whether float32 is asked first; shape, type and tile decide."""
-    by_rows = panels.packed.dtype == np.float64 and not panels.by_features
-    return by_rows and n_features <= MOST_FEATURES and n_clusters > 1
+def pays_to_screen(n_clusters: int, n_features: int, dtype: Any) -> bool:
+    """Whether float32 is asked first: float64 rows are, where the tile by rows looks at them."""
+    if np.dtype(dtype) != np.float64 or prefers_features(n_features, n_clusters):
+        return False
+    return n_clusters > 1 and n_features <= MOST_FEATURES
 
 
 def make_screen(panels: Panels, pays: bool, n_clusters: int, n_features: int) -> Screen | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastclust.__main__ import main
-from fastclust.commands import measuring, roofline
+from fastclust.commands import calls, measuring, roofline
 from fastclust.commands.roofline import Place
 from fastclust.kernels.parallel import team
 from fastclust.kernels.roof import Read, Spin
@@ -50,9 +50,9 @@ def test_the_whole_command(capsys, tmp_path):
     }
     for each in found["kernels"]:
         assert set(each) == {
-            "kernel", "shape", "dtype", "flops", "bytes", "median_seconds", "flops_per_second",
-            "flops_per_byte", "peak_flops_per_second", "bandwidth_bytes_per_second",
-            "share_of_roof", "bound_by",
+            "kernel", "shape", "dtype", "arithmetic", "flops", "bytes", "median_seconds",
+            "flops_per_second", "flops_per_byte", "peak_flops_per_second",
+            "bandwidth_bytes_per_second", "share_of_roof", "bound_by",
         }  # fmt: skip
         assert each["flops_per_byte"] == each["flops"] / each["bytes"]
         roof = min(
@@ -103,7 +103,7 @@ def test_bad_arguments_are_named(capsys, options, complaint):
 
 
 def place(flops, n_bytes, seconds=1.0, dtype="float64"):
-    return Place("kernel", "1×1", dtype, flops, n_bytes, seconds, peak=100.0, bandwidth=10.0)
+    return Place("kernel", "1×1", dtype, dtype, flops, n_bytes, seconds, peak=100.0, bandwidth=10.0)
 
 
 def test_the_roof_has_two_sides():
@@ -120,6 +120,21 @@ def test_the_figure_has_a_roof_for_each_type_and_a_point_for_each_kernel():
     assert len(axes.lines) == 2
     assert sum(len(points.get_offsets()) for points in axes.collections) == 3
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "k", "dtype", "expected"),
+    [
+        ("assignment", 9, "float64", "float32"),
+        ("10 iterations, lloyd", 9, "float64", "float32"),
+        ("Lloyd iteration", 1, "float64", "float64"),
+        ("assignment", 9, "float32", "float32"),
+        ("inertia", 9, "float64", "float64"),
+    ],
+)
+def test_distances_that_are_screened_are_under_the_roof_of_float32(kernel, k, dtype, expected):
+    assert kernel in calls.KERNELS
+    assert calls.arithmetic(kernel, calls.Problem(100, 4, k, dtype)) == expected
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -244,6 +244,7 @@ def _kernels(kernels: Sequence[Mapping[str, Any]]) -> list[str]:
             each["kernel"],
             each["shape"],
             each["dtype"],
+            each.get("arithmetic", each["dtype"]),
             f"{1e3 * each['median_seconds']:,.2f}",
             f"{each['flops_per_second'] / 1e9:,.1f}",
             f"{each['flops_per_byte']:,.1f}",
@@ -252,7 +253,10 @@ def _kernels(kernels: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         for each in kernels
     ]
-    titles = ["kernel", "shape", "dtype", "ms", "GFLOP/s", "FLOP/byte", "of the roof", "bound by"]
+    titles = [
+        "kernel", "shape", "dtype", "computed in", "ms", "GFLOP/s", "FLOP/byte", "of the roof",
+        "bound by",
+    ]  # fmt: skip
     return table(titles, rows, "fc-numbers")
 
 

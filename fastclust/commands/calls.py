@@ -34,6 +34,7 @@ from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.minibatch import MiniBatches, Rules
 from fastclust.kernels.moments import column_moments
 from fastclust.kernels.parallel import Team
+from fastclust.kernels.screening import pays_to_screen
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.sparse import (
     SparseKMeansPlusPlus,
@@ -87,6 +88,8 @@ class Task:
     ----------
     kernel, shape, dtype : str
         Names.
+    arithmetic : str
+        Type in which nearly all of its operations are done: not always that of the data.
     flops, n_bytes : float
         Operations, a multiply-add being two, and bytes to move.
     action : callable
@@ -96,6 +99,7 @@ class Task:
     kernel: str
     shape: str
     dtype: str
+    arithmetic: str
     flops: float
     n_bytes: float
     action: Callable[[], Any]
@@ -386,6 +390,31 @@ KERNELS: dict[str, Maker] = {
 }
 
 
+# Kernels whose distances are those of Lloyd's tile.
+SCREENED = ("assignment", "first iteration", "Lloyd iteration")
+
+
+def arithmetic(kernel: str, problem: Problem) -> str:
+    """Type in which a kernel computes nearly everything.
+
+    Parameters
+    ----------
+    kernel : str
+        A key of `KERNELS`.
+    problem : Problem
+        The shape.
+
+    Returns
+    -------
+    str
+        ``"float32"`` or ``"float64"``.
+    """
+    _, n_features, n_clusters, dtype = problem
+    if kernel.endswith("iterations, lloyd") or kernel in SCREENED:
+        return "float32" if pays_to_screen(n_clusters, n_features, dtype) else dtype
+    return dtype
+
+
 def make_task(kernel: str, problem: Problem, threads: Team) -> Task:
     """A kernel, ready to be called.
 
@@ -404,4 +433,5 @@ def make_task(kernel: str, problem: Problem, threads: Team) -> Task:
         The call, and what it must do.
     """
     flops, n_bytes, action = KERNELS[kernel](problem, threads)
-    return Task(kernel, problem.text, problem.dtype, flops, n_bytes, action)
+    kind = arithmetic(kernel, problem)
+    return Task(kernel, problem.text, problem.dtype, kind, flops, n_bytes, action)

@@ -38,6 +38,7 @@ COLUMNS = {
     "kernel": True,
     "shape": True,
     "dtype": True,
+    "computed in": True,
     "ms": False,
     "GFLOP/s": False,
     "GB/s": False,
@@ -70,7 +71,7 @@ class Place:
 
     Attributes
     ----------
-    kernel, shape, dtype, flops, n_bytes
+    kernel, shape, dtype, arithmetic, flops, n_bytes
         As for `Task`.
     seconds : float
         Median time of a call.
@@ -83,6 +84,7 @@ class Place:
     kernel: str
     shape: str
     dtype: str
+    arithmetic: str
     flops: float
     n_bytes: float
     seconds: float
@@ -121,7 +123,7 @@ def place(task: Task, read: Read, spin: Spin, repeats: int, *, fill: float | Non
     task : Task
         The kernel.
     read, spin : Read, Spin
-        The roofs, on the same threads; `spin` of the kernel's data type.
+        The roofs, on the same threads; `spin` of the type that the kernel computes in.
     repeats : int
         Timed calls of each, at least.
     fill : float, optional
@@ -138,6 +140,7 @@ def place(task: Task, read: Read, spin: Spin, repeats: int, *, fill: float | Non
         task.kernel,
         task.shape,
         task.dtype,
+        task.arithmetic,
         task.flops,
         task.n_bytes,
         median["kernel"],
@@ -183,7 +186,7 @@ def measure_places(
             n_samples = max(LEAST_ROWS, int(problem.n_samples * scale))
             task = make_task(kernel, problem._replace(n_samples=n_samples), threads)
             report(f"{task.kernel}, {task.shape}, {task.dtype}")
-            places.append(place(task, read, spins[task.dtype], repeats))
+            places.append(place(task, read, spins[task.arithmetic], repeats))
         return places, threads.n_threads
 
 
@@ -191,7 +194,7 @@ def measure_places(
 
 
 def summit(places: Sequence[Place]) -> tuple[dict[str, float], float]:
-    """The machine's peaks by data type and its bandwidth: medians over all kernels' turns.
+    """The machine's peaks by type of numbers and its bandwidth: medians over all kernels' turns.
 
     Parameters
     ----------
@@ -205,10 +208,10 @@ def summit(places: Sequence[Place]) -> tuple[dict[str, float], float]:
     float
         Bytes per second.
     """
-    dtypes = sorted({each.dtype for each in places})
+    kinds = sorted({each.arithmetic for each in places})
     peaks = {
-        dtype: statistics.median(each.peak for each in places if each.dtype == dtype)
-        for dtype in dtypes
+        kind: statistics.median(each.peak for each in places if each.arithmetic == kind)
+        for kind in kinds
     }
     return peaks, statistics.median(each.bandwidth for each in places)
 
@@ -230,6 +233,7 @@ def place_row(each: Place) -> dict[str, str]:
         "kernel": each.kernel,
         "shape": each.shape,
         "dtype": each.dtype,
+        "computed in": each.arithmetic,
         "ms": f"{1e3 * each.seconds:.3g}",
         "GFLOP/s": f"{each.reached / 1e9:.1f}",
         "GB/s": f"{each.n_bytes / each.seconds / 1e9:.2f}",
@@ -256,6 +260,7 @@ def place_document(each: Place) -> dict[str, Any]:
         "kernel": each.kernel,
         "shape": each.shape,
         "dtype": each.dtype,
+        "arithmetic": each.arithmetic,
         "flops": each.flops,
         "bytes": each.n_bytes,
         "median_seconds": each.seconds,
@@ -291,7 +296,7 @@ def roofline_figure(places: Sequence[Place]) -> Figure:
     for colour, (dtype, peak) in zip(COLOURS, peaks.items(), strict=False):
         roof = np.minimum(peak, x * bandwidth) / 1e9
         axes.plot(x, roof, color=colour, label=f"{dtype}: {peak / 1e9:.0f} GFLOP/s")
-        here = [(i, each) for i, each in enumerate(places, 1) if each.dtype == dtype]
+        here = [(i, each) for i, each in enumerate(places, 1) if each.arithmetic == dtype]
         at = [each.intensity for _, each in here]
         axes.scatter(at, [each.reached / 1e9 for _, each in here], color=colour, s=22, zorder=3)
         for i, each in here:
