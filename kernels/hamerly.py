@@ -29,12 +29,14 @@ from .lloyd import Lloyd
 from .parallel import Team, enter, leave, next_task
 from .screening import LEAST_SCORE, fill_screen
 from .simd import (
+    ALL_ROWS,
     BOUND_DOWN,
     BOUND_UP,
     FEATURE_ROWS,
     NARROW,
     TILE_ROWS,
     WIDE,
+    add_rows,
     below,
     changed_labels,
     distances_in_tile,
@@ -49,6 +51,7 @@ from .simd import (
     pack_listed_rows,
     pack_rows,
     round_up,
+    unlabelled_rows,
     unsettled_rows,
 )
 from .tiles import (
@@ -219,7 +222,13 @@ def _assign(
                 for i in range(TILE_ROWS):
                     upper[first + i] = highs[i]
                     lower[first + i] = lows[i]
-                if mask != 0:
+                # Where no row of a tile has had a label there is nothing to list.
+                if mask != 0 and mode == PILES and unlabelled_rows(labels, first) == ALL_ROWS:
+                    for i in range(filled):
+                        labels[first + i] = winners[i]
+                    add_rows(X, mean, row_weights, first, filled, labels, records, touched, task)
+                    n_changed += filled
+                elif mask != 0:
                     n_listed = list_changes(
                         mask, first, winners, np.int64(0), labels, movers, sources, n_listed
                     )

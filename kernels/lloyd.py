@@ -25,9 +25,11 @@ from .screening import (
     round_centers,
 )
 from .simd import (
+    ALL_ROWS,
     FEATURE_ROWS,
     IN_REGISTERS,
     TILE_ROWS,
+    add_rows,
     changed_labels,
     doubtful_rows,
     lanes,
@@ -41,6 +43,7 @@ from .simd import (
     nearest_two_of_many,
     pack_rows,
     round_up,
+    unlabelled_rows,
 )
 from .tiles import (
     Array,
@@ -111,7 +114,7 @@ def _run(
             for first in range(start, stop + TILE_ROWS, TILE_ROWS):
                 before, mask = mask, np.uint64(0)
                 if first < stop:
-                    valid = np.uint64(0xFFFFFFFFFFFFFFFF)
+                    valid = ALL_ROWS
                     if first + TILE_ROWS > n_samples:
                         valid = (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
                     if screen is not None and asks:
@@ -162,9 +165,17 @@ def _run(
                         mask = changed_labels(index, labels, first, winners, slot)
                     mask &= valid
                 slot = TILE_ROWS - slot
-                if before != 0:
+                last = first - TILE_ROWS
+                # Where no row of a tile has had a label there is nothing to list.
+                if before != 0 and mode == PILES and unlabelled_rows(labels, last) == ALL_ROWS:
+                    count = min(TILE_ROWS, stop - last)
+                    for i in range(count):
+                        labels[last + i] = winners[slot + i]
+                    add_rows(X, mean, row_weights, last, count, labels, records, touched, task)
+                    n_changed += count
+                elif before != 0:
                     n_listed = list_changes(
-                        before, first - TILE_ROWS, winners, slot, labels, movers, sources, n_listed
+                        before, last, winners, slot, labels, movers, sources, n_listed
                     )
                 if n_listed >= LISTED or (n_listed and first >= stop):
                     if mode == PILES:

@@ -123,15 +123,37 @@ def move_rows(
     pile: int,
 ) -> None:
     """Add each listed row to the record of its label and take it off that of its source."""
-    d = X.shape[1]
     for row, old in zip(movers[:count], sources[:count], strict=True):
-        weight = float(weights[row]) if len(weights) else 1.0
-        moved = np.append((X[row] - mean[:d]).astype(np.float64) * weight, [weight, weight != 0])
-        records[pile, labels[row], : d + 2] += moved
+        moved = _record(X, mean, weights, row)
+        records[pile, labels[row], : len(moved)] += moved
         touched[pile, labels[row]] = True
         if old >= 0:
-            records[pile, old, : d + 2] -= moved
+            records[pile, old, : len(moved)] -= moved
             touched[pile, old] = True
+
+
+def add_rows(
+    X: Array,
+    mean: Array,
+    weights: Array,
+    first: int,
+    count: int,
+    labels: Array,
+    records: Array,
+    touched: Array,
+    pile: int,
+) -> None:
+    """Add adjacent rows to the records of their labels."""
+    for row in range(first, first + count):
+        moved = _record(X, mean, weights, row)
+        records[pile, labels[row], : len(moved)] += moved
+        touched[pile, labels[row]] = True
+
+
+def _record(X: Array, mean: Array, weights: Array, row: int) -> Array:
+    weight = float(weights[row]) if len(weights) else 1.0
+    centred = (X[row] - mean[: X.shape[1]]).astype(np.float64)
+    return np.append(centred * weight, [weight, weight != 0])
 
 
 def _candidate_gaps(X: Array, rows: Array, panels: Array, number: int) -> Array:
@@ -307,6 +329,14 @@ def changed_labels(index: Array, labels: Array, first: int, winners: Array, slot
     winners[slot : slot + 64] = index.view(_integers(index))
     mask = 0
     for bit in np.flatnonzero(labels[first : first + 64] != winners[slot : slot + 64]):
+        mask |= 1 << int(bit)
+    return np.uint64(mask)
+
+
+def unlabelled_rows(labels: Array, first: int) -> np.uint64:
+    """The mask of the rows of a tile that have no label."""
+    mask = 0
+    for bit in np.flatnonzero(labels[first : first + 64] < 0):
         mask |= 1 << int(bit)
     return np.uint64(mask)
 

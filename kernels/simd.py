@@ -32,6 +32,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 TILE_ROWS = 64
+ALL_ROWS = np.uint64(2**TILE_ROWS - 1)
 CACHE_LINE, LONG_ROW = 64, 384  # bytes; from such rows on, as measured, packing reads twice
 WIDE, NARROW = 6, 4  # centers per group
 # Bytes by which rows of few features are asked for early: while changed rows are listed and moved,
@@ -1575,28 +1576,25 @@ Change = Callable[[ir.Value, ir.Value], None]
 
 def _emit_moves(
     builder: ir.IRBuilder,
-    lists: tuple[ir.Value, ir.Value, ir.Value],
+    entry: Callable[[ir.Value], tuple[ir.Value, ir.Value | None]],
+    labels: ir.Value,
     count: ir.Value,
     pile: tuple[ir.Value, ir.Value, ir.Value],
     body: Callable[[ir.Value, Change], None],
 ) -> None:
-    """Run ``body(row, change)`` over the listed rows, in order.
+    """Run ``body(row, change)`` over `count` rows, in order.
 
-    `lists` are the rows, the clusters they leave and the labels; `pile` is the first record, their
-    size and the first mark.  ``change(value, t)`` adds `value` to the numbers from `t` on of the
-    new cluster's record, and takes it off the old one's.
+    ``entry(index)`` tells the row and, where rows have one, the cluster that it leaves, negative
+    for none; `pile` is the first record, their size and the first mark.  ``change(value, t)`` adds
+    `value` to the numbers from `t` on of the new cluster's record, and takes it off the old one's.
     """
-    movers, sources, labels = lists
     records, size, touched = pile
     emit = _Emitter(builder, types.Array(types.float64, 1, "C"), 1)
     mark = ir.Constant(touched.type.pointee, 1)
 
     def move(index: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        row = builder.load(emit.at(movers, index))
+        row, old = entry(index)
         new = builder.sext(builder.load(emit.at(labels, row)), emit.intp)
-        old = builder.sext(builder.load(emit.at(sources, index)), emit.intp)
-        leaves = builder.icmp_signed(">=", old, emit.const(0))
-        builder.store(mark, emit.at(touched, new))
 
         def put(cluster: ir.Value, t: ir.Value, value: ir.Value, how: Any) -> None:
             place = emit.at(records, builder.mul(cluster, size), t)
@@ -1606,10 +1604,16 @@ def _emit_moves(
         def add(value: ir.Value, t: ir.Value) -> None:
             put(new, t, value, builder.fadd)
 
+        builder.store(mark, emit.at(touched, new))
+        if old is None:
+            body(row, add)
+            return []
+
         def change(value: ir.Value, t: ir.Value) -> None:
             add(value, t)
             put(old, t, value, builder.fsub)
 
+        leaves = builder.icmp_signed(">=", old, emit.const(0))
         with builder.if_else(leaves) as (some_leave, none_leaves):
             with some_leave:
                 builder.store(mark, emit.at(touched, old))
@@ -1619,6 +1623,121 @@ def _emit_moves(
         return []
 
     emit.loop(count, [], move)
+
+
+def _emit_piles(
+    context: Any,
+    builder: ir.IRBuilder,
+    kinds: tuple[Any, ...],
+    arrays: tuple[Any, ...],
+    entry: Callable[[ir.Value], tuple[ir.Value, ir.Value | None]],
+    count: ir.Value,
+    pile: ir.Value,
+) -> None:
+    """What :func:`move_rows` does with `count` rows, of which :func:`_emit_moves` is told.
+
+    `arrays`, of the types `kinds`, are X, mean, weights, labels, records and touched.
+    """
+    data, mean, weights, labels, records, touched = (
+        _data(context, builder, kind, array) for kind, array in zip(kinds, arrays, strict=True)
+    )
+    (_, n_features), (n_weights,), (_, n_records, size), (_, n_marks) = (
+        _shape(context, builder, kinds[place], arrays[place]) for place in (0, 2, 4, 5)
+    )
+    scalar = _Emitter(builder, kinds[0], 1)
+    records = scalar.at(records, builder.mul(pile, builder.mul(n_records, size)))
+    touched = scalar.at(touched, builder.mul(pile, n_marks))
+    double = ir.DoubleType()
+
+    def widened(value: ir.Value, kind: ir.Type) -> ir.Value:
+        return value if value.type == kind else builder.fpext(value, kind)
+
+    def weight_of(row: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """What a row adds to the sum of the weights and to the number of rows."""
+        weight = widened(builder.load(scalar.at(weights, row)), double)
+        return weight, builder.uitofp(builder.fcmp_unordered("!=", weight, double(0.0)), double)
+
+    def centred(row: ir.Value, t: ir.Value, shift: ir.Value) -> ir.Value:
+        lanes = shift.type.count
+        x = scalar.at(data, builder.mul(row, n_features), t)
+        value = scalar.load(x, aligned=False, kind=shift.type)
+        return widened(builder.fsub(value, shift), ir.VectorType(double, lanes))
+
+    def vector_of(number: ir.Value, lanes: int) -> ir.Value:
+        return _Emitter(builder, kinds[0], lanes).splat(number)
+
+    def few(n: int, *, weighted: bool) -> None:
+        kind = ir.VectorType(double, round_up(n + 2, 4))
+        shift = scalar.load(mean, aligned=False, kind=ir.VectorType(scalar.element, n))
+
+        def body(row: ir.Value, change: Change) -> None:
+            value = centred(row, scalar.const(0), shift)
+            numbers: Any = (double(1.0), double(1.0))
+            if weighted:
+                numbers = weight_of(row)
+                value = builder.fmul(value, vector_of(numbers[0], n))
+            lanes = [ir.Constant(ir.IntType(32), t) for t in range(n + 2)]
+            record = ir.Constant(kind, [0.0] * kind.count)
+            for t in range(n):
+                number = builder.extract_element(value, lanes[t])
+                record = builder.insert_element(record, number, lanes[t])
+            for lane, number in zip(lanes[n:], numbers, strict=True):
+                record = builder.insert_element(record, number, lane)
+            change(record, scalar.const(0))
+
+        size = scalar.const(kind.count)
+        _emit_moves(builder, entry, labels, count, (records, size, touched), body)
+
+    def many_features(row: ir.Value, change: Change) -> None:
+        row_weight = builder.select(weighted, row, scalar.const(0))
+        weight, counted = weight_of(row_weight)
+        t = scalar.const(0)
+        for lanes in (8, 4, 1):
+
+            def part(
+                index: ir.Value, _: list[ir.Value], lanes: int = lanes, t: Any = t
+            ) -> list[Any]:
+                first = builder.add(t, builder.mul(index, scalar.const(lanes)))
+                kind = ir.VectorType(scalar.element, lanes)
+                shift = scalar.load(scalar.at(mean, first), aligned=False, kind=kind)
+                value = builder.fmul(centred(row, first, shift), vector_of(weight, lanes))
+                change(value, first)
+                return []
+
+            turns = builder.sdiv(builder.sub(n_features, t), scalar.const(lanes))
+            scalar.loop(turns, [], part)
+            t = builder.add(t, builder.mul(turns, scalar.const(lanes)))
+        pair = ir.Constant(ir.VectorType(double, 2), ir.Undefined)
+        for i, number in enumerate((weight, counted)):
+            pair = builder.insert_element(pair, number, ir.Constant(ir.IntType(32), i))
+        change(pair, n_features)
+
+    weighted = builder.icmp_signed(">", n_weights, scalar.const(0))
+    done = builder.append_basic_block("moved")
+    many = builder.append_basic_block("many")
+    cases = builder.switch(n_features, many)
+    for n in range(1, LOW_FEATURES + 1):
+        case = builder.append_basic_block(f"move{n}")
+        cases.add_case(scalar.const(n), case)
+        builder.position_at_end(case)
+        with builder.if_else(weighted) as (some, none):
+            with some:
+                few(n, weighted=True)
+            with none:
+                few(n, weighted=False)
+        builder.branch(done)
+    builder.position_at_end(many)
+    one = cgutils.alloca_once_value(builder, ir.Constant(weights.type.pointee, 1.0))
+    weights = builder.select(weighted, weights, one)
+    _emit_moves(builder, entry, labels, count, (records, size, touched), many_features)
+    builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _are_piles(X: Any, mean: Any, weights: Any, labels: Any, records: Any, touched: Any) -> bool:
+    kinds = [getattr(kind, "dtype", None) for kind in (labels, touched)]
+    floats = _is_float_array(X, mean, weights, records) and records.dtype == types.float64
+    return floats and kinds == [types.int32, types.boolean]
 
 
 def _move_rows(
@@ -1645,110 +1764,57 @@ def _move_rows(
     then the sum of the weights, then the number of rows whose weight is not zero; see
     :func:`record_size`.  Up to :data:`LOW_FEATURES` features all of it is one vector.
     """
-    kinds = [getattr(kind, "dtype", None) for kind in (movers, sources, labels, touched)]
-    if kinds != [types.int64, types.int32, types.int32, types.boolean]:
+    kinds = [getattr(kind, "dtype", None) for kind in (movers, sources)]
+    if kinds != [types.int64, types.int32]:
         return None
-    if not _is_float_array(X, mean, weights, records) or records.dtype != types.float64:
+    if not _are_piles(X, mean, weights, labels, records, touched):
         return None
     n = types.intp
     signature = types.void(X, mean, weights, movers, sources, n, labels, records, touched, n)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data, mean, weights, movers, sources, count, labels, records, touched, pile = _pointers(
-            context, builder, signature, arguments
+        _, _, _, movers, sources, count, *_ = _pointers(context, builder, signature, arguments)
+        emit = _Emitter(builder, types.Array(types.float64, 1, "C"), 1)
+
+        def entry(index: ir.Value) -> tuple[ir.Value, ir.Value]:
+            old = builder.sext(builder.load(emit.at(sources, index)), emit.intp)
+            return builder.load(emit.at(movers, index)), old
+
+        kinds, arrays = (
+            tuple(of[i] for i in (0, 1, 2, 6, 7, 8)) for of in (signature.args, arguments)
         )
-        (_, n_features), (n_weights,), (_, n_records, size), (_, n_marks) = (
-            _shape(context, builder, signature.args[place], arguments[place])
-            for place in (0, 2, 7, 8)
+        _emit_piles(context, builder, kinds, arrays, entry, count, arguments[9])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _add_rows(
+    typing_context: Any,
+    X: Any,
+    mean: Any,
+    weights: Any,
+    first: Any,
+    count: Any,
+    labels: Any,
+    records: Any,
+    touched: Any,
+    pile: Any,
+) -> Any:
+    """Add `count` rows from `first` on to the records of their labels; see :func:`move_rows`."""
+    if not _are_piles(X, mean, weights, labels, records, touched):
+        return None
+    n = types.intp
+    signature = types.void(X, mean, weights, n, n, labels, records, touched, n)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def entry(index: ir.Value) -> tuple[ir.Value, None]:
+            return builder.add(arguments[3], index), None
+
+        kinds, arrays = (
+            tuple(of[i] for i in (0, 1, 2, 5, 6, 7)) for of in (signature.args, arguments)
         )
-        scalar = _Emitter(builder, signature.args[0], 1)
-        records = scalar.at(records, builder.mul(pile, builder.mul(n_records, size)))
-        touched = scalar.at(touched, builder.mul(pile, n_marks))
-        lists = movers, sources, labels
-        double = ir.DoubleType()
-
-        def widened(value: ir.Value, kind: ir.Type) -> ir.Value:
-            return value if value.type == kind else builder.fpext(value, kind)
-
-        def weight_of(row: ir.Value) -> tuple[ir.Value, ir.Value]:
-            """What a row adds to the sum of the weights and to the number of rows."""
-            weight = widened(builder.load(scalar.at(weights, row)), double)
-            return weight, builder.uitofp(builder.fcmp_unordered("!=", weight, double(0.0)), double)
-
-        def centred(row: ir.Value, t: ir.Value, shift: ir.Value) -> ir.Value:
-            lanes = shift.type.count
-            x = scalar.at(data, builder.mul(row, n_features), t)
-            value = scalar.load(x, aligned=False, kind=shift.type)
-            return widened(builder.fsub(value, shift), ir.VectorType(double, lanes))
-
-        def vector_of(number: ir.Value, lanes: int) -> ir.Value:
-            return _Emitter(builder, signature.args[0], lanes).splat(number)
-
-        def few(n: int, *, weighted: bool) -> None:
-            kind = ir.VectorType(double, round_up(n + 2, 4))
-            shift = scalar.load(mean, aligned=False, kind=ir.VectorType(scalar.element, n))
-
-            def body(row: ir.Value, change: Change) -> None:
-                value = centred(row, scalar.const(0), shift)
-                numbers: Any = (double(1.0), double(1.0))
-                if weighted:
-                    numbers = weight_of(row)
-                    value = builder.fmul(value, vector_of(numbers[0], n))
-                lanes = [ir.Constant(ir.IntType(32), t) for t in range(n + 2)]
-                record = ir.Constant(kind, [0.0] * kind.count)
-                for t in range(n):
-                    number = builder.extract_element(value, lanes[t])
-                    record = builder.insert_element(record, number, lanes[t])
-                for lane, number in zip(lanes[n:], numbers, strict=True):
-                    record = builder.insert_element(record, number, lane)
-                change(record, scalar.const(0))
-
-            _emit_moves(builder, lists, count, (records, scalar.const(kind.count), touched), body)
-
-        def many_features(row: ir.Value, change: Change) -> None:
-            row_weight = builder.select(weighted, row, scalar.const(0))
-            weight, counted = weight_of(row_weight)
-            t = scalar.const(0)
-            for lanes in (8, 4, 1):
-
-                def part(
-                    index: ir.Value, _: list[ir.Value], lanes: int = lanes, t: Any = t
-                ) -> list[Any]:
-                    first = builder.add(t, builder.mul(index, scalar.const(lanes)))
-                    kind = ir.VectorType(scalar.element, lanes)
-                    shift = scalar.load(scalar.at(mean, first), aligned=False, kind=kind)
-                    value = builder.fmul(centred(row, first, shift), vector_of(weight, lanes))
-                    change(value, first)
-                    return []
-
-                turns = builder.sdiv(builder.sub(n_features, t), scalar.const(lanes))
-                scalar.loop(turns, [], part)
-                t = builder.add(t, builder.mul(turns, scalar.const(lanes)))
-            pair = ir.Constant(ir.VectorType(double, 2), ir.Undefined)
-            for i, number in enumerate((weight, counted)):
-                pair = builder.insert_element(pair, number, ir.Constant(ir.IntType(32), i))
-            change(pair, n_features)
-
-        weighted = builder.icmp_signed(">", n_weights, scalar.const(0))
-        done = builder.append_basic_block("moved")
-        many = builder.append_basic_block("many")
-        cases = builder.switch(n_features, many)
-        for n in range(1, LOW_FEATURES + 1):
-            case = builder.append_basic_block(f"move{n}")
-            cases.add_case(scalar.const(n), case)
-            builder.position_at_end(case)
-            with builder.if_else(weighted) as (some, none):
-                with some:
-                    few(n, weighted=True)
-                with none:
-                    few(n, weighted=False)
-            builder.branch(done)
-        builder.position_at_end(many)
-        one = cgutils.alloca_once_value(builder, ir.Constant(weights.type.pointee, 1.0))
-        weights = builder.select(weighted, weights, one)
-        _emit_moves(builder, lists, count, (records, size, touched), many_features)
-        builder.branch(done)
-        builder.position_at_end(done)
+        _emit_piles(context, builder, kinds, arrays, entry, arguments[4], arguments[8])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -2224,6 +2290,22 @@ def _changed_labels(
     return signature, codegen
 
 
+def _unlabelled_rows(typing_context: Any, labels: Any, first: Any) -> Any:
+    """64-bit mask of the rows that have no label: where ``labels[first : first + 64]`` < 0."""
+    if getattr(labels, "dtype", None) != types.int32:
+        return None
+    signature = types.uint64(labels, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        labels, first = _pointers(context, builder, signature, arguments)
+        kind = ir.VectorType(ir.IntType(32), TILE_ROWS)
+        here = builder.bitcast(builder.gep(labels, [first]), kind.as_pointer())
+        none = builder.icmp_signed("<", builder.load(here, align=4), ir.Constant(kind, None))
+        return builder.bitcast(none, ir.IntType(64))
+
+    return signature, codegen
+
+
 def _below(typing_context: Any, values: Any, first: Any, limits: Any) -> Any:
     """64-bit mask of the numbers ``values[first : first + 64]`` that are below `limits` (64,)."""
     if not _is_float_array(values, limits) or values.dtype != limits.dtype:
@@ -2460,6 +2542,7 @@ def _next_task(typing_context: Any, counter: Any, gate: Any, n_tasks: Any) -> An
 
 INTRINSICS = (
     "add_row",
+    "add_rows",
     "below",
     "changed_labels",
     "distances_in_tile",
@@ -2487,12 +2570,14 @@ INTRINSICS = (
     "scores_in_tile",
     "spin_multiply_adds",
     "squares_to_four",
+    "unlabelled_rows",
     "unsettled_rows",
 )
 
 if config.DISABLE_JIT:
     from .plain import (
         add_row,
+        add_rows,
         below,
         changed_labels,
         distances_in_tile,
@@ -2520,6 +2605,7 @@ if config.DISABLE_JIT:
         sparse_products,
         spin_multiply_adds,
         squares_to_four,
+        unlabelled_rows,
         unsettled_rows,
     )
 else:
@@ -2534,12 +2620,14 @@ else:
     nearest_two_of_many = intrinsic(_nearest_two_of_many)
     pack_rows = intrinsic(_pack_rows)
     add_row = intrinsic(_add_row)
+    add_rows = intrinsic(_add_rows)
     move_rows = intrinsic(_move_rows)
     pack_listed_rows = intrinsic(_pack_listed_rows)
     changed_labels = intrinsic(_changed_labels)
     lowest_bit = intrinsic(_lowest_bit)
     list_changes = intrinsic(_list_changes)
     below = intrinsic(_below)
+    unlabelled_rows = intrinsic(_unlabelled_rows)
     fetch_add = intrinsic(_fetch_add)
     next_task = intrinsic(_next_task)
     peek = intrinsic(_peek)

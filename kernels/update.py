@@ -28,7 +28,7 @@ from .simd import (
     LIST_SLACK,
     TILE_ROWS,
     add_row,
-    move_rows,
+    add_rows,
     record_size,
     round_up,
 )
@@ -115,21 +115,13 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
     X, _, row_weights = rows
     records, touched = piles
     n_samples = X.shape[0]
-    movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
-    for i in range(LISTED):
-        sources[i] = -1
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
-        stop = min((task + 1) * slice_size, n_samples)
-        for first in range(task * slice_size, stop, LISTED):
-            count = min(LISTED, stop - first)
-            for i in range(count):
-                movers[i] = first + i
-            move_rows(
-                X, mean, row_weights, movers, sources, count, labels, records, touched, task
-            )  # fmt: skip
+        start = task * slice_size
+        count = min(slice_size, n_samples - start)
+        add_rows(X, mean, row_weights, start, count, labels, records, touched, task)
     leave(counter, gate)
 
 

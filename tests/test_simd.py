@@ -12,12 +12,14 @@ from numba import config, njit
 from fastclust.kernels import plain, simd
 from fastclust.kernels.compiling import kernel
 from fastclust.kernels.simd import (
+    ALL_ROWS,
     FEATURE_ROWS,
     LIST_SLACK,
     ROW_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
     add_row,
+    add_rows,
     center_groups,
     changed_labels,
     distances_in_tile,
@@ -34,6 +36,7 @@ from fastclust.kernels.simd import (
     peek,
     record_size,
     round_up,
+    unlabelled_rows,
 )
 from fastclust.kernels.tiles import Panels, aligned_empty, fill_panels, padded_vector
 
@@ -84,6 +87,16 @@ def note(mask, first, winners, slot, labels, movers, sources, count):
 @kernel
 def add(X, row, d, mean, weight, sums, place):
     add_row(X, row, d, mean, weight, sums, place)
+
+
+@kernel
+def without_label(labels, first):
+    return unlabelled_rows(labels, first)
+
+
+@kernel
+def add_all(X, mean, weights, first, count, labels, records, touched, pile):
+    add_rows(X, mean, weights, first, count, labels, records, touched, pile)
 
 
 @kernel
@@ -284,6 +297,13 @@ def test_list_changes(n_changed: int) -> None:
     np.testing.assert_array_equal(labels, before)
 
 
+def test_rows_without_a_label() -> None:
+    labels = np.random.default_rng(0).integers(-1, 2, 70).astype(np.int32)
+    mask = int(without_label(labels, 5))
+    assert [mask >> i & 1 for i in range(TILE_ROWS)] == [label < 0 for label in labels[5:69]]
+    assert without_label(np.full(64, -1, np.int32), 0) == ALL_ROWS
+
+
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 17, 64])
 def test_add_row(d: int, dtype: Any) -> None:
     rng = np.random.default_rng(d)
@@ -298,7 +318,7 @@ def test_add_row(d: int, dtype: Any) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8, 9, 13, 64])
-def test_move_rows(d: int, dtype: Any, weighted: bool) -> None:
+def test_rows_are_moved_and_added(d: int, dtype: Any, weighted: bool) -> None:
     rng = np.random.default_rng(d)
     X = rng.normal(size=(30, d)).astype(dtype)
     mean = padded_vector(rng.normal(size=d), dtype)
@@ -309,17 +329,27 @@ def test_move_rows(d: int, dtype: Any, weighted: bool) -> None:
     records = rng.normal(size=(3, 7, record_size(d)))
     touched = np.zeros((3, 10), np.bool_)
     expected, marks = records.copy(), touched.copy()
-    for row, old in zip(movers[:20], sources[:20], strict=True):
+
+    def record(row: int) -> Any:
         weight = float(weights[row]) if weighted else 1.0
-        moved = np.append(weight * (X[row] - mean[:d]).astype(float), [weight, weight != 0])
-        expected[1, labels[row], : d + 2] += moved
+        return np.append(weight * (X[row] - mean[:d]).astype(float), [weight, weight != 0])
+
+    for row, old in zip(movers[:20], sources[:20], strict=True):
+        expected[1, labels[row], : d + 2] += record(row)
         marks[1, labels[row]] = True
         if old >= 0:
-            expected[1, old, : d + 2] -= moved
+            expected[1, old, : d + 2] -= record(row)
             marks[1, old] = True
     move(X, mean, weights, movers, sources, 20, labels, records, touched, 1)
     np.testing.assert_array_equal(records, expected)
     np.testing.assert_array_equal(touched, marks)
+    for row in range(3, 16):
+        expected[2, labels[row], : d + 2] += record(row)
+        marks[2, labels[row]] = True
+    add_all(X, mean, weights, 3, 13, labels, records, touched, 2)
+    np.testing.assert_array_equal(records, expected)
+    np.testing.assert_array_equal(touched, marks)
+    add_all(X, mean, weights, 3, 0, labels, records, touched, 1)
     move(X, mean, weights, movers, sources, 0, labels, records, touched, 1)
     np.testing.assert_array_equal(records, expected)
 
