@@ -676,11 +676,8 @@ class _Job(NamedTuple):
 
 def _save(steps: MiniBatches, job: _Job) -> None:
     """Write a checkpoint."""
-    running = steps.running
     values, arrays = generator_state(job.random_state)
-    names = ("centers", "exact", "sums", "weights", "monitor")
-    arrays |= {name: getattr(running, name) for name in names}
-    job.saved.write(values, arrays | {"start": job.start})
+    job.saved.write(values, arrays | steps.state() | {"start": job.start})
 
 
 def _restore(steps: MiniBatches, job: _Job) -> None:
@@ -688,8 +685,8 @@ def _restore(steps: MiniBatches, job: _Job) -> None:
     found = job.saved.found
     assert found is not None
     restore_generator(job.random_state, found)
-    for name in ("centers", "exact", "sums", "weights", "monitor"):
-        getattr(steps.running, name)[:] = found[name]
+    for name, values in steps.state().items():
+        values[:] = found[name]
 
 
 class _Batches:

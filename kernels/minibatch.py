@@ -100,7 +100,7 @@ def _copy_row(X, row, shift, block, slot):
 
 
 @helper
-def _begin(rules, running):
+def begin(rules, running):
     """Before the rows of a step are added; whether reassignment is due, by the weights so far."""
     _, exact, _, weights, previous, touched, monitor = running
     if len(previous):
@@ -190,11 +190,7 @@ def _add_batch(X, listed, labels, row_weights, shift, piles, running):
 @helper
 def _finish(due, inertias, rules, running, follow):
     """All of a step after its rows have been added; `REASSIGN` before the rules are followed."""
-    centers, exact, sums, weights, _, touched, monitor = running
-    total = 0.0
-    for task in range(len(inertias)):
-        total += inertias[task]
-    monitor[MEAN] = total / rules.seen_per_step
+    centers, exact, sums, weights, _, touched, _ = running
     for cluster in range(len(weights)):
         if touched[cluster]:
             scale = 1.0 / weights[cluster]
@@ -202,6 +198,17 @@ def _finish(due, inertias, rules, running, follow):
                 exact[cluster, t] = sums[cluster, t] * scale
             for t in range(exact.shape[1]):
                 centers[cluster, t] = exact[cluster, t]
+    return judge(due, inertias, rules, running, follow)
+
+
+@helper
+def judge(due, inertias, rules, running, follow):
+    """After the centers have moved: follow the inertia, unless they are to be reassigned first."""
+    _, _, _, weights, _, _, monitor = running
+    total = 0.0
+    for task in range(len(inertias)):
+        total += inertias[task]
+    monitor[MEAN] = total / rules.seen_per_step
     if due and rules.ratio > 0.0:
         least, most = np.inf, 0.0
         for cluster in range(len(weights)):
@@ -244,7 +251,7 @@ def _steps(
     while True:
         listed = batches[step]
         if n_steps > 0:
-            due = _begin(rules, running)
+            due = begin(rules, running)
             centers = running.centers
             pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
         if len(apart):
@@ -423,7 +430,7 @@ def _pack(centers, by_features, n_wide, n_narrow, size, packed, bias):
 @kernel
 def _finish_step(X, listed, labels, row_weights, inertias, shift, rules, piles, running, follow):
     """What :func:`_steps` does after the assignment."""
-    due = _begin(rules, running)
+    due = begin(rules, running)
     _add_batch(X, listed, labels, row_weights, shift, piles, running)
     return _finish(due, inertias, rules, running, follow)
 
@@ -436,7 +443,7 @@ def _settle_step(
 
     For a batch that is labelled once more, in one call.
     """
-    due = _begin(rules, running)
+    due = begin(rules, running)
     _add_batch(X, listed, labels, row_weights, shift, piles, running)
     status = _finish(due, inertias, rules, running, False)
     by_features, n_wide, n_narrow, packed, bias = panels
@@ -734,7 +741,7 @@ class MiniBatches:
             Number of centers that were moved.
         """
         self._moved = None
-        centers, exact, sums, weights = self.running[:4]
+        weights = self.running.weights
         moved = weights < self.rules.ratio * weights.max()
         most = int(0.5 * len(batch))
         if np.count_nonzero(moved) > 0.5 * len(batch):
@@ -742,13 +749,18 @@ class MiniBatches:
         n_moved = int(np.count_nonzero(moved))
         if n_moved:
             chosen = random_state.choice(len(batch), replace=False, size=n_moved)
-            exact[moved] = self._taken(batch[chosen])
-        weights[moved] = weights[~moved].min()
-        sums[moved] = exact[moved] * weights[moved, None]
-        centers[moved] = exact[moved]
+            weights[moved] = weights[~moved].min()
+            self._move(moved, batch[chosen])
         return n_moved
 
-    def _taken(self, listed: Array) -> Array:
-        """The listed rows, centred."""
-        taken: Array = self.X[listed] - self.shift[: self.X.shape[1]]
-        return taken
+    def _move(self, moved: Array, listed: Array) -> None:
+        """Make centers the listed rows, each of the weight that it has now."""
+        centers, exact, sums, weights = self.running[:4]
+        exact[moved] = self.X[listed] - self.shift[: self.X.shape[1]]
+        sums[moved] = exact[moved] * weights[moved, None]
+        centers[moved] = exact[moved]
+
+    def state(self) -> dict[str, Array]:
+        """What the steps to come depend on, by name: to be saved, and written to when restored."""
+        names = ("centers", "exact", "sums", "weights", "monitor")
+        return {name: getattr(self.running, name) for name in names}

@@ -2290,6 +2290,21 @@ def _changed_labels(
     return signature, codegen
 
 
+def _fetch(typing_context: Any, values: Any, place: Any) -> Any:
+    """Ask for the cache line of ``values[place]``, which need not be an element."""
+    if not isinstance(values, types.Array):
+        return None
+    signature = types.void(values, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, types.Array(types.float64, 1, "C"), 1)
+        data = _data(context, builder, signature.args[0], arguments[0])
+        emit.prefetch(builder.gep(data, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _unlabelled_rows(typing_context: Any, labels: Any, first: Any) -> Any:
     """64-bit mask of the rows that have no label: where ``labels[first : first + 64]`` < 0."""
     if getattr(labels, "dtype", None) != types.int32:
@@ -2547,6 +2562,7 @@ INTRINSICS = (
     "changed_labels",
     "distances_in_tile",
     "doubtful_rows",
+    "fetch",
     "fetch_add",
     "list_changes",
     "lowest_bit",
@@ -2582,6 +2598,7 @@ if config.DISABLE_JIT:
         changed_labels,
         distances_in_tile,
         doubtful_rows,
+        fetch,
         fetch_add,
         list_changes,
         lowest_bit,
@@ -2628,6 +2645,7 @@ else:
     list_changes = intrinsic(_list_changes)
     below = intrinsic(_below)
     unlabelled_rows = intrinsic(_unlabelled_rows)
+    fetch = intrinsic(_fetch)
     fetch_add = intrinsic(_fetch_add)
     next_task = intrinsic(_next_task)
     peek = intrinsic(_peek)

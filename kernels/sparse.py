@@ -87,19 +87,33 @@ def canonical(X: Any) -> Any:
     return X
 
 
+@kernel
+def _column_sums(values, columns, sums, counts):
+    for place in range(len(values)):
+        sums[columns[place]] += np.float64(values[place])
+        counts[columns[place]] += 1
+
+
+@kernel
+def _column_squares(values, columns, mean, squares):
+    for place in range(len(values)):
+        difference = np.float64(values[place]) - mean[columns[place]]
+        squares[columns[place]] += difference * difference
+
+
 def column_variances(X: Any) -> Array:
     """Population variance of the columns of a CSR matrix (n, d): (d,), float64.
 
     In two passes, so that far from zero nothing cancels; in float64 whatever the entries are.
     """
     X = canonical(X)
-    n_samples, n_features = X.shape
-    values = X.data.astype(np.float64, copy=False)
+    sums, squares = np.zeros((2, X.shape[1]))
+    counts = np.zeros(X.shape[1], np.int64)
+    _column_sums(X.data, X.indices, sums, counts)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.bincount(X.indices, values, n_features) / n_samples
-        squares = np.bincount(X.indices, (values - mean[X.indices]) ** 2, n_features)
-        n_zeros = n_samples - np.bincount(X.indices, minlength=n_features)
-        return (squares + n_zeros * mean**2) / n_samples
+        mean = sums / X.shape[0]
+        _column_squares(X.data, X.indices, mean, squares)
+        return (squares + (X.shape[0] - counts) * mean**2) / X.shape[0]
 
 
 # --------------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
-"""Steps of mini-batch k-means on sparse rows: a batch is a small CSR matrix of its own.
+"""Steps of mini-batch k-means on sparse rows: what a step costs is its batch, not its centers.
 
-What a batch adds to each center is summed by :class:`.sparse.SparseUpdate`, in the order of the
-batch; moving the centers and following the inertia is that of :mod:`.minibatch`.
+Centers of sparse rows are dense, and so many numbers that to touch all of them in every step would
+take longer than the step.  They are therefore kept as the sums of their rows, each with the weight
+that divides it and with its squared length: a row that joins a cluster changes the sum where the
+row has entries, and nowhere else.  The sums lie transposed, as the table of :mod:`.sparse` does, so
+that the entries of a row pick lines of it and vector lanes are centers.
 """
 
 from __future__ import annotations
@@ -10,10 +13,150 @@ from typing import Any
 
 import numpy as np
 
-from .minibatch import MORE, MiniBatches, Piles, Rules, _finish_step, make_running
-from .parallel import Team
-from .sparse import SparseLloyd, SparseUpdate, canonical, make_sparse_rows
-from .tiles import Array, read_only
+from .compiling import kernel
+from .minibatch import MORE, MiniBatches, Rules, begin, judge, make_running
+from .parallel import Team, enter, leave, next_task
+from .simd import fetch, lanes, round_up, sparse_products
+from .sparse import SparseRows, canonical, make_sparse_rows
+from .tiles import Array, aligned_empty, scratch
+
+TASK_ROWS = 32
+ROWS_AHEAD = 2
+LINE = 8  # centers whose sums share a cache line: one thread's, or threads would wait
+BLOCK = 16  # features that are transposed together
+
+
+@kernel
+def _label(
+    counter, gate, n_tasks, rows, listed, row_weights, table, squares, weights, n_vectors, labels,
+    inertias,
+):  # fmt: skip
+    """Nearest centers of the `listed` rows, and per task the sum of squared distances to them."""
+    enter(counter, gate)
+    data, indices, indptr, _, _ = rows
+    n_clusters, stride = len(weights), len(squares)
+    products, scores = scratch(squares, stride), scratch(squares, stride)
+    scales, biases = scratch(squares, stride), scratch(squares, stride)
+    for cluster in range(n_clusters):
+        scales[cluster] = 1.0 / weights[cluster] if weights[cluster] > 0.0 else 1.0
+        biases[cluster] = 0.5 * squares[cluster] * scales[cluster] * scales[cluster]
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        total = 0.0
+        for i in range(task * TASK_ROWS, min((task + 1) * TASK_ROWS, len(listed))):
+            first, last = indptr[listed[i]], indptr[listed[i] + 1]
+            later = listed[min(i + ROWS_AHEAD, len(listed) - 1)]  # rows drawn at random
+            for place in range(indptr[later], indptr[later + 1], LINE):
+                fetch(data, place)
+                fetch(indices, place)
+            sparse_products(data, indices, first, last, table, n_vectors, products)
+            for cluster in range(n_clusters):
+                scores[cluster] = biases[cluster] - scales[cluster] * products[cluster]
+            own, least = 0, scores[0]
+            for cluster in range(1, n_clusters):
+                own = cluster if scores[cluster] < least else own
+                least = min(least, scores[cluster])
+            labels[i] = own
+            # Features of the center that the row has no entry for are what its norm is too long.
+            square, covered = 0.0, 0.0
+            for place in range(first, last):
+                center = table[np.int64(indices[place]) * stride + own] * scales[own]
+                difference = np.float64(data[place]) - center
+                square += difference * difference
+                covered += center * center
+            square += max(2.0 * biases[own] - covered, 0.0)
+            total += square * row_weights[i] if len(row_weights) else square
+        inertias[task] = total
+    leave(counter, gate)
+
+
+@kernel
+def _absorb(counter, gate, n_tasks, rows, listed, row_weights, labels, table, squares, weights):
+    """Add the rows of a batch to the sums of their clusters, in order: a task has a few of these.
+
+    A center that has had no rows is what it started from, and that is forgotten now.
+    """
+    enter(counter, gate)
+    data, indices, indptr, _, n_features = rows
+    stride = len(squares)
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        for i in range(len(listed)):
+            own = np.int64(labels[i])
+            weight = np.float64(row_weights[i]) if len(row_weights) else 1.0
+            if own // LINE != task or weight <= 0.0:
+                continue
+            if weights[own] == 0.0:
+                squares[own] = 0.0
+                for t in range(n_features):
+                    table[t * stride + own] = 0.0
+            weights[own] += weight
+            longer = 0.0
+            for place in range(indptr[listed[i]], indptr[listed[i] + 1]):
+                at = np.int64(indices[place]) * stride + own
+                before, change = table[at], weight * np.float64(data[place])
+                table[at] = before + change
+                longer += change * (2.0 * before + change)
+            squares[own] += longer
+    leave(counter, gate)
+
+
+@kernel
+def _fold(exact, weights, table, squares):
+    """Fill the table from centers (k, d) and the weights of their rows."""
+    n_clusters, n_features = exact.shape
+    stride = len(squares)
+    squares[:] = 0.0
+    for first in range(0, n_features, BLOCK):
+        for cluster in range(n_clusters):
+            scale = weights[cluster] if weights[cluster] > 0.0 else 1.0
+            for t in range(first, min(first + BLOCK, n_features)):
+                value = exact[cluster, t] * scale
+                table[t * stride + cluster] = value
+                squares[cluster] += value * value
+
+
+@kernel
+def _place(rows, listed, places, weights, table, squares):
+    """Make the centers `places` the `listed` rows, each with the weight that it has."""
+    data, indices, indptr, _, n_features = rows
+    stride = len(squares)
+    for t in range(n_features):
+        for place in places:
+            table[t * stride + place] = 0.0
+    for i in range(len(places)):
+        own = places[i]
+        scale = weights[own] if weights[own] > 0.0 else 1.0
+        squares[own] = 0.0
+        for entry in range(indptr[listed[i]], indptr[listed[i] + 1]):
+            value = np.float64(data[entry]) * scale
+            table[np.int64(indices[entry]) * stride + own] = value
+            squares[own] += value * value
+
+
+@kernel
+def _unfold(table, weights, stride, exact):
+    """Write the centers (k, d) that the table stands for."""
+    n_clusters, n_features = exact.shape
+    for first in range(0, n_features, BLOCK):
+        for cluster in range(n_clusters):
+            scale = 1.0 / weights[cluster] if weights[cluster] > 0.0 else 1.0
+            for t in range(first, min(first + BLOCK, n_features)):
+                exact[cluster, t] = table[t * stride + cluster] * scale
+
+
+@kernel
+def _begin_step(rules, running):
+    return begin(rules, running)
+
+
+@kernel
+def _judge_step(due, inertias, rules, running, follow):
+    return judge(due, inertias, rules, running, follow)
 
 
 class SparseMiniBatches(MiniBatches):
@@ -30,7 +173,7 @@ class SparseMiniBatches(MiniBatches):
     """
 
     X: Any
-    most_steps = 1  # each in a call of its own
+    most_steps = 16
 
     def __init__(
         self,
@@ -44,21 +187,29 @@ class SparseMiniBatches(MiniBatches):
         *,
         relabels: bool = False,
     ) -> None:
+        del relabels  # any batch can be labelled at any time
         self.X, self.shift, self.rules, self.team = canonical(X), shift, rules, team
-        del batch_size  # batches say how long they are
-        self.running = make_running(centers, weights, X.dtype, moves=rules.tol > 0.0 or relabels)
+        self.rows: SparseRows = make_sparse_rows(self.X)
+        # Of the centers there, nothing is up to date but where movements are asked for.
+        self.running = make_running(centers, weights, X.dtype, moves=rules.tol > 0.0)
         self.none = np.empty(0, X.dtype)
-        self.no_rows = read_only(np.empty((0, centers.shape[1]), X.dtype))
+        n_clusters, n_features = centers.shape
+        stride = round_up(n_clusters, lanes(np.float64))
+        self.n_vectors, self.n_owners = stride // lanes(np.float64), -(-n_clusters // LINE)
+        self.table = aligned_empty(n_features * stride, np.float64)
+        self.squares = aligned_empty(stride, np.float64)
+        self.table[:] = 0.0
+        self.labels = np.empty(batch_size, np.int32)
+        self.inertias = np.empty(-(-batch_size // TASK_ROWS))
+        _fold(centers, weights, self.table, self.squares)
 
-    def _labelled(self, batch: Array, row_weights: Array | None) -> SparseLloyd:
-        """The batch, each row at its nearest center."""
-        taken = len(batch) != self.X.shape[0] or not np.array_equal(batch, np.arange(len(batch)))
-        rows = make_sparse_rows(self.X[batch] if taken else self.X, row_weights)
-        n_clusters = len(self.running.centers)
-        update = SparseUpdate(rows, self.shift, n_clusters, self.team)
-        lloyd = SparseLloyd(rows, self.shift, n_clusters, update, self.team)
-        lloyd.assign(self.running.centers, account=False)
-        return lloyd
+    def _label(self, batch: Array, weights: Array) -> None:
+        entries = self.rows.row_size * len(batch)
+        self.team.run(
+            _label, entries * (len(self.squares) + 8), len(self.inertias), self.rows, batch,
+            weights, self.table, self.squares, self.running.weights, self.n_vectors, self.labels,
+            self.inertias,
+        )  # fmt: skip
 
     def run(
         self, batches: Array, row_weights: Array | None = None, *, follow: bool = True
@@ -75,22 +226,44 @@ class SparseMiniBatches(MiniBatches):
         return self._step(batch, row_weights, False)
 
     def _step(self, batch: Array, row_weights: Array | None, follow: bool) -> int:
-        running = self.running
-        lloyd = self._labelled(batch, row_weights)
-        inertia = lloyd.own_distances(running.centers)
-        sums, weights, _ = lloyd.update.summed(lloyd.labels)
-        status = _finish_step(
-            self.no_rows, batch, lloyd.labels, self.none, np.array([inertia]), self.shift,
-            self.rules, Piles(sums, weights, weights > 0.0), running, follow,
+        running, weights = self.running, self.none if row_weights is None else row_weights
+        due = _begin_step(self.rules, running)
+        self._label(batch, weights)
+        self.team.run(
+            _absorb, 16.0 * self.rows.row_size * len(batch), self.n_owners, self.rows, batch,
+            weights, self.labels, self.table, self.squares, running.weights,
         )  # fmt: skip
-        return int(status)
+        if len(running.previous):
+            self._unfold()
+        return int(_judge_step(due, self.inertias, self.rules, running, follow))
 
     def relabel(self, batch: Array, row_weights: Array | None = None) -> tuple[Array, float]:
         """Labels and inertia of the batch just seen; see :meth:`.MiniBatches.relabel`."""
-        lloyd = self._labelled(batch, row_weights)
-        return lloyd.labels, lloyd.own_distances(self.running.exact)
+        self._label(batch, self.none if row_weights is None else row_weights)
+        return self.labels[: len(batch)].copy(), float(self.inertias.sum())
 
-    def _taken(self, listed: Array) -> Array:
-        """The listed rows, dense."""
-        taken: Array = self.X[listed].toarray()
-        return taken
+    def close(self) -> None:
+        """Nothing: these are made for one batch after another, or for one alone."""
+
+    def _unfold(self) -> None:
+        running = self.running
+        _unfold(self.table, running.weights, len(self.squares), running.exact)
+
+    def centers(self) -> Array:
+        """The centers (n_clusters, n_features), in the dtype of the rows."""
+        self._unfold()
+        return super().centers()
+
+    def state(self) -> dict[str, Array]:
+        """What the steps to come depend on; see :meth:`.MiniBatches.state`."""
+        running = self.running
+        return {
+            "table": self.table,
+            "squares": self.squares,
+            "weights": running.weights,
+            "monitor": running.monitor,
+        }
+
+    def _move(self, moved: Array, listed: Array) -> None:
+        places = np.flatnonzero(moved)
+        _place(self.rows, listed, places, self.running.weights, self.table, self.squares)

@@ -293,6 +293,21 @@ def test_mini_batches_are_scikit_learns(dtype: Any, weighted: bool, parameters: 
             assert_array_equal(ours.labels_, other.labels_)
 
 
+@compiled_only
+def test_sparse_mini_batches_are_the_same_bits_on_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X = make_sparse((6000, 300, 40, 0.1), np.float32)
+    fits = []
+    for n_threads in (1, 2, 7):
+        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        fits.append(MiniBatchKMeans(40, batch_size=3000, random_state=0).fit(X))
+    for other in fits[1:]:
+        assert_array_equal(other.cluster_centers_, fits[0].cluster_centers_)
+        assert_array_equal(other.labels_, fits[0].labels_)
+        assert other.inertia_ == fits[0].inertia_
+
+
 def test_partial_fits_of_sparse_and_dense_batches() -> None:
     X = make_sparse((1200, 30, 6, 0.2), np.float64)
     ours, theirs = (
