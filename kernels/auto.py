@@ -21,7 +21,7 @@ from .update import LABELS_ONLY, Update
 # In vector operations of a tile in the type of the data: what the bounds of a row cost, and what a
 # row must cost for bounds to be tried, and for them to be kept from the first round on; that is
 # less where distances are screened, since that tile finds the second nearest center anyway.
-BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING, WORTH_SCREENING = 30.0, 40.0, 250.0, 80.0
+BOUNDS_COST, WORTH_TRYING, WORTH_KEEPING, WORTH_SCREENING = 30.0, 40.0, 250.0, 160.0
 # What is only tried is tried once so few rows change their cluster, and where rounds are long; what
 # is kept, but pays through what it spares alone, begins once so few change.
 CALM, LONG_ROUND, SETTLING = 0.01, 20 * SMALL_WORK, 0.1
