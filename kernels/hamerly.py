@@ -170,7 +170,7 @@ def _assign(
                     best[i], second[i] = coarse_best[i], coarse_second[i]
                     norms[i], bits[i] = coarse_norms[i], coarse_bits[i]
                     error = coarse_slack * (4.5 * norms[i] + 4 * second[i]) + LEAST_SCORE
-                    errors[i] = 2 * error
+                    errors[i] = 2 * error + coarse_slack * norms[i]  # of the norm, too
                     if not errors[i] < np.inf:
                         best[i], second[i], norms[i], errors[i] = 0, 0, 0, np.inf
             else:

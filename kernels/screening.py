@@ -22,7 +22,7 @@ import numpy as np
 from .compiling import inlined, kernel
 from .tiles import Array, Panels, aligned_empty, prefers_features
 
-ROUNDING, MOST_FEATURES = 1.01 * 2.0**-24, 50_000
+ROUNDING, MOST_FEATURES = 1.01 * 2.0**-24, 30_000
 # What a score may be off by besides; |c|²/2 of centers that can be looked through in float32.
 LEAST_SCORE, MOST_BIAS = np.float32(1e-36), 1e37
 # Share of the rows in doubt above which float64 is asked at once.
