@@ -190,8 +190,10 @@ class SparseMiniBatches(MiniBatches):
         del relabels  # any batch can be labelled at any time
         self.X, self.shift, self.rules, self.team = canonical(X), shift, rules, team
         self.rows: SparseRows = make_sparse_rows(self.X)
-        # Of the centers there, nothing is up to date but where movements are asked for.
-        self.running = make_running(centers, weights, X.dtype, moves=rules.tol > 0.0)
+        # The table stands for the centers; `exact` is written where somebody asks for them.
+        running = make_running(centers, weights, X.dtype, moves=rules.tol > 0.0)
+        none = np.empty((0, centers.shape[1]), X.dtype)
+        self.running = running._replace(centers=none, sums=none.astype(np.float64))
         self.none = np.empty(0, X.dtype)
         n_clusters, n_features = centers.shape
         stride = round_up(n_clusters, lanes(np.float64))
