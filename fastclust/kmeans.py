@@ -61,12 +61,12 @@ class KMeans(CentroidEstimator):
     copy_x : bool, default=True
         Accepted for compatibility: `X` is neither copied nor changed either way.
     algorithm : {'auto', 'lloyd', 'full', 'elkan', 'hamerly', 'exponion'}, default='auto'
-        All give the same bits.  'lloyd' [1]_ computes every distance, 'full' is its old name.  The
-        others keep bounds and compute fewer, those of float64 data in float32 where that decides
-        them: 'hamerly' [4]_ keeps two for each row, 'exponion' [5]_ the same and compares a row
-        with the centers around its own, 'elkan' [3]_ keeps one for each row and center, 2 bytes
-        each, in at most 1 GiB, once centers have come to rest and where all distances of a row
-        cost much more than to look at its bounds.  'auto' chooses what promises to be fastest.
+        All give the same bits, and compute distances of float64 data in float32 where that decides.
+        'lloyd' [1]_ computes every distance, 'full' is its old name.  The others keep bounds and
+        compute fewer: 'hamerly' [4]_ keeps two for each row, 'exponion' [5]_ the same and compares
+        a row with the centers around its own, 'elkan' [3]_ keeps one for each row and center, 2
+        bytes each, in at most 1 GiB, once centers have come to rest and where all distances of a
+        row cost much more than to look at its bounds.  'auto' chooses what promises to be fastest.
         Sparse data have one algorithm for all names.
 
     Attributes

@@ -560,6 +560,23 @@ def _emit_nearest(
     builder.position_at_end(done)
 
 
+def _search_of_tile(packed: Any, centers: Any, bias: Any, *results: Any, least: int = 1) -> Any:
+    """What the intrinsics are that search a tile for ``best, index`` and, if given, ``second``."""
+    best, _, *second = results
+    if not _is_float_array(packed, centers, bias, best, *second):
+        return None
+    n = types.intp
+    signature = types.void(packed, centers, bias, n, n, n, *results)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[0])
+        pointers = _pointers(context, builder, signature, arguments)
+        _emit_nearest(emit, pointers[:8], pointers[8] if second else None, least)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _nearest_in_tile(
     typing_context: Any,
     packed: Any,
@@ -577,16 +594,7 @@ def _nearest_in_tile(
     receives the smallest ``|c|²/2 - x·c`` and `index` (64,) the bits of the lowest center that has
     it, an integer as wide as the dtype that all arrays share.  All are aligned.
     """
-    if not _is_float_array(packed, centers, bias, best):
-        return None
-    signature = types.void(packed, centers, bias, types.intp, types.intp, types.intp, best, index)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = _Emitter(builder, signature.args[0])
-        _emit_nearest(emit, _pointers(context, builder, signature, arguments))
-        return context.get_dummy_value()
-
-    return signature, codegen
+    return _search_of_tile(packed, centers, bias, best, index)
 
 
 def _nearest_two_in_tile(
@@ -602,19 +610,7 @@ def _nearest_two_in_tile(
     second: Any,
 ) -> Any:
     """As :func:`nearest_in_tile`, and the second smallest score of each row into `second` (64,)."""
-    if not _is_float_array(packed, centers, bias, best, second):
-        return None
-    signature = types.void(
-        packed, centers, bias, types.intp, types.intp, types.intp, best, index, second
-    )
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = _Emitter(builder, signature.args[0])
-        *pointers, second = _pointers(context, builder, signature, arguments)
-        _emit_nearest(emit, pointers, second)
-        return context.get_dummy_value()
-
-    return signature, codegen
+    return _search_of_tile(packed, centers, bias, best, index, second)
 
 
 def _nearest_of_many(
@@ -632,17 +628,7 @@ def _nearest_of_many(
 
     Which takes long to compile, and of which :func:`nearest_of_low` is the faster form.
     """
-    if not _is_float_array(packed, centers, bias, best):
-        return None
-    signature = types.void(packed, centers, bias, types.intp, types.intp, types.intp, best, index)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = _Emitter(builder, signature.args[0])
-        pointers = _pointers(context, builder, signature, arguments)
-        _emit_nearest(emit, pointers, least=IN_REGISTERS + 1)
-        return context.get_dummy_value()
-
-    return signature, codegen
+    return _search_of_tile(packed, centers, bias, best, index, least=IN_REGISTERS + 1)
 
 
 def _nearest_two_of_many(
@@ -658,18 +644,7 @@ def _nearest_two_of_many(
     second: Any,
 ) -> Any:
     """As :func:`nearest_two_in_tile`; compare :func:`nearest_of_many`."""
-    if not _is_float_array(packed, centers, bias, best, second):
-        return None
-    n = types.intp
-    signature = types.void(packed, centers, bias, n, n, n, best, index, second)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = _Emitter(builder, signature.args[0])
-        *pointers, second = _pointers(context, builder, signature, arguments)
-        _emit_nearest(emit, pointers, second, least=IN_REGISTERS + 1)
-        return context.get_dummy_value()
-
-    return signature, codegen
+    return _search_of_tile(packed, centers, bias, best, index, second, least=IN_REGISTERS + 1)
 
 
 def _emit_nearest_in_row(emit: _Emitter, pointers: list[ir.Value]) -> ir.Value:
