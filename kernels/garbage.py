@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import threading
 from collections.abc import Iterator
+
+_pausing: set[int] = set()  # threads that have switched it off
 
 
 @contextlib.contextmanager
@@ -16,9 +20,24 @@ def collector_paused() -> Iterator[None]:
     make them.
     """
     collecting = gc.isenabled()
-    gc.disable()
+    if collecting:
+        _pausing.add(threading.get_ident())
+        gc.disable()
     try:
         yield
     finally:
         if collecting:
+            _pausing.discard(threading.get_ident())
             gc.enable()
+
+
+def _end_pauses_of_others() -> None:
+    """In a forked child, where the threads that would end them are not there."""
+    here = threading.get_ident()
+    if _pausing - {here}:
+        _pausing.clear()
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_pauses_of_others)

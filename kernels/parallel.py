@@ -40,6 +40,7 @@ from numba.np.ufunc import parallel as numba_threads
 from threadpoolctl import ThreadpoolController
 
 from .compiling import inlined, kernel
+from .forking import undivided
 from .simd import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN, fetch_add, peek
 from .simd import next_task as next_task
 
@@ -261,13 +262,19 @@ class Team:
 
 _idle: list[_Helper] = []
 _n_helpers = 0
-_lock = threading.Lock()
+_started: list[_Helper] = []
+# Taken once more by the thread that has it where a signal's handler fits, or where the garbage
+# collector gives up a team, while helpers are taken.
+_lock = threading.RLock()
 
 
 def _forget_helpers() -> None:
     """In a forked child the parent's helpers do not run; it starts its own when it needs them."""
     global _idle, _n_helpers, _lock
-    _idle, _n_helpers, _lock = [], 0, threading.Lock()
+    _idle, _n_helpers, _lock = [], 0, threading.RLock()
+    for member in _started:  # a fit that goes on in the child wakes nobody up
+        member.asleep = False
+    _started.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -280,9 +287,10 @@ def _take_helpers(wanted: int, taken: list[_Helper]) -> None:
     with _lock:
         while len(_idle) < wanted and _n_helpers < wanted:
             try:
-                _idle.append(_Helper())
+                _started.append(_Helper())
             except RuntimeError:  # the system gives no more threads: do with what there is
                 break
+            _idle.append(_started[-1])
             _n_helpers += 1
         # No call in between, after which an interrupt could come.
         taken[:], _idle[:] = _idle[:wanted], _idle[wanted:]
@@ -320,9 +328,14 @@ def team(n_threads: int | None = None) -> Iterator[Team]:
 
 
 def _numba_limit() -> int:
-    """``numba.get_num_threads()``, which would launch Numba's threads only to count them."""
+    """``numba.get_num_threads()``, without launching Numba's threads only to count them.
+
+    That function takes the lock of the launch even when they have been launched, a lock which this
+    process shares with those it has forked: killed at that moment, one of them leaves it locked
+    for all.  The number is the calling thread's own, and Numba's C library tells it without.
+    """
     if numba_threads._is_initialized:
-        return int(numba_threads.get_num_threads())
+        return int(numba_threads._get_num_threads())
     return int(config.NUMBA_NUM_THREADS)
 
 
@@ -333,7 +346,8 @@ def _openmp_limit() -> int:
     """Smallest thread limit that OpenMP libraries have, by OMP_NUM_THREADS or threadpoolctl."""
     global _openmp
     if _openmp is None or not _openmp.lib_controllers:  # as long as none has been loaded
-        _openmp = ThreadpoolController().select(user_api="openmp")
+        with undivided:  # the loader's list of libraries is locked meanwhile
+            _openmp = ThreadpoolController().select(user_api="openmp")
     limits = [library.num_threads for library in _openmp.lib_controllers]
     return min(limits, default=_numba_limit())
 
