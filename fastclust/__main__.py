@@ -82,13 +82,18 @@ def build_parser() -> argparse.ArgumentParser:
 def _is_program(arguments: Sequence[str]) -> bool:
     """Whether a script or a module is to be run, not one of the commands.
 
-    What is neither a command nor a file is left to the parser, which knows what to say.
+    What is neither a command nor a file is left to the parser, which lists the commands.
     """
     if not arguments or arguments[0] in {name for name, _, _ in COMMANDS}:
         return False
     if arguments[0] == "-m":
         return len(arguments) > 1
     return os.path.exists(arguments[0])
+
+
+def _is_missing_program(name: str) -> bool:
+    """Whether `name`, which is no command, reads like that of a script."""
+    return not name.startswith("-") and (name.endswith(".py") or os.path.basename(name) != name)
 
 
 def _joined(arguments: list[str]) -> list[str]:
@@ -115,6 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if _is_program(arguments):
         run_program(arguments)
         return 0
+    if arguments and _is_missing_program(arguments[0]):
+        print(f"fastclust: error: there is no file {arguments[0]!r}", file=sys.stderr)
+        return 2
     try:
         args = build_parser().parse_args(arguments)
         status: int = args.command(args)

@@ -78,7 +78,12 @@ def test_a_module_runs_as_it_is(tmp_path: Path) -> None:
 def test_neither_a_command_nor_a_file(tmp_path: Path) -> None:
     finished = run("missing.py", cwd=tmp_path)
     assert finished.returncode == 2
-    assert "invalid choice: 'missing.py'" in finished.stderr
+    assert finished.stderr == "fastclust: error: there is no file 'missing.py'\n"
+    finished = run("inner/missing", cwd=tmp_path)
+    assert finished.stderr == "fastclust: error: there is no file 'inner/missing'\n"
+    finished = run("compair", cwd=tmp_path)
+    assert finished.returncode == 2
+    assert "invalid choice: 'compair'" in finished.stderr
     assert "compare" in finished.stderr
 
 

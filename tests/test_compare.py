@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -329,7 +330,12 @@ def test_an_interrupt_shows_what_is_there(command, capsys, monkeypatch, tmp_path
     assert out.startswith(f"interrupted: {line}\n")
     assert ("tiny" in out) == bool(n_finished)
     assert "small" not in out
-    assert list((tmp_path / "out").iterdir()) == []
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["fastclust-compare.json", "fastclust-compare.png"][: 2 * n_finished]
+    if n_finished:
+        found = json.loads((tmp_path / "out" / written[0]).read_text(encoding="utf-8"))
+        assert [each["name"] for each in found["workloads"]] == ["tiny"]
+        assert any(note.startswith("interrupted: ") for note in found["notes"])
 
 
 def test_an_interrupt_elsewhere_has_the_same_status(monkeypatch):
@@ -422,3 +428,63 @@ def test_the_figure_holds_every_bar_and_both_pictures():
     assert "different work" in bars.get_xlabel()
     assert [axes.get_title() for axes in pictures] == list(images)
     assert "the clusters differ" in drawing.subfigs[1].get_suptitle()
+
+
+def test_an_inexact_agreement_is_never_shown_as_the_same():
+    assert [text_module.agreement_text(each) for each in (1.0, 0.99999, 0.9996)] == [
+        "1",
+        "<1",
+        "0.9996",
+    ]
+    gray = np.zeros((4, 6, 3), dtype=np.float32)
+    images = {"fastclust": gray, "scikit-learn": gray}
+    for agreement, words in ((1.0, "the same clusters"), (0.9996, "up to ties"), (0.9, "differ")):
+        drawing = module.figure([cell("a", (1.0,), (2.0,))], Segmentation(images, 8, agreement))
+        title = drawing.subfigs[1].get_suptitle()
+        assert words in title
+        assert title.endswith("the same clusters") == (agreement == 1)
+
+
+def test_ties_are_named_where_nothing_else_differs():
+    tied = cell("tied", (1.0,), (2.0,), agreement=0.9996)
+    tied.results["fastclust"] = replace(tied.results["fastclust"], inertia=100.0)
+    first, second = text_module.remarks([tied])
+    assert first.startswith("ARI just below 1")
+    assert second.endswith(": tied")
+    assert text_module.remarks([cell("elsewhere", (1.0,), (2.0,), agreement=0.9996)]) == []
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70])
+def test_a_narrow_terminal_cuts_no_number(width):
+    from rich.console import Console
+
+    table = text_module.terminal_table([cell("blobs", (12.5,), (118.75,))], width)
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(table)
+    assert "…" not in captured.get()
+    assert "118.7500" in captured.get()
+    assert "9.50" in captured.get()
+
+
+def test_an_engine_without_a_workload_is_said_to_take_no_part():
+    faiss = Competitor("faiss", sklearn_fit, frozenset({"float32"}), True, "faiss: a note")
+    assert engines_module.engine_notes([faiss], {"float32", "float64"}) == ["faiss: a note"]
+    (line,) = engines_module.engine_notes([faiss], {"float64"})
+    assert line == "faiss takes no part: it needs float32, which no workload here is"
+
+
+def test_peers_get_workloads_of_their_type(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SINGLE", (tiny("single"),))
+    assert command("--peers", "--no-figure") == 0
+    found = json.loads((tmp_path / "out" / "fastclust-compare.json").read_text(encoding="utf-8"))
+    assert [each["name"] for each in found["workloads"]] == ["tiny", "small", "single"]
+
+
+def test_a_busy_machine_is_named():
+    steady, wild = (1.0, 1.01, 1.02, 1.0), (1.0, 2.0, 1.5, 3.0)
+    assert measuring.busy({"a": steady, "b": steady, "c": steady, "d": wild}) == []
+    (line,) = measuring.busy({"a": steady, "b": wild})
+    assert "1 of 2 fits" in line
+    assert "most: b" in line
+    assert measuring.busy({"once": (1.0,)}) == []

@@ -144,7 +144,12 @@ def test_an_interrupt_shows_what_is_there(command, capsys, monkeypatch, tmp_path
     out = capsys.readouterr().out
     assert out.startswith(f"interrupted: {line}\n")
     assert ("tiny" in out) == bool(n_finished)
-    assert list(tmp_path.iterdir()) == []
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["fastclust-elkan.json", "fastclust-elkan.png"][: 2 * n_finished]
+    if n_finished:
+        found = json.loads((tmp_path / written[0]).read_text(encoding="utf-8"))
+        assert len(found["trials"]) == 1
+        assert found["notes"][-1].startswith("interrupted: ")
 
 
 # --- Elkan ---

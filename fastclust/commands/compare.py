@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from fastclust.workloads import PROFILES, workloads
+from fastclust.workloads import PROFILES, SINGLE, workloads
 
 from . import documents, options
 from .comparison import Cell, compare, geometric_means, like_for_like
 from .comparison_figure import figure, segment
 from .comparison_text import remarks, show
-from .engines import competitors
-from .measuring import SEED
+from .engines import competitors, engine_notes
+from .measuring import SEED, busy
 from .progress import progress
 
 STEM = "fastclust-compare"
@@ -32,12 +32,12 @@ def listing() -> str:
         One line per workload, under the name of its profile.
     """
     lines = []
-    for profile, members in PROFILES.items():
+    for profile, members in {**PROFILES, "quick, with --peers": SINGLE}.items():
         lines.append(f"{profile}:")
         for w in members:
             shape = f"{w.n_samples}×{w.n_features}"
             lines.append(
-                f"  {w.name:<16} {shape:>10}  k={w.n_clusters:<5}{w.dtype}  {w.description}"
+                f"  {w.name:<17} {shape:>10}  k={w.n_clusters:<5}{w.dtype}  {w.description}"
             )
     return "\n".join(lines)
 
@@ -119,22 +119,30 @@ def command(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     # A workload named twice is run once.
     chosen = tuple(dict.fromkeys(args.only)) if args.only else workloads(args.profile)
+    if args.peers and not args.only and args.profile == "quick":
+        chosen += SINGLE
     entrants, notes = competitors(args.peers)
-    notes += [*(entrant.note for entrant in entrants if entrant.note), *args.note]
+    notes += [*engine_notes(entrants, {each.dtype for each in chosen}), *args.note]
     fancy = not args.no_progress
     cells: list[Cell] = []
-    try:
+    segmentation = None
+    with options.interruptible(cells) as ended:
         with progress(chosen, fancy) as report:
             for cell in compare(chosen, entrants, args.repeats, SEED, report):
                 cells.append(cell)
         segmentation = None if args.no_figure else segment(entrants)
-    except KeyboardInterrupt:
-        print("interrupted: results so far" if cells else "interrupted: no results so far")
-        if cells:
-            show(cells, notes + remarks(cells), fancy)
-        return 130
-    notes += remarks(cells)
-    show(cells, notes, fancy)
-    drawing = None if segmentation is None else figure(cells, segmentation)
-    documents.write(args.output, STEM, document(cells, notes, args.repeats), drawing, dpi=150)
-    return 0
+    if cells:
+        notes += [*ended.notes, *remarks(cells), *busy(_seconds(cells))]
+        show(cells, notes, fancy)
+        drawing = None if args.no_figure else figure(cells, segmentation)
+        documents.write(args.output, STEM, document(cells, notes, args.repeats), drawing, dpi=150)
+    return ended.status
+
+
+def _seconds(cells: Sequence[Cell]) -> dict[str, tuple[float, ...]]:
+    """All timings, by what was timed."""
+    return {
+        f"{name} on {cell.workload.name}": result.seconds
+        for cell in cells
+        for name, result in cell.results.items()
+    }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastclust.workloads import photo
 
 from .comparison import Cell, geometric_means, like_for_like
-from .comparison_text import ratio_text
+from .comparison_text import agreement_text, ratio_text
 from .drawing import COLOURS, duration
 from .engines import Competitor
 from .measuring import SEED
@@ -71,15 +71,15 @@ def segment(entrants: Sequence[Competitor], n_colours: int = 8, step: int = 2) -
     return Segmentation(images, n_colours, agreement)
 
 
-def figure(cells: Sequence[Cell], segmentation: Segmentation) -> Figure:
+def figure(cells: Sequence[Cell], segmentation: Segmentation | None) -> Figure:
     """Draw results: the seconds of each workload, and one picture of clusters.
 
     Parameters
     ----------
     cells : sequence of Cell
         The results, of at least one workload.
-    segmentation : Segmentation
-        What the lower panels show.
+    segmentation : Segmentation or None
+        What the lower panels show; None leaves them out.
 
     Returns
     -------
@@ -91,17 +91,16 @@ def figure(cells: Sequence[Cell], segmentation: Segmentation) -> Figure:
     names = list(dict.fromkeys(name for cell in cells for name in cell.results))
     # Inches: the bars keep their thickness whatever their number.
     bars_height = 1.1 + 0.17 * (len(names) + 0.8) * len(cells)
-    images_height = 3.3
+    images_height = 0.0 if segmentation is None else 3.3
     drawing = Figure(figsize=(9, bars_height + images_height), layout="constrained")
+    if segmentation is None:
+        _draw_bars(drawing.subplots(), cells, names)
+        return drawing
     heights = [bars_height, images_height]
     upper, lower = drawing.subfigures(2, squeeze=False, height_ratios=heights).ravel()
     _draw_bars(upper.subplots(), cells, names)
-
-    agreement = segmentation.agreement
-    verdict = "the same clusters" if agreement > 0.9995 else "the clusters differ"
     lower.suptitle(
-        f"A photograph in {segmentation.n_colours} colours: {verdict} "
-        f"(adjusted Rand index {agreement:.3f})",
+        f"A photograph in {segmentation.n_colours} colours: {_verdict(segmentation.agreement)}",
         fontsize=11,
         fontweight="bold",
     )
@@ -111,6 +110,14 @@ def figure(cells: Sequence[Cell], segmentation: Segmentation) -> Figure:
         axes.set_axis_off()
         axes.set_title(name, fontsize=10)
     return drawing
+
+
+def _verdict(agreement: float) -> str:
+    """What an adjusted Rand index says of two partitions, without rounding it to equality."""
+    if agreement == 1:
+        return "the same clusters"
+    verdict = "the same clusters up to ties" if agreement > 0.999 else "the clusters differ"
+    return f"{verdict} (adjusted Rand index {agreement_text(agreement)})"
 
 
 def _draw_bars(axes: Axes, cells: Sequence[Cell], names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .comparison import Cell, geometric_means, like_for_like
-from .tables import aligned, rich_table
+from .tables import aligned, fits, rich_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,13 +27,28 @@ COLUMNS = {
     "rel.diff": False,
     "ARI": False,
 }
-# Left out on a narrow terminal; the relative difference tells what matters about the inertia.
-WIDE_ONLY = frozenset({"dtype", "inertia"})
+# Left out on a narrow terminal, in this order, until no text of the others has to be cut.
+LEFT_OUT = ("dtype", "inertia", "iter", "n×d", "k", "ARI", "rel.diff")
+# More digits do not tell partitions apart that differ in one row of a million.
+ALMOST = 0.99995
 
 
 def ratio_text(cell: Cell, name: str, decimals: int, sign: str = "") -> str:
     """A ratio, starred where it compares different work; the blank keeps columns aligned."""
     return f"{cell.ratio(name):.{decimals}f}{sign}{' ' if cell.same_work(name) else '*'}"
+
+
+def agreement_text(agreement: float) -> str:
+    """An adjusted Rand index: a bare 1 is an exact one, no other is rounded to it.
+
+    Examples
+    --------
+    >>> agreement_text(1.0), agreement_text(0.99999), agreement_text(0.9996)
+    ('1', '<1', '0.9996')
+    """
+    if agreement == 1:
+        return "1"
+    return f"{agreement:.4f}" if agreement < ALMOST else "<1"
 
 
 def _rows(cell: Cell) -> list[dict[str, str]]:
@@ -48,8 +63,7 @@ def _rows(cell: Cell) -> list[dict[str, str]]:
         row["inertia"] = f"{result.inertia:.4e}"
         excess = cell.excess(name)
         row["rel.diff"] = f"{excess:+.0e}" if excess else "0"
-        # A bare 1 is an exact one: not a single sample differs.
-        row["ARI"] = "1" if result.agreement == 1 else f"{result.agreement:.4f}"
+        row["ARI"] = agreement_text(result.agreement)
         rows.append(row)
     workload = cell.workload
     rows[0]["workload"] = workload.name
@@ -83,7 +97,7 @@ def terminal_table(cells: Sequence[Cell], width: int = WIDTH) -> Table:
     cells : sequence of Cell
         The results.
     width : int
-        Columns of the terminal; below 100, data type and inertia are left out.
+        Columns of the terminal; where it is narrow, what matters least is left out.
 
     Returns
     -------
@@ -91,12 +105,12 @@ def terminal_table(cells: Sequence[Cell], width: int = WIDTH) -> Table:
         One row per workload and competitor, the ratio green where the subject is the faster one
         and red where it is the slower one.
     """
-    columns = {
-        title: is_text
-        for title, is_text in COLUMNS.items()
-        if width >= WIDTH or title not in WIDE_ONLY
-    }
+    columns = dict(COLUMNS)
     rows = [row for cell in cells for row in _rows(cell)]
+    for title in LEFT_OUT:
+        if fits(columns, rows, width):
+            break
+        del columns[title]
     styles = [
         {"ratio": "bold green" if cell.ratio(name) >= 1 else "bold red"}
         for cell in cells
@@ -137,13 +151,21 @@ def remarks(cells: Sequence[Cell]) -> list[str]:
     -------
     list of str
         Lines which name the workloads where subject and reference did different work, and give
-        the geometric mean without them; none if there is no such workload.
+        the geometric mean without them, and those where they differ by ties; none if there is no
+        such workload.
     """
     reference = cells[0].peers[0]
+    ties = [cell.workload.name for cell in cells if _differs_by_ties(cell)]
+    lines = []
+    if ties:
+        lines = [
+            "ARI just below 1 at equal inertia: rows as far from one center as from another (up to",
+            f"  rounding), which each engine gives to either: {', '.join(ties)}",
+        ]
     apart = [cell.workload.name for cell in cells if not cell.same_work(reference)]
     if not apart:
-        return []
-    lines = [
+        return lines
+    lines += [
         f"* {cells[0].subject} and {reference} ended in other clusters or after another number of",
         f"  iterations, their ratio compares different work: {', '.join(apart)}",
     ]
@@ -151,6 +173,13 @@ def remarks(cells: Sequence[Cell]) -> list[str]:
     if alike is not None:
         lines.append(f"  geometric mean without these: {reference} {alike:.2f}")
     return lines
+
+
+def _differs_by_ties(cell: Cell) -> bool:
+    """Whether subject and reference did the same work, and differ in rows between two centers."""
+    agreement = cell.results[cell.subject].agreement
+    alike = abs(cell.excess(cell.subject)) < 1e-6
+    return agreement < 1 and alike and cell.same_work(cell.peers[0])
 
 
 def show(cells: Sequence[Cell], notes: Sequence[str], fancy: bool) -> None:

@@ -7,7 +7,7 @@ callable can take part: see `Competitor`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -146,3 +146,28 @@ def competitors(peers: bool = False) -> tuple[list[Competitor], list[str]]:
         except ImportError:
             missing.append("faiss is not installed and takes no part")
     return entrants, missing
+
+
+def engine_notes(entrants: Sequence[Competitor], dtypes: Collection[str]) -> list[str]:
+    """What a reader must know of the engines.
+
+    Parameters
+    ----------
+    entrants : sequence of Competitor
+        The engines.
+    dtypes : collection of str
+        Data types of the workloads.
+
+    Returns
+    -------
+    list of str
+        The note of each that takes part; a line for each that has no workload of its types.
+    """
+    lines = []
+    for each in entrants:
+        if each.dtypes.isdisjoint(dtypes):
+            kinds = " or ".join(sorted(each.dtypes))
+            lines.append(f"{each.name} takes no part: it needs {kinds}, which no workload here is")
+        elif each.note:
+            lines.append(each.note)
+    return lines

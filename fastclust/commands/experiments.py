@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fastclust.kmeans import kmeans_plusplus
 from fastclust.workloads import FloatArray, Workload
 
-from . import documents
-from .measuring import SEED, in_turn, inertia
+from . import documents, options
+from .measuring import SEED, busy, in_turn, inertia
 from .progress import Report, progress, silent
 from .tables import Columns, print_table
 
@@ -292,20 +292,17 @@ def conduct(
     Returns
     -------
     int
-        Exit status: 0, or 130 if interrupted; what was measured until then is shown.
+        Exit status: 0, or 130 if interrupted; what was measured until then is shown and written.
     """
     fancy = not args.no_progress
     done: list[Trial] = []
-    try:
-        with progress(workloads, fancy) as report:
-            for trial in trials(experiment, workloads, entrants, args.repeats, report):
-                done.append(trial)
-    except KeyboardInterrupt:
-        print("interrupted: results so far" if done else "interrupted: no results so far")
-        if done:
-            _show(experiment, done, args.note, fancy)
-        return 130
-    notes = _show(experiment, done, args.note, fancy)
+    with options.interruptible(done) as ended, progress(workloads, fancy) as report:
+        for trial in trials(experiment, workloads, entrants, args.repeats, report):
+            done.append(trial)
+    if not done:
+        return ended.status
+    notes = [*ended.notes, *busy(_seconds(done)), *args.note]
+    notes = _show(experiment, done, notes, fancy)
     contents = documents.head(experiment.stem, args.repeats, notes)
     contents |= {
         "profile": args.profile,
@@ -314,7 +311,16 @@ def conduct(
     }
     drawing = None if args.no_figure else experiment.figure(done)
     documents.write(args.output, experiment.stem, contents, drawing)
-    return 0
+    return ended.status
+
+
+def _seconds(done: Sequence[Trial]) -> dict[str, tuple[float, ...]]:
+    """All timings, by what was timed."""
+    return {
+        f"{name} on {trial.workload.name}": run.seconds
+        for trial in done
+        for name, run in trial.runs.items()
+    }
 
 
 def _show(

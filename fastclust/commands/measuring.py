@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +14,8 @@ from fastclust.workloads import FloatArray
 SEED = 0
 # Actions of a fraction of a millisecond are repeated for this long, and at most so often.
 FILL_SECONDS, MOST_TURNS = 0.5, 51
+# A middle half of the repeats that is this wide, as a share of their median, makes ratios doubtful.
+WIDE = 0.25
 # Largest array of distances held at once when an inertia is computed: 32 MiB of float64.
 _MAX_DISTANCES = 1 << 22
 
@@ -90,3 +93,49 @@ def in_turn(
                 spent += elapsed
         turn += 1
     return {name: tuple(of) for name, of in seconds.items()}, results
+
+
+def spread(seconds: Sequence[float]) -> float:
+    """Width of the middle half of timings, as a share of their median.
+
+    Parameters
+    ----------
+    seconds : sequence of float
+        At least one timing.
+
+    Returns
+    -------
+    float
+        0 where all are equal.
+
+    Examples
+    --------
+    >>> spread([1.0, 2.0, 2.0, 2.0, 9.0])
+    0.0
+    """
+    lower, upper = np.percentile(seconds, (25, 75))
+    return float((upper - lower) / statistics.median(seconds))
+
+
+def busy(timed: Mapping[str, Sequence[float]]) -> list[str]:
+    """Say so where timings spread as on a machine that has something else to do.
+
+    Parameters
+    ----------
+    timed : mapping of str to sequence of float
+        Timings, by what was timed.
+
+    Returns
+    -------
+    list of str
+        No line, or one that says how many of them spread, and which the most.
+    """
+    spreads = {name: spread(seconds) for name, seconds in timed.items() if len(seconds) > 2}
+    wide = [name for name, share in spreads.items() if share > WIDE]
+    if 4 * len(wide) <= len(spreads):  # a slow moment now and then is normal
+        return []
+    worst = max(wide, key=spreads.__getitem__)
+    return [
+        f"this machine seems busy: repeats of {len(wide)} of {len(spreads)} fits differ by more "
+        f"than {WIDE:.0%} (most: {worst}, {spreads[worst]:.0%}); the ratios are uncertain"
+    ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastclust.workloads import MissingExtraError, Workload, get
 
@@ -135,6 +137,45 @@ def check_clusters(clusters: Sequence[int], n_samples: int) -> None:
         raise OptionError(
             f"argument --clusters: {max(clusters)} are more than the {n_samples} rows"
         )
+
+
+class Ending:
+    """How a command's measuring came to its end; see :func:`interruptible`.
+
+    Attributes
+    ----------
+    status : int
+        Exit status of the command.
+    notes : list of str
+        What is to be said of it beside the results.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.notes: list[str] = []
+
+
+@contextlib.contextmanager
+def interruptible(results: Sequence[Any]) -> Iterator[Ending]:
+    """Let Ctrl-C end the measuring and no more: finished results are shown and written.
+
+    Parameters
+    ----------
+    results : sequence
+        Those which are finished; it grows in the block.
+
+    Yields
+    ------
+    Ending
+        With status 130 and a note, once the block was interrupted.
+    """
+    ending = Ending()
+    try:
+        yield ending
+    except KeyboardInterrupt:
+        ending.status = 130
+        print("interrupted: results so far" if results else "interrupted: no results so far")
+        ending.notes.append("interrupted: the workloads that are missing were not measured")
 
 
 def guarded(name: str, args: argparse.Namespace, action: Callable[[], int]) -> int:

@@ -39,7 +39,7 @@ def aligned(columns: Columns, rows: Sequence[Row]) -> str:
     ----- --
     blobs 10
     """
-    widths = {title: max(len(row[title]) for row in [{title: title}, *rows]) for title in columns}
+    widths = _widths(columns, rows)
 
     def line(row: Row) -> str:
         fields = (
@@ -51,6 +51,29 @@ def aligned(columns: Columns, rows: Sequence[Row]) -> str:
     head = line({title: title for title in columns})
     rule = " ".join("-" * width for width in widths.values())
     return "\n".join([head, rule, *map(line, rows)])
+
+
+def _widths(columns: Columns, rows: Sequence[Row]) -> dict[str, int]:
+    """Characters that each column needs."""
+    return {title: max(len(row[title]) for row in [{title: title}, *rows]) for title in columns}
+
+
+def fits(columns: Columns, rows: Sequence[Row], width: int) -> bool:
+    """Whether a table has room in a terminal, one blank between columns.
+
+    Parameters
+    ----------
+    columns, rows
+        As for `aligned`.
+    width : int
+        Columns of the terminal.
+
+    Returns
+    -------
+    bool
+        Whether no text of it would have to be cut.
+    """
+    return sum(_widths(columns, rows).values()) + len(columns) <= width
 
 
 def rich_table(columns: Columns, rows: Sequence[Row], styles: Sequence[Row] | None = None) -> Table:
@@ -89,11 +112,14 @@ def print_table(columns: Columns, rows: Sequence[Row], fancy: bool) -> None:
     columns, rows
         As for `aligned`.
     fancy : bool
-        Whether rich draws it if the output is a terminal.
+        Whether rich draws it if the output is a terminal that has room for it; rich would cut
+        numbers where it has not.
     """
-    if not (fancy and sys.stdout.isatty()):
-        print(aligned(columns, rows))
-        return
-    from rich.console import Console
+    if fancy and sys.stdout.isatty():
+        from rich.console import Console
 
-    Console().print(rich_table(columns, rows))
+        console = Console()
+        if fits(columns, rows, console.width):
+            console.print(rich_table(columns, rows))
+            return
+    print(aligned(columns, rows))
