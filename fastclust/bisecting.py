@@ -14,6 +14,7 @@ import scipy.sparse
 
 from . import validation
 from .centroids import CentroidEstimator, assigned, is_extreme, open_parts, unchanged_on_error
+from .choices import Algorithm, Strategy
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
@@ -123,8 +124,8 @@ class BisectingKMeans(CentroidEstimator):
         verbose: int = 0,
         tol: float = 1e-4,
         copy_x: bool = True,
-        algorithm: str = "lloyd",
-        bisecting_strategy: str = "biggest_inertia",
+        algorithm: Algorithm = "lloyd",
+        bisecting_strategy: Strategy = "biggest_inertia",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from .validation import said
 
@@ -66,6 +66,10 @@ class Progress:
             f"Progress(iteration={self.iteration}, max_iter={self.max_iter}, start={self.start}, "
             f"n_starts={self.n_starts}, shift={self.shift:.6g})"
         )
+
+
+# What `fit(callbacks=...)` takes.
+Callbacks: TypeAlias = Sequence[Callable[[Progress], object]] | None
 
 
 class Listeners:

@@ -48,6 +48,17 @@ class FusedMixture(Persistent, Interchangeable):
 
     _built_on = ("fastclust", "scikit-learn")
 
+    # What scikit-learn sets, for type checkers, to which its classes are not typed.
+    weights_: Array
+    means_: Array
+    covariances_: Array
+    precisions_: Array
+    precisions_cholesky_: Array
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters of the mixture by EM.
 

@@ -11,9 +11,10 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from . import validation
-from .callbacks import Listeners
+from .callbacks import Callbacks, Listeners
 from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
 from .checkpoints import Checkpoint, described, digest, generator_state, restore_generator
+from .choices import Algorithm, Starts
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.auto import Auto
 from .kernels.lloyd import Lloyd
@@ -117,13 +118,13 @@ class KMeans(CentroidEstimator):
         n_clusters: int = 8,
         *,
         init: Any = "k-means++",
-        n_init: Any = "auto",
+        n_init: Starts = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
         verbose: int = 0,
         random_state: Any = None,
         copy_x: bool = True,
-        algorithm: str = "auto",
+        algorithm: Algorithm = "auto",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -141,7 +142,7 @@ class KMeans(CentroidEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         checkpoint: Any = None,
         checkpoint_every: int = 10,
         resume: bool = False,
@@ -413,13 +414,13 @@ def k_means(
     *,
     sample_weight: Any = None,
     init: Any = "k-means++",
-    n_init: Any = "auto",
+    n_init: Starts = "auto",
     max_iter: int = 300,
     verbose: int = False,
     tol: float = 1e-4,
     random_state: Any = None,
     copy_x: bool = True,
-    algorithm: str = "auto",
+    algorithm: Algorithm = "auto",
     return_n_iter: bool = False,
 ) -> tuple[Any, ...]:
     """Cluster the rows of `X`: :class:`KMeans` as a function.

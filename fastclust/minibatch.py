@@ -11,7 +11,7 @@ import scipy.sparse
 from sklearn.utils.metaestimators import available_if
 
 from . import mapped, validation
-from .callbacks import Listeners
+from .callbacks import Callbacks, Listeners
 from .centroids import (
     CentroidEstimator,
     is_extreme,
@@ -28,6 +28,7 @@ from .checkpoints import (
     generator_state,
     restore_generator,
 )
+from .choices import BatchAlgorithm, Starts
 from .kernels.algorithms import seeding_for
 from .kernels.minibatch import (
     LARGE_STEP,
@@ -163,9 +164,9 @@ class MiniBatchKMeans(CentroidEstimator):
         tol: float = 0.0,
         max_no_improvement: int | None = 10,
         init_size: int | None = None,
-        n_init: Any = "auto",
+        n_init: Starts = "auto",
         reassignment_ratio: float = 0.01,
-        algorithm: str = "minibatch",
+        algorithm: BatchAlgorithm = "minibatch",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -197,7 +198,7 @@ class MiniBatchKMeans(CentroidEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         checkpoint: Any = None,
         checkpoint_every: int = 100,
         resume: bool = False,

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from . import validation
 from .centroids import unchanged_on_error
+from .choices import Acceleration, Covariance, Responsibilities
 from .covariances import cholesky_of_precisions, diagonal_of, precisions_cholesky
 from .em_loop import NAMESPACE, FusedMixture
 from .em_problem import Problem, Start, shifted
@@ -123,12 +124,12 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         self,
         n_components: int = 1,
         *,
-        covariance_type: str = "full",
+        covariance_type: Covariance = "full",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: Responsibilities = "kmeans",
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
@@ -136,7 +137,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
-        acceleration: str | None = None,
+        acceleration: Acceleration = None,
     ) -> None:
         super().__init__(
             n_components=n_components,

@@ -13,7 +13,14 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastclust
-from fastclust import KMeans, k_means, kmeans_plusplus
+from fastclust import (
+    BisectingKMeans,
+    GaussianMixture,
+    KMeans,
+    MiniBatchKMeans,
+    k_means,
+    kmeans_plusplus,
+)
 
 X = np.random.RandomState(0).rand(40, 3)
 N_CLUSTERS = 4
@@ -516,3 +523,22 @@ def test_fewer_distinct_rows_than_clusters_in_functions() -> None:
 def test_array_init_with_several_starts_warns() -> None:
     with pytest.warns(RuntimeWarning, match="only one init in KMeans instead of n_init=5"):
         KMeans(N_CLUSTERS, init=START, n_init=5).fit(X)
+
+
+def test_the_names_that_are_typed_are_those_that_are_accepted() -> None:
+    """An editor completes what a fit takes, and nothing else."""
+    from typing import get_args
+
+    from fastclust import choices
+    from fastclust.kernels.algorithms import ALGORITHMS
+
+    assert set(get_args(choices.Algorithm)) == set(ALGORITHMS)
+    X = np.arange(12.0).reshape(6, 2)
+    for name in get_args(choices.BatchAlgorithm):
+        MiniBatchKMeans(2, algorithm=name, random_state=0).fit(X)
+    for name in get_args(choices.Strategy):
+        BisectingKMeans(2, bisecting_strategy=name, random_state=0).fit(X)
+    for name in get_args(choices.Covariance):
+        GaussianMixture(covariance_type=name).fit(X)
+    for name in get_args(choices.Responsibilities):
+        GaussianMixture(init_params=name).fit(X)

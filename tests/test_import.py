@@ -54,3 +54,8 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'fastclust' has no attribute 'KMedians'"):
         _ = fastclust.KMedians
     assert gc.isenabled()
+
+
+def test_only_public_names_are_listed() -> None:
+    listed = [name for name in dir(fastclust) if not name.startswith("__")]
+    assert listed == sorted(name for name in fastclust.__all__ if not name.startswith("__"))

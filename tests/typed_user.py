@@ -6,7 +6,7 @@ must be those of the public interface, and not ``Any``.
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fastclust import (
     GaussianMixture,
     KMeans,
     MiniBatchKMeans,
+    ProgressBar,
     SampledKMeansPlusPlus,
     from_sklearn,
     k_means,
@@ -44,5 +45,16 @@ assert_type(BisectingKMeans(3, random_state=0).fit(X).predict(X), Array)
 mixture = GaussianMixture(n_components=2, random_state=0).fit(X)
 assert_type(mixture, GaussianMixture)
 assert_type(mixture.predict_proba(X), Array)
+assert_type(mixture.means_, Array)
+assert_type(mixture.converged_, bool)
 assert_type(BayesianGaussianMixture(n_components=2, tol=1.0).fit(X).score(X), float)
 print(f"fastclust {fastclust.__version__}, {fastclust.__file__}")
+
+# What a checker must refuse; where it does not, it says that the comment is not needed.
+if TYPE_CHECKING:
+    KMeans(algorithm="ekan")  # type: ignore[arg-type]
+    MiniBatchKMeans(algorithm="lloyd")  # type: ignore[arg-type]
+    GaussianMixture(covariance_type="round")  # type: ignore[arg-type]
+    KMeans(n_init="many")  # type: ignore[arg-type]
+    KMeans().fit(X, callbacks=ProgressBar())  # type: ignore[arg-type]
+KMeans(3, random_state=0).fit(X, callbacks=[lambda progress: progress.iteration == 2])
