@@ -22,12 +22,10 @@ from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
 from .kernels.sparse import column_variances
 from .kernels.tiles import Array, padded_vector
-from .lloyd_loop import Fit, Loop, State, first_centers
+from .lloyd_loop import Fit, Loop, State, first_centers, occupied
 from .mapped import survived
 from .sources import Source
 from .streaming import StreamedLoop, StreamedRows
-
-LOOK_AT = 1 << 14  # labels at a time
 
 
 class KMeans(CentroidEstimator):
@@ -284,7 +282,7 @@ class KMeans(CentroidEstimator):
         return best
 
     def _keep(self, fit: Fit, mean: Array, dtype: Any, n_distances: int) -> None:
-        n_distinct = _count_distinct(fit.labels, self.n_clusters)
+        n_distinct = int(np.count_nonzero(occupied(fit.labels, self.n_clusters)))
         if n_distinct < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_distinct}) found smaller than "
@@ -298,16 +296,6 @@ class KMeans(CentroidEstimator):
         self.inertia_ = fit.inertia
         self.n_iter_ = fit.n_iter
         self.n_distances_ = n_distances
-
-
-def _count_distinct(labels: Array, n_clusters: int) -> int:
-    """Number of clusters that have a row; most often the first rows show that all have."""
-    found = np.zeros(n_clusters, np.bool_)
-    for start in range(0, len(labels), LOOK_AT):
-        found[labels[start : start + LOOK_AT]] = True
-        if found.all():
-            break
-    return int(np.count_nonzero(found))
 
 
 def moments(X: Any, threads: Team) -> tuple[Array, Array]:

@@ -2,12 +2,15 @@
 
 An algorithm (see ``fastclust.kernels.lloyd``) assigns rows to given centers; an
 :class:`~fastclust.kernels.update.Update` keeps the sums.  Convergence is scikit-learn's: strict
-when no label changes, else when the centers have moved by no more than the tolerance.
+when no label changes, else when the centers have moved by no more than the tolerance.  Beyond it,
+however a run ends, its labels are those of its centers, and no cluster is empty that could be moved
+to a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +22,8 @@ from .kernels.parallel import Team
 from .kernels.sparse import SparseRows
 from .kernels.tiles import Array, Rows
 from .sources import Source
+
+LOOK_AT = 1 << 14  # labels at a time
 
 
 class Fit(NamedTuple):
@@ -46,6 +51,15 @@ class State(NamedTuple):
     totals: tuple[Array, ...]
     n_iter: int
     n_empty: int
+
+
+class End(Enum):
+    """Why iterations have come to their end."""
+
+    STRICT = "no label changes: labels and centers match"
+    SETTLED = "no label changes, and clusters are empty that cannot be moved to a row"
+    TOLERANCE = "centers hardly move, and there may be more iterations"
+    LIMIT = "there may be no more iterations"
 
 
 class Loop:
@@ -113,40 +127,58 @@ class Loop:
         algorithm, update = self.algorithm, self.update
         update.reset()
         algorithm.reset()
-        n_iter, n_empty, strict = 0, 0, False
+        n_iter, n_empty = 0, 0
         if resumed is not None:
             start, n_iter, n_empty = resumed.centers, resumed.n_iter, resumed.n_empty
             algorithm.labels[:] = resumed.labels
             for total, saved in zip(update.totals, resumed.totals, strict=True):
                 total[:] = saved
         assert start is not None
-        centers, new_centers = start.copy(), np.empty_like(start)
-        while n_iter < self.max_iter:
-            steps, n_changed, shift, n_empty = self._advance(n_iter, centers, new_centers)
-            n_iter += steps
-            mapped.check()
-            if n_empty:
-                shift = self._relocate(centers, new_centers)
-            if self.verbose:
-                inertia = self.inertia(centers)
-                print(f"Iteration {n_iter - 1}, inertia {inertia}.")
-            ends = self.observe is not None and self.observe(n_iter, shift, centers)
-            centers, new_centers = new_centers, centers
-            strict = n_changed == 0
-            if strict or shift <= self.tol:
-                self._report(n_iter - 1, strict, shift)
+        centers, end = start.copy(), End.TOLERANCE
+        for _ in start:  # each round but the last puts a center to where it is sure of a row
+            if end == End.TOLERANCE:
+                centers, n_iter, end = self._iterate(centers, n_iter, n_empty)
+            if end == End.STRICT:
                 break
-            if ends:
-                break
-            if self.save is not None:
-                totals = tuple(update.totals)
-                self.save(State(centers, algorithm.labels, totals, n_iter, n_empty))
-        centers = self._polished(centers, n_empty)
-        if not strict:
             # Labels are to match the centers that are returned.
+            algorithm.assign(centers, account=False)
+            if end == End.SETTLED or not self._fill(centers):
+                break
+        else:
             algorithm.assign(centers, account=False)
         labels = algorithm.labels[: self.rows.shape[0]]
         return Fit(labels, self.inertia(centers), centers, n_iter, algorithm.n_distances)
+
+    def _iterate(self, centers: Array, n_iter: int, n_empty: int) -> tuple[Array, int, End]:
+        """Iterations from number `n_iter` on; the centers, the next number, and why they end.
+
+        The array `centers` is written to.
+        """
+        new_centers, end, stops = np.empty_like(centers), End.LIMIT, False
+        while n_iter < self.max_iter and not stops:
+            steps, n_changed, shift, n_empty = self._advance(n_iter, centers, new_centers)
+            n_iter, n_moved = n_iter + steps, 0
+            mapped.check()
+            if n_empty:
+                shift, n_moved = self._relocate(centers, new_centers)
+            if self.verbose:
+                inertia = self.inertia(centers)
+                print(f"Iteration {n_iter - 1}, inertia {inertia}.")
+            stops = self.observe is not None and self.observe(n_iter, shift, centers)
+            centers, new_centers = new_centers, centers
+            if n_changed == 0 and not n_moved:
+                # An empty cluster that no row is left for has been put to another one's center.
+                end = End.SETTLED if n_empty else End.STRICT
+                self._report(n_iter - 1, True, shift)
+                break
+            if shift <= self.tol:
+                end = End.LIMIT if stops or n_iter == self.max_iter else End.TOLERANCE
+                self._report(n_iter - 1, False, shift)
+                break
+            if self.save is not None and not stops:
+                totals = tuple(self.update.totals)
+                self.save(State(centers, self.algorithm.labels, totals, n_iter, n_empty))
+        return self._polished(centers, n_empty), n_iter, end
 
     def _advance(
         self, n_iter: int, centers: Array, new_centers: Array
@@ -167,11 +199,29 @@ class Loop:
         self.update.refresh(self.algorithm.labels, polished)
         return polished
 
-    def _relocate(self, centers: Array, new_centers: Array) -> float:
-        """Move empty clusters to the farthest rows; the movement of all centers thereafter."""
+    def _relocate(self, centers: Array, new_centers: Array) -> tuple[float, int]:
+        """Move empty clusters to the farthest rows; the movement of all centers, and how many."""
         distances = np.empty(self.rows.shape[0])
         self._own_distances(centers, distances)
         return self.update.relocated(self.algorithm.labels, distances, centers, new_centers)
+
+    def _fill(self, centers: Array) -> bool:
+        """Move centers that no row belongs to any more to the farthest rows; whether any was moved.
+
+        Unlike :meth:`_relocate`, of centers that no other step may follow: the others stay.
+        """
+        labels, update = self.algorithm.labels, self.update
+        empty = np.flatnonzero(
+            ~occupied(labels[: self.rows.shape[0]], len(centers), self.rows.weights)
+        )
+        if not len(empty):
+            return False
+        update.refresh(labels, np.empty_like(centers))
+        distances = np.empty(self.rows.shape[0])
+        self._own_distances(centers, distances)
+        _, rows = update.destinations(labels, distances, centers, empty)
+        centers[empty[: len(rows)]] = rows
+        return len(rows) > 0
 
     def inertia(self, centers: Array) -> float:
         """Sum of squared distances of the rows, as labelled, to `centers`."""
@@ -188,6 +238,22 @@ class Loop:
                 f"Converged at iteration {iteration}: center shift {shift} "
                 f"within tolerance {self.tol}."
             )
+
+
+def occupied(labels: Array, n_clusters: int, weights: Array | None = None) -> Array:
+    """Which clusters have a row, of `weights` above zero where there are any (n_clusters,).
+
+    Most often the first rows show that all have.
+    """
+    found = np.zeros(n_clusters, np.bool_)
+    for start in range(0, len(labels), LOOK_AT):
+        here = labels[start : start + LOOK_AT]
+        if weights is not None and len(weights):
+            here = here[weights[start : start + LOOK_AT] > 0]
+        found[here] = True
+        if found.all():
+            break
+    return found
 
 
 def first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: Any) -> Array:

@@ -120,9 +120,9 @@ class _StreamedUpdate(Update):
         del labels
         return self.average(out, centers)
 
-    def row(self, number: int) -> Array:
-        """One row of the data."""
-        return self.streamed.source.take(np.array([number]))[0]
+    def take(self, numbers: Array) -> Array:
+        """The listed rows of the data."""
+        return self.streamed.source.take(numbers)
 
 
 class _StreamedLloyd:

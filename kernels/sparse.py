@@ -279,9 +279,9 @@ class SparseUpdate(Update):
         self._sum_by_owners(self.rows.shape[0] * self.row_size, labels, everything=True)
         return self.totals
 
-    def row(self, number: int) -> Array:
-        """One row of the data, dense."""
-        return self.rows.take([number])[0]
+    def take(self, numbers: Array) -> Array:
+        """The listed rows of the data, dense."""
+        return self.rows.take(numbers)
 
 
 @kernel

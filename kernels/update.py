@@ -361,28 +361,108 @@ class Update:
         """Write the means of the clusters to `out`; as :meth:`new_centers` after :meth:`absorb`."""
         return _merge_and_average(self.piles, self.totals, out if centers is None else centers, out)
 
-    def row(self, number: int) -> Array:
-        """One row of the data."""
-        return self.rows.X[number]
+    def take(self, numbers: Array) -> Array:
+        """The listed rows of the data."""
+        return self.rows.X[numbers]
 
-    def relocated(self, labels: Array, distances: Array, centers: Array, out: Array) -> float:
+    def relocated(
+        self, labels: Array, distances: Array, centers: Array, out: Array
+    ) -> tuple[float, int]:
         """New centers with empty clusters moved to the rows farthest from their centers.
 
-        As in scikit-learn: the farthest row leaves its cluster's sum, its label stays; rows at
-        distance zero everywhere leave nothing to relocate to.  `distances` (n_samples,) is to the
-        centers before the update.
+        As in scikit-learn, a row that is moved to leaves its cluster's sum, and its label stays;
+        which rows that can be is said in :meth:`destinations`.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_samples,), int32
+            Labels after a pass.
+        distances : ndarray of shape (n_samples,), float64
+            Squared distances of the rows to `centers`.
+        centers : ndarray of shape (n_clusters, n_features)
+            Centers before.
+        out : ndarray of shape (n_clusters, n_features)
+            Receives the new centers.
+
+        Returns
+        -------
+        shift : float
+            Sum of squared distances that the centers have moved.
+        n_moved : int
+            Number of clusters that were moved.
         """
+        # Afresh: what seems to be empty, or has a distance to its mean, may be so by rounding.
+        self.refresh(labels, out)
         totals = Totals(*(total.copy() for total in self.totals))
         empty = np.flatnonzero(totals.weights <= 0)
-        if distances.max() > 0:
-            far = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
-            mean = self.mean[: self.rows.shape[1]]
-            for cluster, row in zip(empty, far, strict=True):
-                weight = float(self.rows.weights[row]) if len(self.rows.weights) else 1.0
-                moved = (self.row(int(row)) - mean).astype(np.float64) * weight
-                totals.sums[labels[row]] -= moved
-                totals.weights[labels[row]] -= weight
-                totals.sums[cluster], totals.weights[cluster] = moved, weight
-                totals.counts[cluster] = 1
+        numbers, rows = self.destinations(labels, distances, centers, empty)
+        moved = empty[: len(rows)]
+        for cluster, number, row in zip(moved, numbers, rows, strict=True):
+            weight = float(self.rows.weights[number]) if len(self.rows.weights) else 1.0
+            weighted = row.astype(np.float64) * weight
+            totals.sums[labels[number]] -= weighted
+            totals.weights[labels[number]] -= weight
+            totals.sums[cluster], totals.weights[cluster] = weighted, weight
+            totals.counts[cluster] = 1
         shift, _ = _merge_and_average(self.piles, totals, centers, out)
-        return float(shift)
+        out[moved] = rows  # but for the rounding of their weights
+        return float(shift), len(rows)
+
+    def destinations(
+        self, labels: Array, distances: Array, centers: Array, empty: Array
+    ) -> tuple[Array, Array]:
+        """Where `empty` clusters are to be moved: numbers of rows, and these rows, centred.
+
+        The rows farthest from their own centers, in scikit-learn's order where that will do; fewer
+        than there are clusters where no others can be told from a center.  Each of them
+
+        * weighs something, and leaves a row that does in its cluster;
+        * is farther from its center than the mean of equal rows may be by rounding, or clusters of
+          equal rows would take turns for ever;
+        * is neither like another one, nor where an empty cluster is: such a row, which has stayed
+          with a center that is farther away, rounding keeps from coming over.
+
+        The sums must be those of the labels.  Parameters as for :meth:`relocated`.
+        """
+        own, counts = labels[: len(distances)], self.totals.counts
+        lengths = np.einsum("ij,ij->i", centers, centers, dtype=np.float64)
+        rounding = (counts + 8) * np.finfo(np.float64).eps
+        movable = (counts[own] > 1) & (distances > (rounding**2 * lengths)[own])
+        if len(self.rows.weights):
+            movable &= self.rows.weights > 0
+        n_empty = len(empty)
+        numbers, rows = np.empty(0, np.int64), np.empty((0, centers.shape[1]), centers.dtype)
+        if n_empty and movable.any():
+            far = np.argpartition(distances, -n_empty)[: -n_empty - 1 : -1]
+            numbers, rows = self._unlike(far[movable[far]], own, centers[empty])
+            if len(rows) < n_empty:
+                far = np.flatnonzero(movable)
+                far = far[np.lexsort((own[far], -distances[far]))]
+                # Rows that agree in both are most often equal, and there may be a great many.
+                differ = (np.diff(own[far]) != 0) | (np.diff(distances[far]) != 0)
+                numbers, rows = self._unlike(far[np.r_[True, differ]], own, centers[empty])
+        return numbers, rows
+
+    def _unlike(self, far: Array, own: Array, vacant: Array) -> tuple[Array, Array]:
+        """Of the rows `far`, as many as there are `vacant` centers and as leave no cluster empty.
+
+        None is like another one or like a vacant center.
+        """
+        left = self.totals.counts.copy()
+        known = {(center + 0).tobytes() for center in vacant}
+        numbers: list[int] = []
+        rows: list[Array] = []
+        n_features = vacant.shape[1]
+        size = max(len(vacant), SLICE_ELEMENTS // (8 * n_features))
+        for start in range(0, len(far), size):
+            part = far[start : start + size]
+            centred = self.take(part) - self.mean[:n_features] + 0  # no negative zeros
+            for number, row in zip(part, centred, strict=True):
+                if len(rows) == len(vacant):
+                    break
+                if left[own[number]] > 1 and row.tobytes() not in known:
+                    left[own[number]] -= 1
+                    known.add(row.tobytes())
+                    numbers.append(number)
+                    rows.append(row)
+        return np.array(numbers, np.int64), np.array(rows, vacant.dtype).reshape(-1, n_features)
