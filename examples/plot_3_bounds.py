@@ -38,9 +38,10 @@ for name, kmeans in fitted.items():
 
 iterations = np.arange(1, fitted["lloyd"].n_iter_ + 1, 3)
 figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-for name in ("lloyd", "hamerly", "exponion", "elkan"):
+styles = {"lloyd": "-", "hamerly": "-", "exponion": "-", "elkan": "--"}  # two may coincide
+for name, style in styles.items():
     counts = [fit(name, int(t)).n_distances_ for t in iterations]
-    axes.plot(iterations, counts, label=name)
+    axes.plot(iterations, counts, style, label=name)
 axes.set(xlabel="iterations", ylabel="distances computed so far", yscale="log")
 axes.legend()
 plt.show()

@@ -40,6 +40,11 @@ COMMANDS = (
         "map which exact algorithm is the fastest over features, clusters and their separation",
     ),
     (
+        "warm",
+        "fastclust.commands.warm",
+        "compile kernels into the cache now, as for the image of a container",
+    ),
+    (
         "roofline",
         "fastclust.commands.roofline",
         "measure what this machine can do at most, and each kernel's share of it",

@@ -295,7 +295,7 @@ def roofline_figure(places: Sequence[Place]) -> Figure:
     x = np.geomspace(min(intensities) / 3, max(intensities) * 3, 200)
     for colour, (dtype, peak) in zip(COLOURS, peaks.items(), strict=False):
         roof = np.minimum(peak, x * bandwidth) / 1e9
-        axes.plot(x, roof, color=colour, label=f"{dtype}: {peak / 1e9:.0f} GFLOP/s")
+        axes.plot(x, roof, color=colour, label=f"computed in {dtype}: {peak / 1e9:.0f} GFLOP/s")
         here = [(i, each) for i, each in enumerate(places, 1) if each.arithmetic == dtype]
         at = [each.intensity for _, each in here]
         axes.scatter(at, [each.reached / 1e9 for _, each in here], color=colour, s=22, zorder=3)
@@ -303,13 +303,15 @@ def roofline_figure(places: Sequence[Place]) -> Figure:
             axes.annotate(
                 str(i),
                 (each.intensity, each.reached / 1e9),
-                # An assignment and the iteration with it are next to each other.
-                (4, 5 if each.kernel == "assignment" else -10),
+                _beside(each, places),
                 textcoords="offset points",
                 fontsize=8,
+                color=colour,
             )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, position: f"{value:g}")
     axes.set_xlabel("operations per byte")
     axes.set_ylabel("GFLOP/s")
     axes.grid(color="0.92", which="both")
@@ -320,6 +322,15 @@ def roofline_figure(places: Sequence[Place]) -> Figure:
     )
     axes.text(1.02, 1.0, key, transform=axes.transAxes, va="top", fontsize=7.5)
     return drawing
+
+
+def _beside(each: Place, places: Sequence[Place]) -> tuple[float, float]:
+    """Where a point's number goes, in points: above it, or below it where another is just above."""
+    for other in places:
+        near = abs(np.log(other.intensity / each.intensity)) < 0.15
+        if other is not each and near and 1 <= other.reached / each.reached < 1.5:
+            return (4.0, -11.0)
+    return (4.0, 4.0)
 
 
 # --- Command ---------------------------------------------------------------------------------
