@@ -6,19 +6,22 @@ machine code in use.  :class:`KernelCache` therefore stamps every entry with a d
 files of this package, names each entry after its own key (two processes that fill one cache can
 not give one file two meanings) and treats a cache that cannot be read or written as a cache that
 is not there: a fit never fails because of it.
+
+An entry is machine code, and whoever can write it runs code as whoever reads it.  It is therefore
+only used where nobody but this user and root can have written it (:mod:`.files`), and begins with
+a digest of the rest, without which one bit that has flipped on a disk would end the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import os
 import pickle
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numba
 from numba import config, njit
@@ -26,6 +29,7 @@ from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from .files import Distrusted, check_folder, read_trusted, replace_file
 from .garbage import collector_paused
 from .stored import StoredKernel
 
@@ -54,6 +58,9 @@ def source_stamp() -> str:
 source_stamp()  # now: by the first call, an upgrade may have replaced the files imported here
 
 
+DIGEST_SIZE = hashlib.sha256().digest_size
+
+
 class _KeyedFiles:
     """Cache files named after stamp and key; no index file, so no two writers ever disagree."""
 
@@ -67,38 +74,64 @@ class _KeyedFiles:
 
     def load(self, key: object) -> Any:
         try:
-            content = self._path(key).read_bytes()
+            content = memoryview(read_trusted(self._path(key)))
         except FileNotFoundError:
             return None
-        stamp, stored_key, data = pickle.loads(content)
+        digest, rest = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+        if hashlib.sha256(rest).digest() != digest:
+            raise ValueError("an entry is damaged")
+        stamp, stored_key, data = pickle.loads(rest)
         return data if (stamp, stored_key) == (source_stamp(), repr(key)) else None
 
     def save(self, key: object, data: Any) -> None:
+        check_folder(self._folder)
         path = self._path(key)
-        handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=self._folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(dumps((source_stamp(), repr(key), data)))
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        rest = dumps((source_stamp(), repr(key), data))
+        digest = hashlib.sha256(rest).digest()
+        # Others may read it, as they may read Numba's; a wide umask does not let them write it.
+        replace_file(path, (digest, rest), suffix=".tmp", mode=0o644)
         self._remove_stale(path)
 
     def _remove_stale(self, current: Path) -> None:
         for other in self._folder.glob(f"{self._base}.*.nbc"):
             if f".{source_stamp()[:12]}." not in other.name and other != current:
-                other.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # another user's, in a folder open to all
+                    other.unlink()
 
     def flush(self) -> None:
         for path in self._folder.glob(f"{self._base}.*.nbc"):
             path.unlink(missing_ok=True)
 
 
-class KernelCache(FunctionCache):
-    """Numba's function cache with the stamp, the file names and the forgiveness described above."""
+def _trusted(locator: Any) -> Any:
+    """One of Numba's ways to find a directory, if others may not write to what it finds."""
 
-    _impl_class = StoredKernel
+    class Trusted(locator):  # type: ignore[misc]
+        @classmethod
+        def from_function(cls, py_func: Any, py_file: Any) -> Any:
+            found = super().from_function(py_func, py_file)
+            try:
+                if found is not None:
+                    check_folder(Path(found.get_cache_path()))
+            except FileNotFoundError:  # that of a zipped package, which is made later
+                return found
+            except Distrusted as reason:
+                if config.CACHE_DIR:  # which was asked for; otherwise the next way is as good
+                    _warn_distrusted(reason)
+                return None
+            return found
+
+    return Trusted
+
+
+class _TrustedKernel(StoredKernel):
+    _locator_classes: ClassVar = [_trusted(each) for each in StoredKernel._locator_classes]
+
+
+class KernelCache(FunctionCache):
+    """Numba's function cache with the stamp, the file names and the caution described above."""
+
+    _impl_class = _TrustedKernel
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
@@ -111,6 +144,9 @@ class KernelCache(FunctionCache):
             rtsys.initialize(target_context)
             with collector_paused():
                 return self._load_overload(sig, target_context)
+        except Distrusted as reason:
+            _warn_distrusted(reason)
+            return None
         except Exception as error:  # a truncated or foreign file: compile again
             _warn_cache("read", error)
             return None
@@ -118,6 +154,8 @@ class KernelCache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
+        except Distrusted as reason:
+            _warn_distrusted(reason)
         except Exception as error:  # a full disk, or a Numba that takes its results apart otherwise
             _warn_cache("write", error)
 
@@ -134,6 +172,13 @@ def _warn_cache(action: str, error: Exception) -> None:
     )
 
 
+def _warn_distrusted(reason: Distrusted) -> None:
+    _warn_once(
+        f"fastclust does not use a cache of compiled kernels, because {reason}. "
+        "Set NUMBA_CACHE_DIR to a directory that is yours alone."
+    )
+
+
 def kernel(function: Function) -> Function:
     """Compile `function` as a serial kernel that releases the GIL, with a cache that stays true."""
     if config.DISABLE_JIT:
@@ -142,7 +187,8 @@ def kernel(function: Function) -> Function:
     try:
         dispatcher._cache = KernelCache(function)
     except RuntimeError:
-        # Neither the package, NUMBA_CACHE_DIR nor the user's cache directory can be written to.
+        # Neither the package, NUMBA_CACHE_DIR nor the user's cache directory can be written to, or
+        # all of them by others, too.
         _warn_cache("write", OSError("no writable cache directory"))
     return dispatcher
 

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import hashlib
 import importlib.util
 import itertools
 import json
 import os
 import pickle
 import shutil
+import stat
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from numba import config
 
 import fastclust
 from fastclust import KMeans
-from fastclust.kernels import compiling
+from fastclust.kernels import compiling, files
 
 pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
 
@@ -189,19 +191,29 @@ def test_cached_kernel_needs_no_modules_of_what_it_is_made_of(tmp_path: Path) ->
 # --- A cache that is damaged ---
 
 
+def signed(*parts: Any) -> bytes:
+    """An entry of these parts, with the digest that it must have."""
+    rest = pickle.dumps(parts)
+    return hashlib.sha256(rest).digest() + rest
+
+
+def parts_of(content: bytes) -> Any:
+    return pickle.loads(content[compiling.DIGEST_SIZE :])
+
+
 def payload_replaced(content: bytes) -> bytes:
-    stamp, key, _ = pickle.loads(content)
-    return pickle.dumps((stamp, key, ("not", "machine code")))
+    stamp, key, _ = parts_of(content)
+    return signed(stamp, key, ("not", "machine code"))
 
 
 def stamp_replaced(content: bytes) -> bytes:
-    stamp, key, data = pickle.loads(content)
-    return pickle.dumps((stamp[::-1], key, data))
+    stamp, key, data = parts_of(content)
+    return signed(stamp[::-1], key, data)
 
 
 def key_replaced(content: bytes) -> bytes:
-    stamp, key, data = pickle.loads(content)
-    return pickle.dumps((stamp, key[::-1], data))
+    stamp, key, data = parts_of(content)
+    return signed(stamp, key[::-1], data)
 
 
 UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
@@ -209,7 +221,8 @@ UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
     "cut short": lambda content: content[: len(content) // 2],
     "last byte missing": lambda content: content[:-1],
     "garbage": lambda content: b"\xff\x00garbage" * 100,
-    "another pickle": lambda content: pickle.dumps(42),
+    "no digest": lambda content: content[compiling.DIGEST_SIZE :],
+    "another pickle": lambda content: signed(42),
     "another payload": payload_replaced,
 }
 FOREIGN: dict[str, Callable[[bytes], bytes]] = {
@@ -237,6 +250,247 @@ def test_damaged_entry_is_compiled_again_and_replaced(
     afterwards = load()
     assert use(afterwards) == (12.0, [])
     assert was_cached(afterwards)
+
+
+FLIP_BITS = """
+import sys, warnings
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import numpy as np
+from fastclust.kernels import compiling
+import tiny
+compiling._warn_once = warnings.warn
+(entry,) = Path(sys.argv[2]).rglob("*.nbc")
+content = entry.read_bytes()
+places = np.random.default_rng(0).integers(0, 8 * len(content), 20)
+for place in [*range(0, 300, 60), *places.tolist(), 8 * len(content) - 1]:
+    damaged = bytearray(content)
+    damaged[place // 8] ^= 1 << place % 8
+    entry.write_bytes(damaged)
+    fresh = compiling.kernel(tiny.doubled.py_func)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert fresh(np.arange(4.0)) == 12.0
+    assert not fresh.stats.cache_hits, place
+    assert ["could not read its cache" in str(warning.message) for warning in caught] == [True]
+    again = compiling.kernel(tiny.doubled.py_func)
+    assert again(np.arange(4.0)) == 12.0
+    assert again.stats.cache_hits  # it has been replaced
+print("survived")
+"""
+
+
+def test_one_bit_that_flips_means_a_compilation(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    use_it = "import sys; sys.path.insert(0, sys.argv[1]); import tiny, numpy\n"
+    cache = str(tmp_path / "cache")
+    run_script(use_it + "tiny.doubled(numpy.arange(4.0))", str(tmp_path), NUMBA_CACHE_DIR=cache)
+    assert run_script(FLIP_BITS, str(tmp_path), cache, NUMBA_CACHE_DIR=cache) == "survived\n"
+
+
+def test_nothing_is_unpickled_before_it_has_been_checked(
+    cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All flips of a bit in a byte here and there: seen without a look at what is in the pickle."""
+    module = load()
+    use(module)
+    (entry,) = entries(cache)
+    content = entry.read_bytes()
+    cached = module.doubled._cache._cache_file
+    monkeypatch.setattr(cached, "_path", lambda _: entry)
+    monkeypatch.setattr(pickle, "loads", lambda _: pytest.fail("unpickled"))
+    for place in range(0, len(content), 97):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            entry.write_bytes(damaged)
+            with pytest.raises(ValueError, match="an entry is damaged"):
+                cached.load(None)
+
+
+# --- A cache that others can write, or share ---
+
+posix_only = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+
+
+@posix_only
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o000, 0o077])
+def test_entries_can_be_read_by_others_and_written_by_none(
+    mask: int, cache: Path, load: Callable[[], ModuleType]
+) -> None:
+    before = os.umask(0o022)
+    try:
+        module = load()  # makes the folder
+        os.umask(mask)
+        use(module)
+    finally:
+        os.umask(before)
+    (entry,) = entries(cache)
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o644 & ~mask
+    after = load()
+    assert use(after) == (12.0, [])
+    assert was_cached(after)
+
+
+def assert_refused(load: Callable[[], ModuleType], reason: str, *, cached_after: bool) -> None:
+    """A kernel is compiled, with one warning; also if it is asked for a second time."""
+    compiling._warn_once.cache_clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module = load()
+        assert module.doubled(np.arange(4.0)) == 12.0
+        assert not module.doubled.stats.cache_hits
+        again = load()
+        assert again.doubled(np.arange(4.0)) == 12.0
+        assert bool(again.doubled.stats.cache_hits) is cached_after
+    assert [warning.category for warning in caught] == [RuntimeWarning]
+    message = str(caught[0].message)
+    assert reason in message
+    assert "Set NUMBA_CACHE_DIR to a directory that is yours alone" in message
+
+
+@posix_only
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_an_entry_that_others_may_write_is_replaced(
+    mode: int, cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_is_own_group", lambda _: False)
+    use(load())
+    (entry,) = entries(cache)
+    entry.write_bytes(b"whatever")  # is not even looked at
+    entry.chmod(mode)
+    assert_refused(load, "may be written to by other users", cached_after=True)
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o644
+
+
+@posix_only
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777])
+def test_a_folder_that_others_may_write_is_not_used(
+    mode: int, cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one is, here that beside the module; and nothing is, if there is no other."""
+    monkeypatch.setattr(files, "_is_own_group", lambda _: False)
+    use(load())
+    (entry,) = entries(cache)
+    content = entry.read_bytes()
+    entry.parent.chmod(mode)
+    assert_refused(load, "may be written to by other users", cached_after=True)
+    assert entry.read_bytes() == content
+    assert entries(cache) == [entry]
+    # It becomes so between the import and the first call.
+    entry.parent.chmod(0o755)
+    modules = [load(), load()]
+    entry.parent.chmod(mode)
+    compiling._warn_once.cache_clear()
+    assert len(use(modules[0])[1]) == 1
+    assert use(modules[1]) == (12.0, [])
+    assert not was_cached(modules[1])
+
+
+@posix_only
+def test_a_group_of_ones_own_and_a_folder_like_tmp_are_trusted(
+    cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_is_own_group", lambda _: True)
+    use(load())
+    (entry,) = entries(cache)
+    for mode in (0o775, 0o1777):
+        entry.parent.chmod(mode)
+        entry.chmod(0o664)
+        module = load()
+        assert use(module) == (12.0, [])
+        assert was_cached(module)
+
+
+@posix_only
+def test_what_belongs_to_others_is_not_used(
+    cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(load())
+    (entry,) = entries(cache)
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    if mine == 0:  # root's entries are everybody's
+        module = load()
+        assert use(module) == (12.0, [])
+        assert was_cached(module)
+        os.chown(entry, 12345, -1)
+        assert_refused(load, "belongs to another user", cached_after=True)
+        os.chown(entry.parent, 12345, -1)
+    assert_refused(load, "belongs to another user", cached_after=True)
+
+
+@posix_only
+def test_own_groups_are_those_of_one_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    import grp
+    import pwd
+
+    user = SimpleNamespace(pw_name="ada", pw_gid=1001)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: user)
+    cases = [
+        (1001, "ada", [], True),
+        (1001, "ada", ["ada"], True),
+        (1001, "ada", ["ada", "bob"], False),
+        (1001, "lab", [], False),
+        (1002, "ada", [], False),
+    ]
+    for number, name, members, own in cases:
+        group = SimpleNamespace(gr_name=name, gr_mem=members)
+        monkeypatch.setattr(grp, "getgrgid", lambda _, group=group: group)
+        assert files._is_own_group.__wrapped__(number) is own
+
+    def unknown(_: int) -> Any:
+        raise KeyError("no such user")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert not files._is_own_group.__wrapped__(1001)
+
+
+@posix_only
+def test_links_and_pipes(cache: Path, load: Callable[[], ModuleType], tmp_path: Path) -> None:
+    use(load())
+    (entry,) = entries(cache)
+    folder = entry.parent
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    module = load()
+    assert use(module) == (12.0, [])
+    assert was_cached(module)
+    entry.unlink()
+    os.mkfifo(entry)  # nobody will ever write to it
+    assert_refused(load, "is no regular file", cached_after=True)
+
+
+def test_without_permissions_all_is_trusted(
+    cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(os, "geteuid", raising=False)
+    use(load())
+    (entry,) = entries(cache)
+    entry.chmod(0o666)
+    module = load()
+    assert use(module) == (12.0, [])
+    assert was_cached(module)
+
+
+def test_stale_entries_of_others_stay(
+    cache: Path, load: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load()
+    use(module)
+    (entry,) = entries(cache)
+    base = module.doubled._cache._cache_file._base
+    stale = entry.with_name(f"{base}.0123456789ab.nbc")
+    entry.unlink()
+    stale.touch()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert use(load()) == (12.0, [])
+    assert entries(cache) == sorted([entry, stale])
 
 
 # --- A cache that cannot be written ---
