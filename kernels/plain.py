@@ -769,3 +769,19 @@ def next_task(counter: Array, gate: Array, n_tasks: int) -> int:
         return n_tasks
     counter[FRONT] += 1
     return int(counter[FRONT]) - 1
+
+
+def digest_words(words: Array, start: int, stop: int, keys: Array) -> tuple[Any, Any]:
+    """Digest of words, with products in NumPy and the mixing in integers of Python."""
+    chunk, mask = len(keys) - 1, 2**64 - 1
+    digests = [0, 0]
+    for begin in range(start, stop, chunk):
+        some = words[begin : min(begin + chunk, stop)]
+        for which in range(2):
+            sums = some + keys[which : which + len(some)]
+            halves = (sums & np.uint64(2**32 - 1), sums >> np.uint64(32))
+            x = (digests[which] + int((halves[0] * halves[1]).sum())) & mask
+            x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+            digests[which] = x ^ (x >> 31)
+    return np.uint64(digests[0]), np.uint64(digests[1])

@@ -1,0 +1,122 @@
+"""Fingerprints: what tells the numbers of one array from those of another, as fast as it is read.
+
+Halevi, S., Krawczyk, H.: MMH: software message authentication in the Gbit/second rates. FSE 1997;
+Black, J. and others: UMAC: fast and secure message authentication. CRYPTO 1999.
+
+The bits of the numbers are taken as words of 64.  A word is added to a key of its place in a chunk,
+and the two halves of the sum are multiplied; products of a chunk are summed, twice and with other
+keys, and mixed into what stands for the chunks before.  Two arrays whose bits differ anywhere, or
+come in another order, have the same fingerprint with a probability of about 2⁻⁶⁴.  -0.0 is another
+number than 0.0.  Keys are no secret: whoever wants to find two such arrays can.
+
+Rows are cut into slices by their shape alone, so that a fingerprint does not depend on the number
+of threads, nor on the blocks that the rows come in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numba import config
+
+from .compiling import helper, kernel
+from .moments import moment_slice_rows
+from .parallel import Team, enter, leave, next_task
+from .tiles import Array, read_only
+
+CHUNK = 512  # words that have keys of their own
+KEYS = np.random.RandomState(0).randint(0, 2**64, CHUNK + 1, np.uint64)
+LOW, HALF = np.uint64(2**32 - 1), np.uint64(32)
+
+
+@helper
+def _mixed(x):
+    """A permutation of the numbers of 64 bits in which each bit decides about all (SplitMix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@helper
+def digest_words(words, start, stop, keys):
+    """What stands for ``words[start:stop]``: two numbers of 64 bits."""
+    first, second = np.uint64(0), np.uint64(0)
+    chunk = len(keys) - 1
+    for begin in range(start, stop, chunk):
+        p, q = np.uint64(0), np.uint64(0)
+        for t in range(min(chunk, stop - begin)):
+            x, y = words[begin + t] + keys[t], words[begin + t] + keys[t + 1]
+            p += (x & LOW) * (x >> HALF)
+            q += (y & LOW) * (y >> HALF)
+        first, second = _mixed(first + p), _mixed(second + q)
+    return first, second
+
+
+if config.DISABLE_JIT:
+    from .plain import digest_words
+
+
+@kernel
+def _digest_slices(counter, gate, n_tasks, slice_size, words, keys, digests):
+    """Digest of each slice of words, (n_tasks, 2)."""
+    enter(counter, gate)
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        start = task * slice_size
+        stop = min(start + slice_size, len(words))
+        digests[task, 0], digests[task, 1] = digest_words(words, start, stop, keys)
+    leave(counter, gate)
+
+
+class Fingerprint:
+    """Fingerprint of rows that come in blocks; see this module's docstring.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Numbers of rows and of columns.
+    team : Team
+        Threads to run on.
+    """
+
+    def __init__(self, shape: tuple[int, ...], team: Team) -> None:
+        self.team = team
+        self.slice_size = moment_slice_rows(*shape) * shape[1]
+        self.digest = hashlib.sha256()
+
+    def add(self, block: Array) -> None:
+        """Add the next rows, C-contiguous, of numbers of 4 or 8 bytes.
+
+        The number of rows of each block but the last is a multiple of :func:`moment_slice_rows`.
+        """
+        numbers = read_only(block).reshape(-1)
+        per_word = 8 // block.itemsize  # a slice is of whole words: its rows are even in number
+        whole = numbers.size // per_word * per_word
+        words = numbers[:whole].view(np.uint64)
+        size = self.slice_size // per_word
+        digests = np.empty((-(-len(words) // size), 2), np.uint64)
+        self.team.run(_digest_slices, float(len(words)), len(digests), size, words, KEYS, digests)
+        self.digest.update(digests.tobytes() + numbers[whole:].tobytes())
+
+    def text(self) -> str:
+        """The fingerprint of what has been added."""
+        return self.digest.hexdigest()
+
+
+def fingerprint(array: Array, team: Team) -> str:
+    """Fingerprint of an array of numbers, of their type and of its shape.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n,) or (n, d), C-contiguous, of numbers of 4 or 8 bytes
+        What it is of.
+    team : Team
+        Threads to run on.
+    """
+    rows = array.reshape(len(array), -1) if array.size else array.reshape(0, 1)
+    found = Fingerprint(rows.shape, team)
+    found.add(rows)
+    return f"{array.dtype.name} {array.shape} {found.text()}"
