@@ -13,19 +13,22 @@ from sklearn.exceptions import ConvergenceWarning
 from . import validation
 from .callbacks import Callbacks, Listeners
 from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
-from .checkpoints import Checkpoint, described, digest, generator_state, restore_generator
+from .checkpoints import Checkpoint, described, generator_state, restore_generator
 from .choices import Algorithm, Starts
 from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.auto import Auto
+from .kernels.fingerprint import Fingerprint, fingerprint
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
 from .kernels.parallel import Team, team
-from .kernels.sparse import column_variances
+from .kernels.sparse import canonical, column_variances
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, State, first_centers, occupied
 from .mapped import survived
 from .sources import Source
 from .streaming import StreamedLoop, StreamedRows
+
+MOST = 2**63 - 1
 
 
 class KMeans(CentroidEstimator):
@@ -179,6 +182,9 @@ class KMeans(CentroidEstimator):
         ------
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
+        OSError
+            Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
+            is the estimator.
         """
         with (
             unchanged_on_error(self),
@@ -212,7 +218,7 @@ class KMeans(CentroidEstimator):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = single_start(n_init, self)
             with team() as threads:
-                means, variances = moments(X, threads)
+                means, variances, identity = survey(X, threads, identify=bool(saved))
                 validation.check_spread(variances, X, self)
                 if saved:
                     saved.describe(
@@ -221,8 +227,8 @@ class KMeans(CentroidEstimator):
                         n_init=n_init,
                         max_iter=max_iter,
                         tol=tol,
-                        **described(init, self.random_state, X, weights),
-                        data=_fingerprint(X, means, variances),
+                        **described(init, self.random_state, random_state, X, weights, threads),
+                        data=identity,
                     )
                 dtype = X.dtype
                 if is_extreme(float(variances.max()), dtype):
@@ -251,13 +257,13 @@ class KMeans(CentroidEstimator):
         """Best of several starts; one that finds the same clusters does not replace the first."""
         best: Fit | None = None
         seeding = None
-        first, found = 0, saved.found
-        if found is not None:
-            first, best = int(found["number"]), _best_found(found)
-            restore_generator(random_state, found)
+        first, state = 0, None
+        if saved.found is not None:
+            first = saved.integer("number", 0, n_init - 1)
+            best, state = _best_found(saved, loop), _state_found(saved, loop)
+            restore_generator(random_state, saved)
         for number in range(first, n_init):
-            state = None if found is None else _state_found(found)
-            start, found = None, None
+            start = None
             if state is None and isinstance(init, str) and init == "k-means++":
                 if seeding is None:
                     seeding = loop.seeding(loop.rows, self.n_clusters, loop.team)
@@ -273,6 +279,7 @@ class KMeans(CentroidEstimator):
             if saved:
                 loop.save = _saver(saved, number, best, random_state)
             fit = loop.run(start, state)
+            state = None
             if best is None or (
                 fit.inertia < best.inertia
                 and not _is_same_clustering(fit.labels, best.labels, self.n_clusters)
@@ -300,16 +307,32 @@ class KMeans(CentroidEstimator):
 
 def moments(X: Any, threads: Team) -> tuple[Array, Array]:
     """Means to centre the columns by (zeros for sparse data), and their variances."""
+    return survey(X, threads, identify=False)[:2]
+
+
+def survey(X: Any, threads: Team, *, identify: bool) -> tuple[Array, Array, str]:
+    """As :func:`moments`; and, if asked for, what tells these rows from others.
+
+    That is the same for an array, a file and blocks of the same rows.
+    """
     if scipy.sparse.issparse(X):
-        return np.zeros(X.shape[1]), column_variances(X)
-    return StreamedRows(X).moments(threads) if isinstance(X, Source) else column_moments(X, threads)
+        identity = _identity(X, threads) if identify else ""
+        return np.zeros(X.shape[1]), column_variances(X), identity
+    found = Fingerprint(X.shape, threads) if identify else None
+    if isinstance(X, Source):  # which is not read once more for it
+        means, variances = StreamedRows(X).moments(threads, found)
+    else:
+        means, variances = column_moments(X, threads)
+        if found is not None:
+            found.add(X)
+    return means, variances, "" if found is None else found.text()
 
 
-def _fingerprint(X: Any, means: Array, variances: Array) -> str:
-    """What tells these data from others in a checkpoint."""
-    if scipy.sparse.issparse(X):  # not centred: its means are zeros
-        means = np.asarray(X.sum(axis=0, dtype=np.float64))
-    return digest(means, variances)
+def _identity(X: Any, threads: Team) -> str:
+    """Fingerprint of sparse rows: the same whatever integers their indices are."""
+    X = canonical(X)
+    parts = (X.data, X.indices.astype(np.int64, copy=False), X.indptr.astype(np.int64, copy=False))
+    return " ".join(fingerprint(part, threads) for part in parts)
 
 
 def in_float64(X: Any, weights: Array | None, init: Any) -> tuple[Any, Array | None, Any]:
@@ -354,7 +377,8 @@ def _saver(
     numbers, arrays = generator_state(random_state)
     numbers["number"] = number
     if best is not None:
-        numbers["best"] = [best.inertia, best.n_iter, best.n_distances]
+        numbers |= {"best_inertia": best.inertia, "best_n_iter": best.n_iter}
+        numbers["best_n_distances"] = best.n_distances
         arrays |= {"best_labels": best.labels, "best_centers": best.centers}
 
     def save(state: State) -> None:
@@ -375,18 +399,35 @@ def _saver(
     return save
 
 
-def _best_found(found: dict[str, Any]) -> Fit | None:
+def _best_found(saved: Checkpoint, loop: Loop) -> Fit | None:
     """The best start of a checkpoint, if one had come to its end."""
-    if "best" not in found:
+    if saved.integer("number", 0, MOST) == 0:
         return None
-    inertia, n_iter, n_distances = found["best"]
-    return Fit(found["best_labels"], inertia, found["best_centers"], n_iter, n_distances)
+    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
+    return Fit(
+        saved.array("best_labels", (n_samples,), np.int32, 0, shape[0] - 1),
+        saved.real("best_inertia"),
+        saved.array("best_centers", shape, loop.rows.dtype),
+        saved.integer("best_n_iter", 1, loop.max_iter),
+        saved.integer("best_n_distances", 0, MOST),
+    )
 
 
-def _state_found(found: dict[str, Any]) -> State:
+def _state_found(saved: Checkpoint, loop: Loop) -> State:
     """Where the run of a checkpoint had come to."""
-    totals = (found["sums"], found["weights"], found["counts"])
-    return State(found["centers"], found["labels"], totals, found["n_iter"], found["n_empty"])
+    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
+    totals = (
+        saved.array("sums", shape, np.float64),
+        saved.array("weights", shape[:1], np.float64),
+        saved.array("counts", shape[:1], np.int64, 0, n_samples),
+    )
+    return State(
+        saved.array("centers", shape, loop.rows.dtype),
+        saved.array("labels", (n_samples,), np.int32, 0, shape[0] - 1),
+        totals,
+        saved.integer("n_iter", 1, loop.max_iter),
+        saved.integer("n_empty", 0, shape[0]),
+    )
 
 
 def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:

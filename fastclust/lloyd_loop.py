@@ -130,7 +130,7 @@ class Loop:
         n_iter, n_empty = 0, 0
         if resumed is not None:
             start, n_iter, n_empty = resumed.centers, resumed.n_iter, resumed.n_empty
-            algorithm.labels[:] = resumed.labels
+            algorithm.labels[: len(resumed.labels)] = resumed.labels
             for total, saved in zip(update.totals, resumed.totals, strict=True):
                 total[:] = saved
         assert start is not None
@@ -176,8 +176,9 @@ class Loop:
                 self._report(n_iter - 1, False, shift)
                 break
             if self.save is not None and not stops:
-                totals = tuple(self.update.totals)
-                self.save(State(centers, self.algorithm.labels, totals, n_iter, n_empty))
+                labels, totals = self.algorithm.labels, tuple(self.update.totals)
+                own = labels[: self.rows.shape[0]]
+                self.save(State(centers, own, totals, n_iter, n_empty))
         return self._polished(centers, n_empty), n_iter, end
 
     def _advance(

@@ -24,7 +24,6 @@ from .centroids import (
 from .checkpoints import (
     Checkpoint,
     described,
-    digest,
     generator_state,
     restore_generator,
 )
@@ -37,6 +36,7 @@ from .kernels.minibatch import (
     REASSIGN,
     SEEN,
     SHIFT,
+    SINCE_LEAST,
     SMALL_SHIFT,
     SMOOTHED,
     STEP,
@@ -46,12 +46,13 @@ from .kernels.minibatch import (
 from .kernels.parallel import Team, team
 from .kernels.sparse_minibatch import SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
-from .kmeans import in_float64, moments
+from .kmeans import in_float64, moments, survey
 from .nested import run_nested
 from .sources import Source
 from .streaming import BLOCK_BYTES
 
 STOPPED = -1  # by a callback
+MOST = 1e15  # rows or steps that are counted
 
 
 def _takes_batches(estimator: MiniBatchKMeans) -> bool:
@@ -238,6 +239,9 @@ class MiniBatchKMeans(CentroidEstimator):
         ------
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
+        OSError
+            Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
+            is the estimator.
         """
         with (
             unchanged_on_error(self),
@@ -256,19 +260,25 @@ class MiniBatchKMeans(CentroidEstimator):
                     f"{X.name} it must be 'minibatch'."
                 )
             with team() as threads:
-                tol, dtype = 0.0, X.dtype
+                tol, dtype, identity = 0.0, X.dtype, ""
                 if self.tol > 0 or not isinstance(X, Source):  # which is read once more for it
-                    variances = moments(X, threads)[1]
+                    _, variances, identity = survey(X, threads, identify=bool(saved))
                     validation.check_spread(variances, X, self)
                     tol = self.tol * float(variances.mean())
                     if is_extreme(float(variances.max()), dtype):
                         X, weights, init = in_float64(X, weights, init)
                 rows = open_parts(X, weights)
-                found = self._described(saved, X, weights, init, tol)
-                if found is None:
+                if saved:
+                    self._check_checkpoint(X)
+                    saved.describe(
+                        **self._described(tol),
+                        **described(init, self.random_state, random_state, X, weights, threads),
+                        data=identity,
+                    )
+                if saved.found is None:
                     start = self._best_start(X, weights, init, random_state, threads)
                 else:
-                    start = found["start"]
+                    start = saved.array("start", (self.n_clusters, X.shape[1]), X.dtype)
                 job = _Job(X, weights, start, tol, random_state, threads, listeners, saved)
                 fit = self._fit_nested if self.algorithm == "nested" else self._fit_batches
                 mean_inertia = fit(job)
@@ -284,27 +294,23 @@ class MiniBatchKMeans(CentroidEstimator):
             saved.remove()
         return self
 
-    def _described(
-        self, saved: Checkpoint, X: Any, weights: Array | None, init: Any, tol: float
-    ) -> dict[str, Any] | None:
-        """What the checkpoint of this fit holds, if there is one."""
-        if not saved:
-            return None
+    def _check_checkpoint(self, X: Any) -> None:
+        """That there can be one of this fit."""
         if self.algorithm == "nested" or isinstance(X, Source):
             raise ValueError(
                 "checkpoint must be None, but for algorithm='minibatch' with rows in an array or "
                 "a memory map."
             )
-        some = np.linspace(0, X.shape[0] - 1, 1000).astype(np.int64)
+
+    def _described(self, tol: float) -> dict[str, Any]:
+        """What of this estimator decides about a fit, for its checkpoint."""
         names = ("n_clusters", "max_iter", "max_no_improvement", "reassignment_ratio")
-        return saved.describe(
-            estimator="MiniBatchKMeans",
+        return {
+            "estimator": "MiniBatchKMeans",
             **{name: getattr(self, name) for name in names},
-            sizes=[self._n_init, self._batch_size, self._init_size],
-            tol=tol,
-            **described(init, self.random_state, X, weights),
-            data=_fingerprint(X[some]),
-        )
+            "sizes": [self._n_init, self._batch_size, self._init_size],
+            "tol": tol,
+        }
 
     def _fit_batches(self, job: _Job) -> float:
         """Set centers by scikit-learn's algorithm; an estimate of the mean inertia."""
@@ -319,7 +325,7 @@ class MiniBatchKMeans(CentroidEstimator):
             self._run_over_blocks(steps, job)
         else:
             if job.saved.found is not None:
-                _restore(steps, job)
+                _restore(steps, job, self._n_steps(X))
             batches = _Batches(X.shape[0], job.weights, size, job.random_state)
             self._run(steps, batches, job, self._n_steps(X))
         self._keep(steps)
@@ -681,13 +687,19 @@ def _save(steps: MiniBatches, job: _Job) -> None:
     job.saved.write(values, arrays | steps.state() | {"start": job.start})
 
 
-def _restore(steps: MiniBatches, job: _Job) -> None:
+def _restore(steps: MiniBatches, job: _Job, most_steps: int) -> None:
     """Go on where a checkpoint was written."""
-    found = job.saved.found
-    assert found is not None
-    restore_generator(job.random_state, found)
     for name, values in steps.state().items():
-        values[:] = found[name]
+        least = 0.0 if name == "weights" else -np.inf
+        values[:] = job.saved.array(
+            name, values.shape, values.dtype, least, finite=name != "monitor"
+        )
+    counts = steps.running.monitor[[STEP, SEEN, SINCE_LEAST]]
+    if not ((counts % 1 == 0) & (counts >= [1, 0, 0]) & (counts <= [most_steps, MOST, MOST])).all():
+        raise job.saved.wrong(
+            f"its monitor must count steps up to {most_steps} and rows, but it has {counts}"
+        )
+    restore_generator(job.random_state, job.saved)
 
 
 class _Batches:
@@ -743,11 +755,6 @@ def _chosen(X: Any, rows: Array) -> Any:
     if scipy.sparse.issparse(X):
         return X[rows]
     return X.take(rows) if isinstance(X, Source) else np.asarray(X[rows])
-
-
-def _fingerprint(X: Any) -> str:
-    """What tells these rows from others in a checkpoint."""
-    return digest(X.data, X.indices, X.indptr) if scipy.sparse.issparse(X) else digest(X)
 
 
 def _centred(centers: Array, X: Any) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.distances import own_inertias
+from .kernels.fingerprint import Fingerprint
 from .kernels.lloyd import Lloyd
 from .kernels.moments import moment_slice_rows, moments_of_blocks
 from .kernels.parallel import Team
@@ -63,11 +64,20 @@ class StreamedRows:
             yield first, make_rows(block, own)
             first += len(block)
 
-    def moments(self, team: Team) -> tuple[Array, Array]:
-        """Mean and variance of every column; see :func:`.kernels.moments.column_moments`."""
+    def moments(self, team: Team, found: Fingerprint | None = None) -> tuple[Array, Array]:
+        """Mean and variance of every column; see :func:`.kernels.moments.column_moments`.
+
+        In the same pass the rows are added to the fingerprint `found`.
+        """
         size = moment_slice_rows(*self.source.shape)
-        blocks = (rows.X for _, rows in self.parts(size))
-        return moments_of_blocks(blocks, self.source.shape, team)
+
+        def blocks() -> Iterator[Array]:
+            for _, rows in self.parts(size):
+                if found is not None:
+                    found.add(rows.X)
+                yield rows.X
+
+        return moments_of_blocks(blocks(), self.source.shape, team)
 
     def own_distances(
         self,
