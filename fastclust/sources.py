@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .kernels.tiles import Array
 
@@ -357,7 +358,7 @@ def open_rows(X: Any) -> Any:
     ValueError, TypeError
         Where a file cannot be read or is of no known kind.
     """
-    if isinstance(X, Source | np.ndarray | list | tuple):
+    if isinstance(X, Source | np.ndarray | list | tuple) or issparse(X):
         return X
     if isinstance(X, str | os.PathLike):
         return _open_path(Path(X))

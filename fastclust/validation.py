@@ -16,6 +16,7 @@ from sklearn.utils import assert_all_finite, check_array, check_random_state, ch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
+from .kernels.sparse import BAD_INDICES, BAD_POINTERS, CANONICAL, structure
 from .kernels.tiles import Array
 from .sources import Source, open_rows
 
@@ -182,6 +183,79 @@ def check_namespace(X: Any) -> None:
         )
 
 
+INDICES = (np.dtype(np.int32), np.dtype(np.int64))
+
+
+def check_sparse(X: Any) -> Any:
+    """A sparse matrix whose indices are those of places that it has: kernels follow them unseen.
+
+    SciPy checks the structure of a matrix when it is made, but not what is written to its arrays
+    thereafter, and follows the indices itself when it converts it to CSR.  Whether they are in
+    order is remembered with a CSR matrix, as SciPy does.
+    """
+    if X.ndim != 2:  # scikit-learn has a message for it
+        return X
+    if X.format == "coo":
+        return _check_coordinates(X)
+    if X.format not in ("csr", "csc", "bsr"):
+        X = X.tocsr()  # formats without indices that could lead astray
+    data, indices, indptr = X.data, X.indices, X.indptr
+    n_rows, n_columns = X.shape[::-1] if X.format == "csc" else X.shape
+    if X.format == "bsr":
+        n_rows, n_columns = n_rows // X.blocksize[0], n_columns // X.blocksize[1]
+    for name, array in (("indices", indices), ("indptr", indptr)):
+        if array.ndim != 1 or array.dtype not in INDICES:
+            raise ValueError(
+                f"X.{name} must be a vector of int32 or int64, but it is of shape {array.shape} "
+                f"and of {array.dtype}."
+            )
+    if (
+        len(data) != len(indices)
+        or len(indptr) != n_rows + 1
+        or (data.shape[1:] != (X.blocksize if X.format == "bsr" else ()))
+    ):
+        raise ValueError(
+            f"X.data and X.indices must be of one length and X.indptr of length {n_rows + 1}, but "
+            f"their shapes are {data.shape}, {indices.shape} and {indptr.shape}."
+        )
+    found = structure(np.ascontiguousarray(indices), np.ascontiguousarray(indptr), n_columns)
+    if found == BAD_POINTERS:
+        raise ValueError(
+            f"X.indptr must begin at 0, never fall and end at most at {len(indices)}, the number "
+            "of X.indices."
+        )
+    if found == BAD_INDICES:
+        raise ValueError(
+            f"X.indices must be from 0 to {n_columns - 1}, but they are from {indices.min()} to "
+            f"{indices.max()}."
+        )
+    if X.format != "csr":
+        return X
+    if len(indices) > indptr[-1] or not (
+        data.flags.c_contiguous and indices.flags.c_contiguous and indptr.flags.c_contiguous
+    ):
+        X = X.copy()  # without what stands behind the last row
+        X.prune()
+    X.has_canonical_format = found == CANONICAL
+    return X
+
+
+def _check_coordinates(X: Any) -> Any:
+    """As :func:`check_sparse`, for a COO matrix."""
+    for name, array, size in (("row", X.row, X.shape[0]), ("col", X.col, X.shape[1])):
+        if array.shape != X.data.shape or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"X.{name} must be integers, as many as X.data, but it is of shape {array.shape} "
+                f"and of {array.dtype}, and X.data of shape {X.data.shape}."
+            )
+        if array.size and not (array.min() >= 0 and array.max() < size):
+            raise ValueError(
+                f"X.{name} must be from 0 to {size - 1}, but it is from {array.min()} to "
+                f"{array.max()}."
+            )
+    return X
+
+
 def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Array:
     """Rows as a C-contiguous or CSR float array, float32 kept, copied only where converted.
 
@@ -189,11 +263,13 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
     check_namespace(X)
-    if scipy.sparse.issparse(X) and not getattr(estimator, "reads_sparse", False):
-        raise Unsupported(
-            f"X must be a dense array, but it is a sparse {type(X).__name__}; "
-            "use X.toarray() if it fits in memory."
-        )
+    if scipy.sparse.issparse(X):
+        if not getattr(estimator, "reads_sparse", False):
+            raise Unsupported(
+                f"X must be a dense array, but it is a sparse {type(X).__name__}; "
+                "use X.toarray() if it fits in memory."
+            )
+        X = check_sparse(X)
     if not finite and _is_in_order(X):
         # All that scikit-learn would find out about it; most of a small fit would go into that.
         if fitting:
@@ -255,6 +331,8 @@ def _has_features_of(estimator: Any, X: Array) -> bool:
 
 def check_rows(X: Any) -> Array:
     """As :func:`check_data`, for functions that have no estimator."""
+    if scipy.sparse.issparse(X):
+        X = check_sparse(X)
     return check_array(X, input_name="X", **DATA)
 
 

@@ -83,8 +83,44 @@ def canonical(X: Any) -> Any:
     """`X`, or a copy in which each row has its columns in order and once."""
     if not X.has_canonical_format:
         X = X.copy()
+        X.has_sorted_indices = False  # as SciPy may remember from before they were changed
         X.sum_duplicates()
     return X
+
+
+CANONICAL, UNORDERED, BAD_POINTERS, BAD_INDICES = range(4)
+
+
+@kernel
+def _structure(indices, indptr, n_columns):
+    n_rows = len(indptr) - 1
+    if indptr[0] != 0 or indptr[n_rows] > len(indices):
+        return BAD_POINTERS
+    for row in range(n_rows):
+        if indptr[row + 1] < indptr[row]:
+            return BAD_POINTERS
+    outside, unordered = False, False
+    for row in range(n_rows):
+        before = np.int64(-1)
+        for place in range(indptr[row], indptr[row + 1]):
+            column = np.int64(indices[place])
+            outside |= (column < 0) | (column >= n_columns)
+            unordered |= column <= before
+            before = column
+    if outside:
+        return BAD_INDICES
+    return UNORDERED if unordered else CANONICAL
+
+
+def structure(indices: Array, indptr: Array, n_columns: int) -> int:
+    """What can be said of indices (int32 or int64) in CSR form, before anything follows them.
+
+    `CANONICAL` where each row has its columns in order and once, `UNORDERED` where not;
+    `BAD_POINTERS` where `indptr` does not begin at zero, falls, or ends behind the last of
+    `indices`; `BAD_INDICES` where one of these is no column.
+    """
+    pointers = read_only(indptr.astype(np.int64, copy=False))
+    return int(_structure(read_only(indices), pointers, n_columns))
 
 
 @kernel

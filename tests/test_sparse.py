@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,21 @@ from numba import config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils.fixes import parse_version
 
-from fastclust import KMeans, MiniBatchKMeans, k_means, kmeans_plusplus
+from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, k_means, kmeans_plusplus
 from fastclust.kernels import reference
 from fastclust.kernels.parallel import team
 from fastclust.kernels.sparse import (
+    BAD_INDICES,
+    BAD_POINTERS,
     BLOCK_ROWS,
+    CANONICAL,
+    UNORDERED,
     SparseKMeansPlusPlus,
     SparseLloyd,
     SparseUpdate,
     column_variances,
     make_sparse_rows,
+    structure,
 )
 
 # n, d, k, density: one row, empty rows, one vector of centers, several sweeps, k = n, many slices.
@@ -351,3 +357,181 @@ def test_sparse_mini_batches_go_on_from_a_checkpoint(tmp_path: Path) -> None:
 def test_nested_mini_batches_refuse_sparse_rows() -> None:
     with pytest.raises(TypeError, match="X must be a dense array, but it is a sparse csr_array"):
         MiniBatchKMeans(3, algorithm="nested").fit(make_sparse((50, 8, 3, 0.5), np.float64))
+
+
+# --- Matrices whose arrays have been changed after they were made ---
+
+
+def malformed() -> dict[str, tuple[Any, str]]:
+    """Matrices that SciPy would not make, and what is said about them."""
+
+    def changed(format: str, **arrays: Any) -> Any:
+        X = scipy.sparse.csr_array(np.eye(6, 5) + np.eye(6, 5, 1)).asformat(format)
+        for name, change in arrays.items():
+            array = getattr(X, name).copy()
+            result = change(array)
+            setattr(X, name, array if result is None else result)
+        return X
+
+    def put(place: int, value: Any) -> Any:
+        return lambda array: array.__setitem__(place, value)
+
+    lengths, pointers = (
+        "must be of one length and X.indptr of length",
+        "must begin at 0, never fall",
+    )
+    columns = r"X.indices must be from 0 to 4, but they are from -?\d+ to \d+"
+    cases: dict[str, tuple[Any, str]] = {
+        "column too large": (changed("csr", indices=put(3, 50_000_000)), columns),
+        "column one too large": (changed("csr", indices=put(-1, 5)), columns),
+        "negative column": (changed("csr", indices=put(0, -1)), columns),
+        "column of int64": (
+            changed("csr", indices=lambda a: a.astype(np.int64) + 2**40), columns
+        ),
+        "falling": (changed("csr", indptr=put(2, 9)), pointers),
+        "falling below zero": (changed("csr", indptr=put(2, -(2**31))), pointers),
+        "not from zero": (changed("csr", indptr=put(0, 1)), pointers),
+        "negative begin": (changed("csr", indptr=put(0, -5)), pointers),
+        "end too large": (changed("csr", indptr=put(-1, 10**6)), pointers),
+        "pointers of int64": (
+            changed("csr", indptr=lambda a: np.r_[a[:-1].astype(np.int64), 2**60]), pointers
+        ),
+        "fewer pointers": (changed("csr", indptr=lambda a: a[:-1]), lengths),
+        "more pointers": (changed("csr", indptr=lambda a: np.append(a, a[-1])), lengths),
+        "no pointers": (changed("csr", indptr=lambda a: a[:0]), lengths),
+        "fewer numbers": (changed("csr", data=lambda a: a[:-3]), lengths),
+        "fewer columns": (changed("csr", indices=lambda a: a[:-3]), lengths),
+        "numbers in a table": (changed("csr", data=lambda a: a.reshape(-1, 1)), lengths),
+        "columns that are floats": (
+            changed("csr", indices=lambda a: a.astype(float)), "X.indices must be a vector of int32"
+        ),
+        "columns in a table": (
+            changed("csr", indices=lambda a: a.reshape(1, -1)), "X.indices must be a vector of int"
+        ),
+        "csc": (changed("csc", indices=put(3, 10**7)), "X.indices must be from 0 to 5, but"),
+        "csc, falling": (changed("csc", indptr=put(2, 9)), pointers),
+        "coo": (changed("coo", col=put(3, 10**7)), "X.col must be from 0 to 4, but it is from"),
+        "coo, negative": (changed("coo", row=put(0, -1)), "X.row must be from 0 to 5, but it"),
+        "coo, short": (changed("coo", row=lambda a: a[:-1]), "X.row must be integers, as many as"),
+        "lil": (changed("lil", rows=put(0, [10**7, 10**7 + 1])), columns),
+    }  # fmt: skip
+    blocks = scipy.sparse.bsr_array(np.ones((6, 4)), blocksize=(2, 2))
+    blocks.indices = blocks.indices + 10**7
+    cases["bsr"] = (blocks, "X.indices must be from 0 to 1, but")
+    return cases
+
+
+ENTRIES: dict[str, Any] = {
+    "KMeans.fit": lambda X: KMeans(2).fit(X),
+    "KMeans.fit, random": lambda X: KMeans(2, init="random").fit(X),
+    "KMeans.predict": lambda X: FITTED["KMeans"].predict(X),
+    "KMeans.transform": lambda X: FITTED["KMeans"].transform(X),
+    "KMeans.score": lambda X: FITTED["KMeans"].score(X),
+    "BisectingKMeans.fit": lambda X: BisectingKMeans(2).fit(X),
+    "BisectingKMeans.predict": lambda X: FITTED["BisectingKMeans"].predict(X),
+    "MiniBatchKMeans.fit": lambda X: MiniBatchKMeans(2).fit(X),
+    "MiniBatchKMeans.partial_fit": lambda X: MiniBatchKMeans(2).partial_fit(X),
+    "MiniBatchKMeans.partial_fit, again": lambda X: clone_fitted("MiniBatchKMeans").partial_fit(X),
+    "MiniBatchKMeans.predict": lambda X: FITTED["MiniBatchKMeans"].predict(X),
+    "k_means": lambda X: k_means(X, 2),
+    "kmeans_plusplus": lambda X: kmeans_plusplus(X, 2),
+}
+FITTED: dict[str, Any] = {}
+
+
+def clone_fitted(name: str) -> Any:
+    return copy.deepcopy(FITTED[name])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fitted_models() -> None:
+    rows = scipy.sparse.csr_array(np.eye(6, 5))
+    for kind in (KMeans, MiniBatchKMeans, BisectingKMeans):
+        FITTED[kind.__name__] = kind(2, random_state=0).fit(rows)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_malformed_matrices_are_refused(entry: str) -> None:
+    """At every entry; in this process, as nothing follows an index before it has been checked."""
+    for name, (X, message) in malformed().items():
+        if entry.endswith(("predict", "transform", "score", "again")) and X.shape[1] != 5:
+            continue
+        with pytest.raises(ValueError, match=message):
+            print(name, ENTRIES[entry](X))
+
+
+def test_no_check_follows_what_it_checks() -> None:
+    """Every number of indices and pointers, put to what it may not be, against a slow check."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(0, 4, 12)
+    indptr = np.r_[0, np.cumsum(sizes)].astype(np.int32)
+    indices = np.concatenate([rng.choice(6, size, replace=False) for size in sizes])
+
+    def expected(indices: Any, indptr: Any) -> int:
+        indptr = indptr.astype(np.int64)
+        if indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > len(indices):
+            return BAD_POINTERS
+        inside = indices[: indptr[-1]]
+        if ((inside < 0) | (inside >= 6)).any():
+            return BAD_INDICES
+        rows = np.split(inside, indptr[1:-1])
+        return CANONICAL if all((np.diff(row) > 0).all() for row in rows) else UNORDERED
+
+    seen = set()
+    for index in (np.int32, np.int64):
+        for array in (0, 1):
+            for place in range((len(indices), len(indptr))[array]):
+                for value in (-(2**31), -1, 0, 1, 5, 6, 2**31 - 1):
+                    arrays = [indices.astype(index), indptr.astype(index)]
+                    arrays[array][place] = value
+                    seen.add(expected(*arrays))
+                    assert structure(*arrays, 6) == expected(*arrays)
+        rows = [np.sort(row) for row in np.split(indices, indptr[1:-1])]
+        ordered = np.concatenate(rows).astype(index)
+        assert structure(ordered, indptr, 6) == expected(ordered, indptr) == CANONICAL
+        seen.add(CANONICAL)
+    assert seen == {CANONICAL, UNORDERED, BAD_POINTERS, BAD_INDICES}
+
+
+@pytest.mark.parametrize("entry", ["fit", "predict", "score", "transform"])
+def test_what_scipy_remembers_of_the_order_is_not_believed(entry: str) -> None:
+    """Of a matrix that was in order before its columns were changed."""
+    dense = np.round(np.random.default_rng(0).normal(size=(60, 5)) * 4)
+    X = scipy.sparse.csr_array(dense)
+    assert X.has_canonical_format
+    for row in range(60):  # the columns of each row the other way round
+        own = slice(X.indptr[row], X.indptr[row + 1])
+        X.indices[own], X.data[own] = X.indices[own][::-1].copy(), X.data[own][::-1].copy()
+    twice = scipy.sparse.csr_array(dense)
+    assert twice.has_canonical_format
+    twice.indptr = twice.indptr * 2  # each number in two halves, which only exact sums make whole
+    twice.indices, twice.data = np.repeat(twice.indices, 2), np.repeat(twice.data / 2, 2)
+    model = KMeans(4, random_state=0).fit(scipy.sparse.csr_array(dense))
+    for other in [X] if entry == "transform" else [X, twice]:
+        before = [array.copy() for array in (other.data, other.indices, other.indptr)]
+        if entry == "fit":
+            ours = KMeans(4, random_state=0).fit(other)
+            assert_array_equal(ours.labels_, model.labels_)
+            assert_array_equal(ours.cluster_centers_, model.cluster_centers_)
+        else:
+            ours, expected = (getattr(model, entry)(rows) for rows in (other, dense))
+            assert_allclose(ours, expected, rtol=1e-7)
+        for array, old in zip((other.data, other.indices, other.indptr), before, strict=True):
+            assert_array_equal(array, old)
+
+
+def test_room_behind_the_last_row_is_not_read() -> None:
+    dense = np.round(np.random.default_rng(0).normal(size=(60, 5)) * 4)
+    X, roomy = scipy.sparse.csr_array(dense), scipy.sparse.csr_array(dense)
+    roomy.data = np.r_[X.data, np.full(9, 1e6)]
+    roomy.indices = np.r_[X.indices, np.full(9, 3, np.int32)]
+    strided = scipy.sparse.csr_array(dense)
+    strided.data, strided.indices = np.repeat(X.data, 2)[::2], np.repeat(X.indices, 2)[::2]
+    assert not strided.indices.flags.c_contiguous
+    for other in (roomy, strided):
+        for kind in (KMeans, MiniBatchKMeans, BisectingKMeans):
+            ours, expected = (kind(4, random_state=0).fit(rows) for rows in (other, X))
+            assert_array_equal(ours.labels_, expected.labels_)
+            assert_array_equal(ours.cluster_centers_, expected.cluster_centers_)
+            assert_array_equal(ours.predict(other), expected.predict(X))
+    assert len(roomy.data) == len(X.data) + 9
