@@ -20,7 +20,6 @@ from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
 from .kmeans import moments
 from .lloyd_loop import Fit, Loop, first_centers
-from .mapped import survived, surviving
 from .sources import Source
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
@@ -160,7 +159,7 @@ class BisectingKMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self), survived(X):
+        with unchanged_on_error(self):
             validation.check_algorithm(self.algorithm)
             validation.check_bisecting_init(self.init)
             validation.check_int("n_init", self.n_init, 1)
@@ -283,7 +282,6 @@ class BisectingKMeans(CentroidEstimator):
         self._n_features_out = len(centers)
         self._mean, self._nodes = mean[:n_features], nodes
 
-    @surviving
     def predict(self, X: Any) -> Array:
         """Cluster of each row of `X`: where the cuts send it, the nearer center at each of them.
 

@@ -19,13 +19,12 @@ from sklearn.base import (
     TransformerMixin,
 )
 
-from . import validation
+from . import mapped, validation
 from .counterpart import Interchangeable
 from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
-from .mapped import surviving
 from .persistence import Persistent
 from .sources import Source
 from .streaming import StreamedRows, streamed_labels
@@ -36,6 +35,7 @@ SQUARES = (1e-26, 1e26)
 
 
 class CentroidEstimator(
+    mapped.Guarded,
     Persistent,
     Interchangeable,
     ClassNamePrefixFeaturesOutMixin,
@@ -76,7 +76,6 @@ class CentroidEstimator(
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    @surviving
     def predict(self, X: Any) -> Array:
         """Index of the center nearest to each row of `X`, the lowest of several.
 
@@ -101,7 +100,6 @@ class CentroidEstimator(
         with team() as threads:
             return nearest(open_parts(X), self.cluster_centers_, threads)
 
-    @surviving
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
 
@@ -147,7 +145,6 @@ class CentroidEstimator(
         """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
-    @surviving
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Minus the inertia of `X` for the centers of this fit.
 
@@ -185,6 +182,7 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
     before = dict(vars(estimator))
     try:
         yield
+        mapped.check()
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)

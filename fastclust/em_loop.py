@@ -28,7 +28,7 @@ from .kernels.gaussian import Densities, Moments, Sweep, make_densities
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array
 from .kmeans import KMeans, kmeans_plusplus, moments
-from .mapped import survived, surviving
+from .mapped import Guarded
 from .persistence import Persistent
 from .sources import Source
 from .streaming import StreamedKMeansPlusPlus, StreamedRows
@@ -42,8 +42,12 @@ NAMESPACE: dict[str, Any] = (
 # Standard deviations whose squares float32 holds, and the inverses of these, for many features.
 DEVIATIONS = (1e-17, 1e17)
 
+# What is a number and what an array, where it is given and the mixture has such a parameter.
+_PRIORS = {"weight_concentration_prior", "mean_precision_prior", "degrees_of_freedom_prior"}
+_ARRAYS = {"weights_init", "means_init", "precisions_init", "mean_prior", "covariance_prior"}
 
-class FusedMixture(Persistent, Interchangeable):
+
+class FusedMixture(Guarded, Persistent, Interchangeable):
     """What the two mixtures share: the loop of EM, and everything that is computed row by row."""
 
     _built_on = ("fastclust", "scikit-learn")
@@ -88,7 +92,6 @@ class FusedMixture(Persistent, Interchangeable):
         self._estimate(X, sample_weight)
         return self
 
-    @surviving
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Estimate the parameters and return the likeliest component of each row.
 
@@ -108,7 +111,6 @@ class FusedMixture(Persistent, Interchangeable):
         """
         return self._labels(self._estimate(X, sample_weight))
 
-    @surviving
     def predict(self, X: Any) -> Array:
         """Likeliest component of each row of `X`, the lowest of several.
 
@@ -124,7 +126,6 @@ class FusedMixture(Persistent, Interchangeable):
         """
         return self._labels(self._rows(X))
 
-    @surviving
     def predict_proba(self, X: Any) -> Array:
         """Posterior probability of each component for each row of `X`.
 
@@ -142,7 +143,6 @@ class FusedMixture(Persistent, Interchangeable):
         with team() as threads:
             return self._sweep(X, threads).posteriors(self._densities(self._center()))
 
-    @surviving
     def score_samples(self, X: Any) -> Array:
         """Log of the density of the mixture at each row of `X`.
 
@@ -160,7 +160,6 @@ class FusedMixture(Persistent, Interchangeable):
         with team() as threads:
             return self._sweep(X, threads).log_norms(self._densities(self._center()))
 
-    @surviving
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of the rows of `X`.
 
@@ -209,8 +208,23 @@ class FusedMixture(Persistent, Interchangeable):
         constants = constants - 0.5 * means.shape[1] * np.log(2 * np.pi)
         return make_densities(self.covariance_type, means - center, factors, constants)
 
+    def _check_numbers(self: Any) -> None:
+        """What is to be a number is one, and not True; scikit-learn checks everything else."""
+        for name in ("n_components", "n_init", "max_iter", "verbose_interval"):
+            validation.check_int(name, getattr(self, name), 1)
+        for name in ("tol", "reg_covar"):
+            validation.check_tolerance(name, getattr(self, name))
+        validation.check_seed(self.random_state)
+        for name in _PRIORS & vars(self).keys():
+            if getattr(self, name) is not None:
+                validation.check_tolerance(name, getattr(self, name))
+        for name in _ARRAYS & vars(self).keys():
+            scalar = name == "covariance_prior" and self.covariance_type == "spherical"
+            validation.check_numbers(name, getattr(self, name), scalar=scalar)
+
     def _checked(self: Any, X: Any) -> Any:
         """Rows to begin with: an array, or a source of what must be read."""
+        self._check_numbers()
         self._validate_params()
         X = validation.open_data(self, X, fitting=True)
         if len(X) < 2:
@@ -232,7 +246,7 @@ class FusedMixture(Persistent, Interchangeable):
 
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Any:
         """The fit; returns the checked rows."""
-        with unchanged_on_error(self), survived(X):
+        with unchanged_on_error(self):
             X = self._checked(X)
             if len(X) < self.n_components:
                 raise ValueError(

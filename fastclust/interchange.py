@@ -17,6 +17,8 @@ import numpy as np
 import sklearn.cluster
 import sklearn.mixture
 
+from .mapped import surviving
+
 
 class Pair(NamedTuple):
     """A class of ours, scikit-learn's, and how what only one of them has is made of the other."""
@@ -112,6 +114,7 @@ def to_sklearn(model: Any) -> Any:
     raise TypeError(f"{type(model).__name__} has no counterpart in scikit-learn.")
 
 
+@surviving
 def from_sklearn(estimator: Any) -> Any:
     """An estimator of scikit-learn's as the one of fastclust, with copies of its results.
 

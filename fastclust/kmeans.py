@@ -24,9 +24,9 @@ from .kernels.parallel import Team, team
 from .kernels.sparse import canonical, column_variances
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, State, first_centers, occupied
-from .mapped import survived
+from .mapped import surviving
 from .sources import Source
-from .streaming import StreamedLoop, StreamedRows
+from .streaming import StreamedKMeansPlusPlus, StreamedLoop, StreamedRows
 
 MOST = 2**63 - 1
 
@@ -186,11 +186,7 @@ class KMeans(CentroidEstimator):
             Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
             is the estimator.
         """
-        with (
-            unchanged_on_error(self),
-            survived(X),
-            closing(Listeners(callbacks)) as listeners,
-        ):
+        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
             algorithm = validation.check_algorithm(self.algorithm)
             n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
             max_iter = validation.check_int("max_iter", self.max_iter, 1)
@@ -437,6 +433,7 @@ def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
     return bool((mapping[labels] == others).all())
 
 
+@surviving
 def k_means(
     X: Any,
     n_clusters: int,
@@ -500,6 +497,7 @@ def k_means(
     return (*result, estimator.n_iter_) if return_n_iter else result
 
 
+@surviving
 def kmeans_plusplus(
     X: Any,
     n_clusters: int,
@@ -513,8 +511,9 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (n_samples, n_features)
-        Rows to choose from.
+    X : array-like or sparse matrix of shape (n_samples, n_features), path or callable
+        Rows to choose from; what must be read is read once for each center, see
+        :mod:`fastclust.sources`.
     n_clusters : int
         Number of centers, at most the number of rows.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -549,7 +548,7 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
-    X = validation.check_rows(X)
+    X = validation.open_unowned(X)
     n_clusters = validation.check_n_clusters(n_clusters, X.shape[0])
     weights = validation.check_weights(sample_weight, X)
     if x_squared_norms is not None:
@@ -561,7 +560,9 @@ def kmeans_plusplus(
         variances = moments(X, threads)[1]
         validation.check_spread(variances, X)
         wide = is_extreme(float(variances.max()), X.dtype)
+        validation.check_readable(wide and isinstance(X, Source), X)
         rows = open_parts(X.astype(np.float64) if wide else X, weights)
-        seeding = seeding_for(rows)(rows, n_clusters, threads, n_local_trials)
-        indices = seeding.choose(random_state)
-    return rows.take(indices).astype(X.dtype, copy=False), indices
+        kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
+        indices = kind(rows, n_clusters, threads, n_local_trials).choose(random_state)
+    chosen = X.take(indices) if isinstance(X, Source) else rows.take(indices)
+    return chosen.astype(X.dtype, copy=False), indices

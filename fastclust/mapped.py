@@ -6,6 +6,10 @@ follow it in the map are replaced by zeros instead, what reads them goes on, and
 names the file is raised as soon as Python has its turn (:func:`check`), at the latest when the
 block ends.
 
+Every public method of an estimator is such a block, since the estimator is :class:`Guarded`, and so
+is every function that is :func:`surviving`: where no argument, parameter or result of a fit can be
+mapped, which costs a look at each, nothing is entered.
+
 Such a signal is not sent from outside: it strikes at a load instruction of the thread that reads
 the rows, in a kernel or in NumPy, and never inside the interpreter or the allocator.  That is why
 its handler may be written in Python.  A signal for any other address goes to whoever handled it
@@ -18,17 +22,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import inspect
 import mmap
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 SUPPORTED = sys.platform == "linux" and sys.maxsize > 2**32
 _FLAGS = 4  # SA_SIGINFO
@@ -74,7 +79,8 @@ class _Watch:
 
 
 _watches: list[_Watch] = []
-_lock = threading.Lock()
+# Taken once more by its own thread where the handler of another signal fits.
+_lock = threading.RLock()
 _before = _Action()
 
 
@@ -121,32 +127,52 @@ if SUPPORTED:
     _ours = _Action(ctypes.cast(_handler, ctypes.c_void_p), (ctypes.c_ulong * 16)(), _FLAGS, None)
 
 
+# What holds no array, as an argument and as a parameter, where text is no path.
+_NUMBERS = {type(None), bool, int, float}
+_PLAIN = _NUMBERS | {str, np.random.RandomState}
+
+
 def _in_memory(X: Any) -> bool:
-    """Whether `X` is an array whose data are surely not a file's."""
+    """Whether `X` is a number, or an array whose data are surely not a file's."""
     while type(X) is np.ndarray:
         if X.base is None:
             return True
         X = X.base
-    return False
+    return type(X) in _NUMBERS
+
+
+def _are_in_memory(arguments: Iterable[Any]) -> bool:
+    """Whether no argument is mapped or may become so, as paths, frames, lists and callables may."""
+    return all(_in_memory(X) for X in arguments)
+
+
+def _has_memory_alone(estimator: Any) -> bool:
+    """Whether nothing that an estimator was given or has found can be mapped.
+
+    Of what a fit has found only arrays are looked at: a model that was loaded as a map has its
+    centers there, too.
+    """
+    for name, value in vars(estimator).items():
+        if isinstance(value, np.ndarray):
+            if not _in_memory(value):
+                return False
+        elif type(value) not in _PLAIN and name[0] != "_" and name[-1] != "_":
+            return False
+    return True
 
 
 @contextlib.contextmanager
-def survived(X: Any) -> Iterator[None]:
+def survived() -> Iterator[None]:
     """Raise a ValueError, at the end of the block or before, where a mapped file has lost rows.
 
     Arrays that show the lost part of the file show zeros from then on.
-
-    Parameters
-    ----------
-    X : object
-        What will be read: anything but an array in memory may be mapped, or become so.
 
     Raises
     ------
     ValueError
         Names the file and the first byte that is gone.
     """
-    if not SUPPORTED or _in_memory(X):
+    if not SUPPORTED:
         yield
         return
     watch = _Watch()
@@ -159,20 +185,69 @@ def survived(X: Any) -> Iterator[None]:
     finally:
         with _lock:
             _watches.remove(watch)
-            if not _watches:
-                _c.sigaction(signal.SIGBUS, ctypes.byref(_before), None)
+            _rest()
         watch.check()  # in the place of what zeros may have led to
 
 
-def surviving(method: Method) -> Method:
-    """A method whose first argument is read as within :func:`survived`."""
+def _rest() -> None:
+    """Leave the signal to whoever handled it before, where no block is watched any more."""
+    if not _watches:
+        _c.sigaction(signal.SIGBUS, ctypes.byref(_before), None)
+
+
+def _forget_others() -> None:
+    """In a forked child the blocks of other threads never end."""
+    global _lock
+    _lock = threading.RLock()
+    if _watches:
+        _watches[:] = [watch for watch in _watches if watch.thread == threading.get_ident()]
+        _rest()
+
+
+if SUPPORTED:
+    os.register_at_fork(after_in_child=_forget_others)
+
+
+def surviving(function: Function) -> Function:
+    """A function whose arguments are read as within :func:`survived`."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **options: Any) -> Any:
+        if _are_in_memory(args) and _are_in_memory(options.values()):
+            return function(*args, **options)
+        with survived():
+            return function(*args, **options)
+
+    return cast(Function, guarded)
+
+
+def _surviving_method(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method by which arguments and estimator are read as within :func:`survived`."""
 
     @functools.wraps(method)
-    def guarded(self: Any, X: Any, *args: Any, **options: Any) -> Any:
-        with survived(X):
-            return method(self, X, *args, **options)
+    def guarded(self: Any, *args: Any, **options: Any) -> Any:
+        if (
+            _are_in_memory(args)
+            and _has_memory_alone(self)
+            and (not options or _are_in_memory(options.values()))
+        ):
+            return method(self, *args, **options)
+        with survived():
+            return method(self, *args, **options)
 
-    return cast(Method, guarded)
+    guarded.survives = True  # type: ignore[attr-defined]
+    return guarded
+
+
+class Guarded:
+    """An estimator whose public methods all read what they read as within :func:`survived`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, method in inspect.getmembers(cls, inspect.isfunction):
+            # What gets and sets parameters reads no array.
+            if not name.startswith(("_", "get_", "set_")) and not hasattr(method, "survives"):
+                setattr(cls, name, _surviving_method(method))
 
 
 def check() -> None:

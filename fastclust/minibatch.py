@@ -103,7 +103,7 @@ class MiniBatchKMeans(CentroidEstimator):
         Number of starts that are compared on a sample of `init_size` rows; 'auto' is 1 for
         'k-means++' and for arrays, 3 otherwise.
     reassignment_ratio : float, default=0.01
-        Centers whose weight is below this share of the largest are moved to random rows.
+        Centers whose weight is below this share (0 to 1) of the largest are moved to random rows.
     algorithm : {'minibatch', 'nested'}, default='minibatch'
         'minibatch' [1]_ is scikit-learn's.  'nested' [2]_ runs k-means on a part of the rows that
         begins with `batch_size` random ones and is doubled whenever its centers have come to rest;
@@ -243,11 +243,7 @@ class MiniBatchKMeans(CentroidEstimator):
             Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
             is the estimator.
         """
-        with (
-            unchanged_on_error(self),
-            mapped.survived(X),
-            closing(Listeners(callbacks)) as listeners,
-        ):
+        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
             self._check_parameters()
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
@@ -394,7 +390,7 @@ class MiniBatchKMeans(CentroidEstimator):
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
         """
-        with unchanged_on_error(self), mapped.survived(X):
+        with unchanged_on_error(self):
             self._check_parameters()
             first = not hasattr(self, "cluster_centers_")
             X = validation.check_batch(self, X, fitting=first)
@@ -549,7 +545,8 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _check_parameters(self) -> None:
         """Everything that can be said of the parameters without data."""
-        validation.check_init(self.init)
+        validation.check_n_init(self.n_init, validation.check_init(self.init), 3)
+        validation.check_verbose(self.verbose)
         for name in ("n_clusters", "max_iter", "batch_size"):
             validation.check_int(name, getattr(self, name), 1)
         if self.max_no_improvement is not None:
@@ -557,7 +554,7 @@ class MiniBatchKMeans(CentroidEstimator):
         if self.init_size is not None:
             validation.check_int("init_size", self.init_size, 1)
         validation.check_tolerance("tol", self.tol)
-        validation.check_tolerance("reassignment_ratio", self.reassignment_ratio)
+        validation.check_share("reassignment_ratio", self.reassignment_ratio)
         validation.check_option("algorithm", self.algorithm, ("minibatch", "nested"))
         validation.check_bool("compute_labels", self.compute_labels)
 

@@ -19,7 +19,6 @@ from .em_problem import Problem, Start, shifted
 from .kernels.gaussian import Moments, Sweep
 from .kernels.parallel import team
 from .kernels.tiles import Array
-from .mapped import survived
 
 STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
@@ -180,7 +179,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         self : GaussianMixture
             The mixture; `lower_bound_` is the mean log-likelihood of the batch before the step.
         """
-        with unchanged_on_error(self), survived(X):
+        with unchanged_on_error(self):
             fresh = not hasattr(self, "means_")
             if fresh:
                 first = self._checked(X)
@@ -191,6 +190,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
                     )
                 weights = self._checked_weights(sample_weight, first)
             else:
+                self._check_numbers()
                 self._validate_params()
                 self._check_goes_on()
                 first = validation.open_data(self, X, fitting=False)

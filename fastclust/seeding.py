@@ -11,6 +11,7 @@ from . import validation
 from .kernels.parallel import team
 from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, make_rows
+from .mapped import surviving
 from .sources import Source
 
 
@@ -46,6 +47,7 @@ class SampledKMeansPlusPlus:
     def __repr__(self) -> str:
         return f"SampledKMeansPlusPlus(n_rows={self.n_rows})"
 
+    @surviving
     def __call__(self, X: Array, n_clusters: int, random_state: Any = None) -> Array:
         """Centers among the rows of `X`.
 

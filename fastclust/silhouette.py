@@ -15,8 +15,10 @@ from .kernels.moments import column_moments
 from .kernels.parallel import team
 from .kernels.silhouette import silhouettes
 from .kernels.tiles import Array
+from .mapped import surviving
 
 
+@surviving
 def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds: Any) -> Array:
     """Silhouette of each row: how much nearer it is to its own cluster than to the next one.
 
@@ -27,8 +29,8 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
+    X : array-like of shape (n_samples, n_features), path or callable
+        Rows; those that must be read (see :mod:`fastclust.sources`) are read into memory.
     labels : array-like of shape (n_samples,)
         Cluster of each row; integers, strings or anything that can be sorted.
     metric : {'euclidean', 'l2'}, default='euclidean'
@@ -71,6 +73,7 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
         return silhouettes(rows, labels, sizes, threads).astype(X.dtype)
 
 
+@surviving
 def silhouette_score(
     X: Any,
     labels: Any,
@@ -84,8 +87,8 @@ def silhouette_score(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
+    X : array-like of shape (n_samples, n_features), path or callable
+        Rows; those that must be read (see :mod:`fastclust.sources`) are read into memory.
     labels : array-like of shape (n_samples,)
         Cluster of each row.
     metric : {'euclidean', 'l2'}, default='euclidean'

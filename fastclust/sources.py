@@ -267,6 +267,12 @@ class Parquet(Source):
                 )
         meta = self._file.metadata
         self.names = list(schema.names)
+        if len(set(self.names)) < len(self.names):
+            twice = next(each for each in self.names if self.names.count(each) > 1)
+            raise ValueError(
+                f"Every column of {self.name} must have a name of its own, but {twice!r} is there "
+                f"{self.names.count(twice)} times."
+            )
         self.shape = _checked_shape((meta.num_rows, len(self.names)), self.name)
         single = all(types.is_float32(field.type) for field in schema)
         self.dtype = np.dtype(np.float32 if single else np.float64)
@@ -358,10 +364,18 @@ def open_rows(X: Any) -> Any:
     ValueError, TypeError
         Where a file cannot be read or is of no known kind.
     """
-    if isinstance(X, Source | np.ndarray | list | tuple) or issparse(X):
+    if isinstance(X, Source | np.ndarray) or issparse(X):
+        return X
+    if isinstance(X, list | tuple):
+        if X and all(isinstance(each, str | os.PathLike) for each in X):
+            raise ValueError(
+                f"X must be rows or the path of one file of rows, not a {type(X).__name__} of "
+                f"{len(X)} paths or texts."
+            )
         return X
     if isinstance(X, str | os.PathLike):
         return _open_path(Path(X))
+    _refuse_what_holds_no_rows(X)
     if callable(X) and not hasattr(X, "shape"):
         return Blocks(X)
     module = type(X).__module__.split(".")[0]
@@ -375,6 +389,26 @@ def open_rows(X: Any) -> Any:
     return X
 
 
+def _refuse_what_holds_no_rows(X: Any) -> None:
+    """Say so of what resembles a source but is none."""
+    kind = type(X)
+    module = kind.__module__.split(".")[0]
+    if isinstance(X, bytes | bytearray):
+        raise TypeError(f"X must be rows or a path as str or os.PathLike, not {X[:40]!r} of bytes.")
+    if hasattr(X, "__next__"):
+        raise TypeError(
+            f"X must be rows or a callable that returns a fresh iterator each time it is called, "
+            f"not a {kind.__name__}, which can be gone through only once."
+        )
+    if module == "h5py" and not X:
+        raise ValueError("X must be a dataset of an open HDF5 file, but the file is closed.")
+    if module in ("h5py", "zarr") and kind.__name__ in ("Group", "File"):
+        raise TypeError(
+            f"X must be an array of the {module} {kind.__name__.lower()}, such as X['name'], not "
+            f"the {kind.__name__.lower()}, which holds {sorted(X)}."
+        )
+
+
 def _open_path(path: Path) -> Any:
     name = f"the file {path.name!r}"
     if path.suffix in (".parquet", ".pq"):
@@ -385,11 +419,22 @@ def _open_path(path: Path) -> Any:
         )
     try:
         array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception:  # whatever NumPy stumbles over in a file that is damaged
+        if path.is_file() and not _has_magic(path):
+            error = ValueError("it does not begin as a '.npy' file does")
         raise ValueError(f"{name} could not be read as rows: {error}") from error
-    if array.ndim == 2 and array.dtype in FLOATS and array.flags.c_contiguous:
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{name} must hold one array, but it is an archive of arrays ('.npz').")
+    _checked_shape(array.shape, name)
+    if array.dtype in FLOATS and array.flags.c_contiguous:
         return array
     return ArrayLike(array, name)
+
+
+def _has_magic(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) == np.lib.format.MAGIC_PREFIX
 
 
 def _frame_bytes(frame: Any) -> int:
@@ -398,7 +443,11 @@ def _frame_bytes(frame: Any) -> int:
 
 
 def _checked_shape(shape: Any, name: str) -> tuple[int, int]:
-    if len(shape) != 2 or min(shape) < 1:
+    if len(shape) != 2:
+        raise ValueError(
+            f"{name} must have two dimensions, rows and columns, but its shape is {tuple(shape)}."
+        )
+    if min(shape) < 1:
         raise ValueError(
             f"{name} must hold at least one row and one column, but its shape is {tuple(shape)}."
         )

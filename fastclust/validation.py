@@ -1,7 +1,8 @@
 """Every check of a user's input, and every message about it.
 
 A message is one sentence that names the argument, what it was and what it must be.  Nothing is
-changed before all checks have passed.
+changed before all checks have passed.  A wrong parameter is scikit-learn's InvalidParameterError,
+which is a ValueError and a TypeError.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import scipy.sparse
 import sklearn
 from sklearn.utils import assert_all_finite, check_array, check_random_state, check_X_y
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
@@ -39,11 +41,11 @@ def check_int(name: str, value: Any, least: int) -> int:
     if type(value) is not int and (  # the general question takes a while, and every batch asks
         isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral)
     ):
-        raise TypeError(
+        raise InvalidParameterError(
             f"{name} must be an integer, not {said(value)} of type {type(value).__name__}."
         )
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, but it is {value}.")
+        raise InvalidParameterError(f"{name} must be at least {least}, but it is {value}.")
     return int(value)
 
 
@@ -52,18 +54,25 @@ def check_tolerance(name: str, value: Any) -> float:
     if type(value) is not float and (
         isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)
     ):
-        raise TypeError(
+        raise InvalidParameterError(
             f"{name} must be a number, not {said(value)} of type {type(value).__name__}."
         )
     if not 0 <= float(value) < np.inf:
-        raise ValueError(f"{name} must be finite and not negative, but it is {value}.")
+        raise InvalidParameterError(f"{name} must be finite and not negative, but it is {value}.")
+    return float(value)
+
+
+def check_share(name: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    if check_tolerance(name, value) > 1:
+        raise InvalidParameterError(f"{name} must be from 0 to 1, but it is {value}.")
     return float(value)
 
 
 def check_bool(name: str, value: Any) -> bool:
     """True or False, nothing that merely counts as such."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(
+        raise InvalidParameterError(
             f"{name} must be True or False, not {said(value)} of type {type(value).__name__}."
         )
     return bool(value)
@@ -73,7 +82,7 @@ def check_option(name: str, value: Any, known: tuple[str, ...]) -> str:
     """One of several names."""
     if not isinstance(value, str) or value not in known:
         options = ", ".join(map(repr, known))
-        raise ValueError(f"{name} must be one of {options}, but it is {said(value)}.")
+        raise InvalidParameterError(f"{name} must be one of {options}, but it is {said(value)}.")
     return value
 
 
@@ -126,7 +135,7 @@ def check_inertia(inertia: float) -> None:
 def check_bisecting_init(init: Any) -> None:
     """The name of a method or a callable."""
     if not callable(init) and not (isinstance(init, str) and init in ("k-means++", "random")):
-        raise ValueError(
+        raise InvalidParameterError(
             f"init must be 'k-means++', 'random' or a callable, but it is {said(init)}."
         )
 
@@ -135,12 +144,12 @@ def check_init(init: Any) -> Any:
     """The name of a method, a callable, or anything that can be made an array of."""
     if isinstance(init, str):
         if init not in ("k-means++", "random"):
-            raise ValueError(
+            raise InvalidParameterError(
                 "init must be 'k-means++', 'random', a callable or an array of shape "
                 f"(n_clusters, n_features), but it is {init!r}."
             )
     elif not callable(init) and not hasattr(init, "__array__") and not hasattr(init, "__len__"):
-        raise TypeError(
+        raise InvalidParameterError(
             "init must be 'k-means++', 'random', a callable or an array of shape "
             f"(n_clusters, n_features), not {said(init)}."
         )
@@ -150,7 +159,7 @@ def check_init(init: Any) -> Any:
 def check_init_for(init: Any, X: Any) -> None:
     """That rows which must be read are not asked for as an array."""
     if isinstance(X, Source) and callable(init) and not hasattr(init, "choose_from"):
-        raise TypeError(
+        raise InvalidParameterError(
             f"init must be 'k-means++', 'random', an array or SampledKMeansPlusPlus for {X.name}, "
             f"not a callable that wants all rows as an array ({said(init)})."
         )
@@ -160,7 +169,9 @@ def check_n_init(value: Any, init: Any, default: int) -> int:
     """Number of starts: ``"auto"`` is 1 for k-means++ and arrays, `default` otherwise."""
     if isinstance(value, str):
         if value != "auto":
-            raise ValueError(f"n_init must be 'auto' or an integer, but it is {value!r}.")
+            raise InvalidParameterError(
+                f"n_init must be 'auto' or an integer, but it is {value!r}."
+            )
         return default if callable(init) or (isinstance(init, str) and init == "random") else 1
     return check_int("n_init", value, 1)
 
@@ -329,16 +340,22 @@ def _has_features_of(estimator: Any, X: Array) -> bool:
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
-def check_rows(X: Any) -> Array:
-    """As :func:`check_data`, for functions that have no estimator."""
+def open_unowned(X: Any) -> Any:
+    """As :func:`open_data`, for functions that have no estimator."""
+    X = open_rows(X)
+    if isinstance(X, Source):
+        return X
     if scipy.sparse.issparse(X):
         X = check_sparse(X)
     return check_array(X, input_name="X", **DATA)
 
 
 def check_rows_and_labels(X: Any, labels: Any) -> tuple[Array, Array]:
-    """Dense rows as by :func:`check_rows`, and as many labels of any kind."""
+    """Dense rows, those of a source in memory, and as many labels of any kind."""
     check_namespace(X)
+    X = open_rows(X)
+    if isinstance(X, Source):
+        X = X.ranges([(0, X.shape[0])])[0]
     if scipy.sparse.issparse(X):
         raise Unsupported(f"X must be a dense array, but it is a sparse {type(X).__name__}.")
     rows: tuple[Array, Array] = check_X_y(X, labels, dtype=FLOATS, order="C")
@@ -381,8 +398,8 @@ def check_n_clusters(n_clusters: Any, n_samples: int) -> int:
     return n_clusters
 
 
-def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> Array:
-    """An array of finite real numbers, C-contiguous and of `dtype`; letters in `shape` are free."""
+def _real_array(name: str, value: Any) -> Array:
+    """An array of real numbers, of any shape."""
     if scipy.sparse.issparse(value):
         raise TypeError(f"{name} must be a dense array, but it is a sparse {type(value).__name__}.")
     try:
@@ -395,6 +412,23 @@ def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> A
         raise ValueError(
             f"{name} must be an array of real numbers, but it is {said(value)} ({error})."
         ) from error
+    return array
+
+
+def check_numbers(name: str, value: Any, *, scalar: bool) -> None:
+    """None or an array of real numbers, whose shape is compared later; maybe a single number."""
+    if value is None:
+        return
+    array = _real_array(name, value)
+    if array.size == 0 or (array.ndim == 0 and not scalar) or isinstance(value, bool):
+        raise InvalidParameterError(
+            f"{name} must be None or an array of numbers, but it is {said(value)}."
+        )
+
+
+def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> Array:
+    """An array of finite real numbers, C-contiguous and of `dtype`; letters in `shape` are free."""
+    array = _real_array(name, value)
     wanted = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
     fits = len(array.shape) == len(shape) and all(
         isinstance(size, str) or size == found
@@ -475,7 +509,7 @@ def check_seed(random_state: Any) -> np.random.RandomState:
     try:
         return check_random_state(random_state)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise InvalidParameterError(
             "random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState instance, "
             f"but it is {said(random_state)}."
         ) from error

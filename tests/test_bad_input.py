@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -328,6 +329,96 @@ def test_numpy_integers_are_integers() -> None:
     assert model.fit(X).cluster_centers_.shape == (4, 3)
 
 
+# What is wrong for most parameters; for each, what of it is right.
+GRID: dict[str, Any] = {
+    "None": None,
+    "True": True,
+    "a word": "x",
+    "-1": -1,
+    "0": 0,
+    "nan": np.nan,
+    "inf": np.inf,
+    "1.5": 1.5,
+    "[]": [],
+    "{}": {},
+    "object": object(),
+    "0-D": np.array(3),
+    "text": "3",
+    "bytes": b"3",
+}
+NEVER: set[str] = set()
+POSITIVE = {"None", "1.5"}  # and whole numbers, of which the grid has none above zero
+RIGHT: dict[str, set[str]] = {
+    **dict.fromkeys(["n_clusters", "n_components", "max_iter", "n_init", "batch_size"], NEVER),
+    **dict.fromkeys(["verbose_interval", "init", "algorithm", "bisecting_strategy"], NEVER),
+    **dict.fromkeys(["covariance_type", "init_params"], NEVER),
+    "weight_concentration_prior_type": NEVER,
+    **{key: {"0", "1.5"} for key in ["tol", "reg_covar"]},
+    "reassignment_ratio": {"0"},
+    "random_state": {"None", "0", "True"},
+    "verbose": {"True", "0"},
+    **{key: {"True"} for key in ["copy_x", "compute_labels", "warm_start"]},
+    "max_no_improvement": {"None", "0"},
+    **{key: {"None"} for key in ["init_size", "acceleration"]},
+    **{key: {"None"} for key in ["weights_init", "means_init", "precisions_init"]},
+    **{key: {"None"} for key in ["mean_prior", "covariance_prior"]},
+    **dict.fromkeys(["weight_concentration_prior", "mean_precision_prior"], POSITIVE),
+    "degrees_of_freedom_prior": {"None"},  # 1.5 is too small for three columns
+}
+# Their shape is compared with that of the data, which are read first.
+COMPARED = {"init", "weights_init", "means_init", "precisions_init", "mean_prior"}
+COMPARED |= {"covariance_prior", "degrees_of_freedom_prior"}
+
+
+def never_read() -> Any:
+    raise AssertionError("the data were read before the parameters were checked")
+
+
+@pytest.mark.parametrize(
+    "kind", [name for name in fastclust.__all__ if hasattr(getattr(fastclust, name), "get_params")]
+)
+def test_every_parameter_refuses_what_it_cannot_be(kind: str) -> None:
+    """And names itself, before anything is read or changed; by introspection."""
+    sizes = {"n_components" if "Gaussian" in kind else "n_clusters": N_CLUSTERS}
+    model = getattr(fastclust, kind)(**sizes)
+    for name in model.get_params():
+        for case, value in GRID.items():
+            if case in RIGHT[name]:
+                continue
+            fresh = clone(model).set_params(**{name: value})
+            data = X if name in COMPARED else never_read
+            methods = ["fit", "partial_fit"] if hasattr(fresh, "partial_fit") else ["fit"]
+            for method in methods:
+                if method == "partial_fit" and data is never_read:
+                    data = X  # a batch is an array
+                before = dict(vars(fresh))
+                with pytest.raises((ValueError, TypeError)) as caught:
+                    getattr(fresh, method)(data)
+                assert name in str(caught.value), (name, case, str(caught.value))
+                assert_unchanged(fresh, before)
+                if name not in COMPARED:
+                    assert isinstance(caught.value, ValueError), (name, case)
+                    assert isinstance(caught.value, TypeError), (name, case)
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (kmeans_plusplus, ["n_clusters", "n_local_trials", "random_state"]),
+        (k_means, ["n_clusters", "n_init", "max_iter", "tol", "verbose", "copy_x", "algorithm"]),
+    ],
+)
+def test_every_argument_of_functions_refuses_what_it_cannot_be(call: Any, names: Any) -> None:
+    for name in names:
+        for case, value in GRID.items():
+            right = RIGHT.get(name, {"None"})
+            if case not in right:
+                with pytest.raises((ValueError, TypeError), match=name) as caught:
+                    call(X, **(GOOD | {name: value}))
+                assert isinstance(caught.value, ValueError)
+                assert isinstance(caught.value, TypeError)
+
+
 # --- Data ---
 
 
@@ -485,6 +576,136 @@ def test_random_starts_need_as_many_rows_of_weight_as_clusters() -> None:
     weights[:3] = 1
     fresh = KMeans(**GOOD, init="random")
     assert_refused(fresh, "fit", ValueError, "sample_weight", X, sample_weight=weights)
+
+
+# --- Sources ---
+
+
+def damaged_files(folder: Path) -> dict[str, str]:
+    """Files that hold no rows, and what is said of each."""
+    np.save(folder / "good.npy", X)
+    good = (folder / "good.npy").read_bytes()
+    contents = {
+        "empty.npy": b"",
+        "foreign.npy": b"a,b" * 100,
+        "short.npy": good[:300],
+        "head.npy": good[:50],
+        "negative.npy": good.replace(b"(40, 3)", b"(-4, 3)"),
+        "empty.parquet": b"",
+        "foreign.parquet": good,
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    (folder / "folder.npy").mkdir()
+    (folder / "folder.parquet").mkdir()
+    arrays = {
+        "one.npy": X[:, 0],
+        "three.npy": X[None],
+        "rows.npy": X[:0],
+        "columns.npy": X[:, :0],
+        "complex.npy": X + 1j,
+        "words.npy": np.array([["a"]]),
+        "fields.npy": np.zeros((5, 2), [("a", float)]),
+        "objects.npy": np.array([[1, None]], dtype=object),
+    }
+    for name, array in arrays.items():
+        np.save(folder / name, array, allow_pickle=True)
+    with (folder / "several.npy").open("wb") as file:
+        np.savez(file, X)
+    shapes = "must have two dimensions, rows and columns, but its shape is"
+    nothing = "must hold at least one row and one column, but its shape is"
+    said = {
+        "one.npy": shapes,
+        "three.npy": shapes,
+        "rows.npy": nothing,
+        "columns.npy": nothing,
+        "complex.npy": "must hold real numbers, but its dtype is complex128",
+        "words.npy": "must hold real numbers, but its dtype is <U1",
+        "fields.npy": "must hold real numbers, but its dtype is",
+        "several.npy": "must hold one array, but it is an archive of arrays",
+        "foreign.npy": "could not be read as rows: it does not begin as a '.npy' file does",
+    }
+    names = [*contents, *arrays, "folder.npy", "folder.parquet", "several.npy", "missing.npy"]
+    return {name: said.get(name, "could not be read") for name in names}
+
+
+def test_files_that_hold_no_rows(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    labels = np.arange(40) % 3
+    for name, what in damaged_files(tmp_path).items():
+        message = f"the file '{name}' {what}"
+        for call in (
+            KMeans(3).fit,
+            fastclust.BisectingKMeans(3).fit,
+            fastclust.GaussianMixture().fit,
+            lambda data: kmeans_plusplus(data, 3),
+            lambda data: fastclust.silhouette_samples(data, labels),
+        ):
+            with pytest.raises((ValueError, TypeError)) as caught:
+                call(tmp_path / name)
+            assert message in str(caught.value), (name, str(caught.value))
+
+
+def test_what_resembles_a_source_but_is_none(tmp_path: Path) -> None:
+    for wrong, message in (
+        ([str(tmp_path), "b.npy"], "X must be .*not a list of 2 paths"),
+        ((tmp_path,), "X must be .*not a tuple of 1 paths"),
+        (b"a.npy", "X must be .*not b'a.npy' of bytes"),
+        (iter([X]), "X must be .*a callable that returns a fresh iterator.*not a list_iterator"),
+        ((part for part in [X]), "X must be .*not a generator"),
+        ("rows.csv", r"X must be .*must end in '\.npy'.*'rows\.csv'"),
+    ):
+        for call in (KMeans(3).fit, lambda data: kmeans_plusplus(data, 3)):
+            with pytest.raises((ValueError, TypeError), match=message):
+                call(wrong)
+
+
+def test_groups_and_closed_files(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["rows"] = X
+        closed = file["rows"]
+        for group in (file, file.create_group("part")):
+            with pytest.raises(TypeError, match=r"X must be an array of the h5py .*not the"):
+                KMeans(3).fit(group)
+    for each in (closed, file):
+        with pytest.raises(ValueError, match=r"X must be .*open HDF5 file, but the file is closed"):
+            KMeans(3).fit(each)
+    zarr = pytest.importorskip("zarr")
+    with pytest.raises(TypeError, match="X must be an array of the zarr group"):
+        KMeans(3).fit(zarr.open_group(str(tmp_path / "rows.zarr"), mode="w"))
+
+
+def test_parquet_with_a_name_twice(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table([X[:, 0], X[:, 1]], names=["a", "a"]), tmp_path / "X.pq")
+    with pytest.raises(ValueError, match=r"file 'X.pq' must have a name of its own.*'a'"):
+        KMeans(3).fit(tmp_path / "X.pq")
+
+
+@pytest.mark.parametrize("n_local_trials", [None, 1])
+def test_functions_take_the_sources_that_estimators_take(
+    n_local_trials: int | None, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "F.npy", np.asfortranarray(X))
+    weights, labels = X[:, 0] + 1, np.arange(40) % 3
+    options: dict[str, Any] = {"sample_weight": weights, "n_local_trials": n_local_trials}
+    sources: list[Any] = [tmp_path / "X.npy", str(tmp_path / "F.npy")]
+    for source in [*sources, lambda: iter([X[:17], X[17:]])]:
+        for given, wanted in zip(
+            kmeans_plusplus(source, **GOOD, **options),
+            kmeans_plusplus(X, **GOOD, **options),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(given, wanted)
+        np.testing.assert_array_equal(
+            fastclust.silhouette_samples(source, labels), fastclust.silhouette_samples(X, labels)
+        )
+        sampled = {"sample_size": 20, "random_state": 0}
+        found = fastclust.silhouette_score(source, labels, **sampled)
+        assert found == fastclust.silhouette_score(X, labels, **sampled)
 
 
 # --- Data that are odd, not bad ---

@@ -122,7 +122,7 @@ def test_a_fit_beside_it_goes_on(path: Path) -> None:
     thread.start()
     begun.wait(60)
     shrink(path)
-    with pytest.raises(ValueError, match=LOST), mapped.survived(rows):
+    with pytest.raises(ValueError, match=LOST), mapped.survived():
         rows.sum()
     ended.set()
     thread.join()
@@ -135,7 +135,7 @@ import numpy as np
 from fastclust import mapped
 rows = np.load(sys.argv[1], mmap_mode="r")
 os.truncate(sys.argv[1], 200_000)
-with mapped.survived(rows):
+with mapped.survived():
     if sys.argv[2] == "foreign":
         os.kill(os.getpid(), signal.SIGBUS)
 rows.sum()
@@ -150,10 +150,162 @@ def test_other_signals_do_what_they_did(kind: str, path: Path) -> None:
 
 
 def test_arrays_in_memory_are_not_watched() -> None:
+    @mapped.surviving
+    def n_watches(*args: Any, **options: Any) -> int:
+        return len(mapped._watches)
+
+    class Model(mapped.Guarded):
+        def n_watches(self, *args: Any, **options: Any) -> int:
+            return len(mapped._watches)
+
     X = np.ones((10, 2))
-    for rows in (X, X[2:], X[2:].T, np.asarray(X)):
-        with mapped.survived(rows):
-            assert not mapped._watches
-    with mapped.survived("rows.npy"):
-        assert len(mapped._watches) == 1
-    assert not mapped._watches
+    model = Model()
+    model.init, model.n_clusters, model.found_ = "random", 3, [1.0]  # type: ignore[attr-defined]
+    for call in (n_watches, model.n_watches):
+        for rows in (X, X[2:], X[2:].T, np.asarray(X), None, 3, 1.5):
+            assert call(rows) == call(rows, weights=rows) == 0
+        for other in ("rows.npy", [[1.0]], X.view(np.matrix), lambda: X):
+            assert call(other) == call(X, weights=other) == 1
+        assert not mapped._watches
+    for name in ("init", "found_"):
+        other_model = Model()
+        setattr(other_model, name, X.view(np.memmap))
+        assert other_model.n_watches(X) == 1
+
+
+# Every public callable, with every argument and parameter that takes an array, in one process each.
+EVERYTHING = """
+import inspect, os, sys, warnings
+import numpy as np
+import fastclust
+from sklearn.base import BaseEstimator
+
+warnings.simplefilter("ignore")
+ROWS, K, D = 4096, 3, 4
+X = np.random.RandomState(0).rand(ROWS, D)
+ARRAYS = {
+    "X": X,
+    "sample_weight": np.ones(ROWS),
+    "labels": np.arange(ROWS) % K,
+    "x_squared_norms": np.ones(ROWS),
+    "init": X[:K],
+    "means_init": X[:K],
+    "weights_init": np.full(K, 1 / K),
+    "precisions_init": np.tile(np.eye(D), (K, 1, 1)),
+    "mean_prior": np.ones(D),
+    "covariance_prior": np.eye(D),
+    "weight_concentration_prior": np.ones(()),
+}
+# No arrays of numbers: y is ignored, and the rest chooses what is done.
+OTHERS = set(sys.argv[2].split())
+def names_of(function):
+    return [each.name for each in inspect.signature(function).parameters.values()
+            if each.name != "self" and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+
+def lost(array):
+    # The array as a map of a file that has shrunk; of small ones all is gone.
+    path = os.path.join(sys.argv[1], "lost.dat")
+    if os.path.exists(path):
+        os.unlink(path)
+    values = np.memmap(path, array.dtype, "w+", shape=array.shape)
+    values[...] = array
+    os.truncate(path, 4096 if values.nbytes > 8192 else 0)
+    return values
+
+def check(what, function, **arguments):
+    try:
+        function(**arguments)
+    except ValueError as error:
+        if "lost.dat" in str(error):
+            print("good", what)
+            return
+        print("other", what, error)
+    else:
+        print("none", what)
+
+def needed(function):
+    parameters = inspect.signature(function).parameters
+    return {name: ARRAYS[name] for name in names_of(function)
+            if name in ARRAYS and parameters[name].default is inspect.Parameter.empty}
+
+def small(kind):
+    sizes = {name: K for name in ("n_clusters", "n_components") if name in names_of(kind)}
+    limits = {name: 2 for name in ("max_iter", "n_init") if name in names_of(kind)}
+    return kind(**sizes, **limits | {"n_init": 1} if limits else sizes)
+
+for name in fastclust.__all__:
+    thing = getattr(fastclust, name)
+    if inspect.isclass(thing) and issubclass(thing, BaseEstimator):
+        unknown = set(names_of(thing)) - set(ARRAYS) - OTHERS
+        assert not unknown, (name, unknown)
+        model = small(thing).fit(X)
+        methods = [method for method, _ in inspect.getmembers(model, inspect.ismethod)
+                   if not method.startswith(("_", "get_", "set_"))]
+        for method in methods:
+            call = getattr(model, method)
+            arguments = names_of(call)
+            unknown = set(arguments) - set(ARRAYS) - OTHERS
+            assert not unknown, (name, method, unknown)
+            for argument in arguments:
+                if argument in ARRAYS:
+                    fresh = small(thing).fit(X)
+                    given = needed(call) | {argument: lost(ARRAYS[argument])}
+                    check(f"{name}.{method}({argument})", getattr(fresh, method), **given)
+            # A fitted model that is a map itself, as joblib loads it.
+            fresh = small(thing).fit(X)
+            key = "cluster_centers_" if hasattr(fresh, "cluster_centers_") else "means_"
+            setattr(fresh, key, lost(np.asarray(getattr(fresh, key))))
+            if hasattr(fresh, "_nodes"):  # of which predict makes use instead
+                fresh._nodes = [node._replace(center=lost(node.center)) for node in fresh._nodes]
+            if "fit" not in method:
+                given = {"n_samples": 5} if method == "sample" else needed(call)
+                check(f"{name}.{method} of a map", getattr(fresh, method), **given)
+        for parameter in names_of(thing):
+            if parameter in ARRAYS and ARRAYS[parameter].ndim:
+                if name == "BisectingKMeans":  # takes no centers
+                    continue
+                fresh = small(thing)
+                for method in ("fit", "partial_fit"):
+                    if hasattr(fresh, method):
+                        fresh.set_params(**{parameter: lost(ARRAYS[parameter])})
+                        check(f"{name}({parameter}).{method}", getattr(fresh, method), X=X)
+    elif name == "from_sklearn":
+        from sklearn.cluster import KMeans
+        theirs = KMeans(K, n_init=1).fit(X)
+        theirs.cluster_centers_ = lost(theirs.cluster_centers_)
+        check(name, thing, estimator=theirs)
+    elif inspect.isfunction(thing) and name not in OTHERS:
+        unknown = set(names_of(thing)) - set(ARRAYS) - OTHERS
+        assert not unknown, (name, unknown)
+        for argument in names_of(thing):
+            if argument in ARRAYS:
+                given = needed(thing) | {argument: lost(ARRAYS[argument])}
+                if "n_clusters" in names_of(thing):
+                    given["n_clusters"] = K
+                check(f"{name}({argument})", thing, **given)
+sampled = fastclust.SampledKMeansPlusPlus(50)
+check("SampledKMeansPlusPlus()", sampled, X=lost(X), n_clusters=K, random_state=0)
+"""
+
+OTHER_ARGUMENTS = """
+y n_samples callbacks checkpoint checkpoint_every resume n_clusters n_components n_init max_iter tol
+verbose random_state copy_x algorithm batch_size compute_labels max_no_improvement init_size
+reassignment_ratio bisecting_strategy covariance_type reg_covar init_params warm_start
+verbose_interval acceleration weight_concentration_prior_type mean_precision_prior
+degrees_of_freedom_prior return_n_iter n_local_trials metric sample_size
+load_ipython_extension unload_ipython_extension unpatch_sklearn
+"""
+
+
+def test_every_array_of_every_public_callable_is_guarded(tmp_path: Path) -> None:
+    """By introspection: a new method, parameter or argument that is not known here is an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", EVERYTHING, tmp_path, OTHER_ARGUMENTS],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout[-500:], done.stderr[-2000:])
+    lines = done.stdout.splitlines()
+    assert len(lines) > 70
+    assert [line for line in lines if not line.startswith("good ")] == []
