@@ -6,7 +6,6 @@ Labels, distances and scores of new rows need nothing but ``cluster_centers_``.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -192,11 +191,10 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 def single_start(n_init: int, estimator: Any) -> int:
     """The one start that given centers are; a warning where more were asked for."""
     if n_init != 1:
-        warnings.warn(
+        validation.warn(
             "Explicit initial center position passed: performing only one init in "
             f"{type(estimator).__name__} instead of n_init={n_init}.",
             RuntimeWarning,
-            stacklevel=3,
         )
     return 1
 

@@ -9,7 +9,6 @@ the next parameters.  No array of shape (n_samples, n_components) is made.
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -270,11 +269,10 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
                     best = {**found, "parameters": self._get_parameters()}
             self._keep(best, X.dtype)
         if not self.converged_ and self.max_iter > 0:
-            warnings.warn(
+            validation.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
                 "or increase max_iter, tol, or check for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return X
 

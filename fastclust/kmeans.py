@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import closing
 from typing import Any, Self
 
@@ -201,11 +200,10 @@ class KMeans(CentroidEstimator):
             weights = validation.check_weights(sample_weight, X)
             validation.check_init_for(self.init, X)
             if n_clusters == 1 and algorithm not in (Auto, Lloyd):
-                warnings.warn(
+                validation.warn(
                     f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
                     "Using 'lloyd' instead.",
                     RuntimeWarning,
-                    stacklevel=2,
                 )
             init = self.init
             if isinstance(init, str) and init == "random":
@@ -287,11 +285,10 @@ class KMeans(CentroidEstimator):
     def _keep(self, fit: Fit, mean: Array, dtype: Any, n_distances: int) -> None:
         n_distinct = int(np.count_nonzero(occupied(fit.labels, self.n_clusters)))
         if n_distinct < self.n_clusters:
-            warnings.warn(
+            validation.warn(
                 f"Number of distinct clusters ({n_distinct}) found smaller than "
                 f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         self.cluster_centers_ = (fit.centers + mean).astype(dtype, copy=False)
         self._n_features_out = len(self.cluster_centers_)

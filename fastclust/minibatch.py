@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import closing
 from typing import Any, NamedTuple, Self
 
@@ -566,11 +565,10 @@ class MiniBatchKMeans(CentroidEstimator):
         wanted = 3 * self._batch_size if self.init_size is None else self.init_size
         if wanted < n_clusters:
             if self.init_size is not None:
-                warnings.warn(
+                validation.warn(
                     f"init_size={wanted} should be larger than n_clusters={n_clusters}. "
                     "Setting it to min(3*n_clusters, n_samples)",
                     RuntimeWarning,
-                    stacklevel=3,
                 )
             wanted = 3 * n_clusters
         self._init_size = min(wanted, X.shape[0])

@@ -419,10 +419,10 @@ def _open_path(path: Path) -> Any:
         )
     try:
         array = np.load(path, mmap_mode="r")
-    except Exception:  # whatever NumPy stumbles over in a file that is damaged
-        if path.is_file() and not _has_magic(path):
-            error = ValueError("it does not begin as a '.npy' file does")
-        raise ValueError(f"{name} could not be read as rows: {error}") from error
+    except Exception as error:  # whatever NumPy stumbles over in a file that is damaged
+        foreign = path.is_file() and not _has_magic(path)
+        why = "it does not begin as a '.npy' file does" if foreign else error
+        raise ValueError(f"{name} could not be read as rows: {why}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise ValueError(f"{name} must hold one array, but it is an archive of arrays ('.npz').")

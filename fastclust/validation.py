@@ -8,6 +8,8 @@ which is a ValueError and a TypeError.
 from __future__ import annotations
 
 import numbers
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,16 @@ def said(value: Any) -> str:
     """Short description of what an argument was."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of a line of the user's: the nearest that is not of this package."""
+    frame, level = sys._getframe(1), 2
+    # scikit-learn wraps every method that transforms.
+    passed = (__name__.removesuffix("validation"), "sklearn.utils._set_output")
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(passed):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_int(name: str, value: Any, least: int) -> int:

@@ -763,3 +763,23 @@ def test_the_names_that_are_typed_are_those_that_are_accepted() -> None:
         GaussianMixture(covariance_type=name).fit(X)
     for name in get_args(choices.Responsibilities):
         GaussianMixture(init_params=name).fit(X)
+
+
+def test_warnings_are_of_the_line_that_calls() -> None:
+    """However many frames of this package are in between."""
+    start = START.copy()
+    calls: list[Callable[[], Any]] = [
+        lambda: KMeans(N_CLUSTERS, init=start, n_init=5).fit(X),
+        lambda: KMeans(N_CLUSTERS, init=start, n_init=5).fit_predict(X),
+        lambda: KMeans(4, random_state=0).fit(FEW),
+        lambda: KMeans(1, algorithm="elkan").fit_transform(X),
+        lambda: k_means(X, N_CLUSTERS, init=start, n_init=5),
+        lambda: fastclust.MiniBatchKMeans(N_CLUSTERS, init_size=2, max_iter=1).fit(X),
+        lambda: fastclust.MiniBatchKMeans(N_CLUSTERS, init=start, n_init=2).partial_fit(X),
+        lambda: fastclust.GaussianMixture(2, max_iter=1, tol=0, random_state=0).fit(X),
+        lambda: fastclust.GaussianMixture(2, max_iter=1, tol=0, random_state=0).fit_predict(X),
+    ]
+    for call in calls:
+        with pytest.warns((RuntimeWarning, ConvergenceWarning)) as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}
