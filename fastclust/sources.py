@@ -486,8 +486,14 @@ def _read_ahead(blocks: Iterator[Array]) -> Iterator[Array]:
 
     thread = threading.Thread(target=read, name="fastclust-reader", daemon=True)
     thread.start()
+    process = os.getpid()
     try:
         while True:
+            if os.getpid() != process:  # where nobody reads, and the queue may be locked
+                raise RuntimeError(
+                    "A fit that reads its rows cannot go on in a child that was forked in its "
+                    "midst: fit anew there."
+                )
             block, error = waiting.get()
             if error is not None:
                 raise error

@@ -41,8 +41,8 @@ def said(value: Any) -> str:
 def warn(message: str, category: type[Warning]) -> None:
     """Warn of a line of the user's: the nearest that is not of this package."""
     frame, level = sys._getframe(1), 2
-    # scikit-learn wraps every method that transforms.
-    passed = (__name__.removesuffix("validation"), "sklearn.utils._set_output")
+    # Decorators of scikit-learn's are in between, too.
+    passed = (__name__.removesuffix("validation"), "sklearn.utils._")
     while frame.f_back is not None and frame.f_globals["__name__"].startswith(passed):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

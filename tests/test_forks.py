@@ -209,6 +209,28 @@ def test_a_fit_goes_on_in_a_child_that_is_forked_in_its_midst() -> None:
     assert run(GOES_ON) == ["0", "True"]
 
 
+READS = """
+children, halves = [], [X[:100], X[100:]]
+
+def fork(progress):
+    if not children:
+        children.append(os.fork())
+
+try:
+    KMeans(3, random_state=0, tol=0).fit(lambda: iter(halves), callbacks=[fork])
+except RuntimeError as error:
+    os._exit(0 if "in a child that was forked" in str(error) else 1)
+if children == [0]:
+    os._exit(2)
+print(status_of(children[0]))
+"""
+
+
+@compiled
+def test_a_fit_that_reads_says_that_it_cannot_go_on_in_a_child() -> None:
+    assert run(READS) == ["0"]
+
+
 SIGNALS = """
 fits = []
 
