@@ -173,6 +173,11 @@ def test_arrays_in_memory_are_not_watched() -> None:
         assert other_model.n_watches(X) == 1
 
 
+def test_what_is_not_there_stays_so() -> None:
+    assert hasattr(MiniBatchKMeans(3), "partial_fit")
+    assert not hasattr(MiniBatchKMeans(3, algorithm="nested"), "partial_fit")
+
+
 # Every public callable, with every argument and parameter that takes an array, in one process each.
 EVERYTHING = """
 import inspect, os, sys, warnings
