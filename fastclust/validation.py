@@ -29,6 +29,10 @@ class Unsupported(TypeError):
     """A wish that scikit-learn's estimator of the same name fulfils and fastclust's does not."""
 
 
+class UnsupportedParameter(Unsupported, InvalidParameterError):
+    """Such a wish that is the value of a parameter."""
+
+
 FLOATS = [np.float64, np.float32]
 
 
@@ -389,7 +393,7 @@ def check_labelled_rows(X: Any, labels: Any) -> tuple[Array, Array, Array]:
 def check_metric(metric: Any, parameters: dict[str, Any]) -> None:
     """Euclidean distances, which have no parameters."""
     if not isinstance(metric, str) or metric not in ("euclidean", "l2"):
-        raise Unsupported(f"metric must be 'euclidean' or 'l2', but it is {said(metric)}.")
+        raise UnsupportedParameter(f"metric must be 'euclidean' or 'l2', but it is {said(metric)}.")
     if parameters:
         raise Unsupported(
             f"metric={metric!r} must have no parameters, but these are given: "

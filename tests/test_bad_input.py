@@ -355,6 +355,7 @@ RIGHT: dict[str, set[str]] = {
     "weight_concentration_prior_type": NEVER,
     **{key: {"0", "1.5"} for key in ["tol", "reg_covar"]},
     "reassignment_ratio": {"0"},
+    **{key: {"None"} for key in ["n_local_trials", "sample_size"]},
     "random_state": {"None", "0", "True"},
     "verbose": {"True", "0"},
     **{key: {"True"} for key in ["copy_x", "compute_labels", "warm_start"]},
@@ -404,17 +405,29 @@ def test_every_parameter_refuses_what_it_cannot_be(kind: str) -> None:
 @pytest.mark.parametrize(
     ("call", "names"),
     [
-        (kmeans_plusplus, ["n_clusters", "n_local_trials", "random_state"]),
-        (k_means, ["n_clusters", "n_init", "max_iter", "tol", "verbose", "copy_x", "algorithm"]),
+        (
+            lambda **wrong: kmeans_plusplus(X, **(GOOD | wrong)),
+            ["n_clusters", "n_local_trials", "random_state"],
+        ),
+        (
+            lambda **wrong: fastclust.silhouette_score(
+                X, np.arange(40) % 3, **({"sample_size": 20} | wrong)
+            ),
+            ["sample_size", "metric", "random_state"],
+        ),
+        (fastclust.SampledKMeansPlusPlus, ["n_rows"]),
+        (
+            lambda **wrong: k_means(X, **(GOOD | wrong)),
+            ["n_clusters", "n_init", "max_iter", "tol", "verbose", "copy_x", "algorithm"],
+        ),
     ],
 )
 def test_every_argument_of_functions_refuses_what_it_cannot_be(call: Any, names: Any) -> None:
     for name in names:
         for case, value in GRID.items():
-            right = RIGHT.get(name, {"None"})
-            if case not in right:
+            if case not in RIGHT.get(name, NEVER):
                 with pytest.raises((ValueError, TypeError), match=name) as caught:
-                    call(X, **(GOOD | {name: value}))
+                    call(**{name: value})
                 assert isinstance(caught.value, ValueError)
                 assert isinstance(caught.value, TypeError)
 
