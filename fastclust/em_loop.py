@@ -209,8 +209,9 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
 
     def _check_numbers(self: Any) -> None:
         """What is to be a number is one, and not True; scikit-learn checks everything else."""
-        for name in ("n_components", "n_init", "max_iter", "verbose_interval"):
+        for name in ("n_components", "n_init", "verbose_interval"):
             validation.check_int(name, getattr(self, name), 1)
+        validation.check_int("max_iter", self.max_iter, 0)
         for name in ("tol", "reg_covar"):
             validation.check_tolerance(name, getattr(self, name))
         validation.check_seed(self.random_state)

@@ -384,7 +384,8 @@ def test_every_parameter_refuses_what_it_cannot_be(kind: str) -> None:
     model = getattr(fastclust, kind)(**sizes)
     for name in model.get_params():
         for case, value in GRID.items():
-            if case in RIGHT[name]:
+            no_step = (name, case) == ("max_iter", "0") and "Gaussian" in kind
+            if case in RIGHT[name] or no_step:
                 continue
             fresh = clone(model).set_params(**{name: value})
             data = X if name in COMPARED else never_read
