@@ -119,6 +119,15 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
         if self.covariance_prior is None:
             self.covariance_prior_ = covariance
 
+    def _check_type(self, when: str) -> None:
+        super()._check_type(when)
+        prior = self.weight_concentration_prior_type
+        if isinstance(self.weight_concentration_, tuple) != (prior == "dirichlet_process"):
+            raise ValueError(
+                f"weight_concentration_prior_type={prior!r} must not change {when}, but the "
+                "mixture was fitted with the other one."
+            )
+
     def _spread(self, problem: Problem) -> tuple[Array, Any]:
         """Weighted mean and unbiased covariance of all rows, in the shape of one covariance."""
         if problem.total <= 1:

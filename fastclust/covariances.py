@@ -24,6 +24,17 @@ _ILL_DEFINED = (
 )
 
 
+def are_factors_of(factors: Array, covariance_type: str, k: int, d: int) -> bool:
+    """Whether these are `precisions_cholesky_` of k components of this type in d dimensions."""
+    shapes = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}
+    if factors.shape != shapes[covariance_type]:
+        return False
+    if covariance_type in ("full", "spherical") or k != d or d == 1:
+        return True
+    # Two types of one shape: a triangle has zeros below its diagonal, deviations are none.
+    return bool(factors[-1, 0] == 0) == (covariance_type == "tied")
+
+
 def precisions_cholesky(covariances: Array, covariance_type: str) -> Array:
     """Upper triangular U with ``U Uᵀ`` the inverse of each covariance.
 

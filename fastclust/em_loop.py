@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import validation
 from .centroids import is_extreme, near_most, open_parts, unchanged_on_error
 from .counterpart import Interchangeable
-from .covariances import log_det
+from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
 from .kernels.gaussian import Densities, Moments, Sweep, make_densities
 from .kernels.parallel import Team, team
@@ -185,6 +185,7 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
 
     def _rows(self: Any, X: Any) -> Any:
         check_is_fitted(self)
+        self._check_type("after a fit")
         return validation.open_data(self, X, fitting=False)
 
     def _labels(self, X: Any) -> Array:
@@ -244,6 +245,30 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             )
         return weights
 
+    def _check_goes_on(self: Any, X: Any, when: str) -> None:
+        """That what is fitted can be gone on from: the same components for the same columns."""
+        k, d = self.means_.shape
+        if k != self.n_components:
+            raise ValueError(
+                f"n_components={self.n_components} must not change {when}, but the mixture was "
+                f"fitted with {k}."
+            )
+        if d != X.shape[1]:
+            raise ValueError(
+                f"X must have the same number of columns {when}, but it has {X.shape[1]} and the "
+                f"mixture was fitted to {d}."
+            )
+        self._check_type(when)
+
+    def _check_type(self: Any, when: str) -> None:
+        factors = np.asarray(self.precisions_cholesky_)
+        if not are_factors_of(factors, self.covariance_type, *self.means_.shape):
+            raise ValueError(
+                f"covariance_type={self.covariance_type!r} must not change {when}, but the mixture "
+                f"was fitted with another one: its covariances are of shape "
+                f"{self.covariances_.shape}."
+            )
+
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Any:
         """The fit; returns the checked rows."""
         with unchanged_on_error(self):
@@ -254,9 +279,11 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
                     f"{self.n_components}, n_samples = {len(X)}"
                 )
             weights = self._checked_weights(sample_weight, X)
+            fresh = not (self.warm_start and hasattr(self, "converged_"))
+            if not fresh:
+                self._check_goes_on(X, "between fits where warm_start=True")
             problem = Problem(X, weights, self.covariance_type)
             self._check_parameters_for(problem)
-            fresh = not (self.warm_start and hasattr(self, "converged_"))
             random_state = check_random_state(self.random_state)
             best: dict[str, Any] = {}
             for init in range(self.n_init if fresh else 1):

@@ -392,6 +392,11 @@ class MiniBatchKMeans(CentroidEstimator):
         with unchanged_on_error(self):
             self._check_parameters()
             first = not hasattr(self, "cluster_centers_")
+            if not first and len(self.cluster_centers_) != self.n_clusters:
+                raise ValueError(
+                    f"n_clusters={self.n_clusters} must not change between batches, but there are "
+                    f"{len(self.cluster_centers_)} centers so far."
+                )
             X = validation.check_batch(self, X, fitting=first)
             weights = validation.check_weights(sample_weight, X, all_zero=True)
             if not hasattr(self, "_random_state"):
@@ -625,8 +630,15 @@ class MiniBatchKMeans(CentroidEstimator):
     ) -> Array:
         """Centers to start from, found among `init_size` rows."""
         source = X
+        n_drawn = 0  # by their weights, and different
+        if isinstance(init, str):
+            n_drawn = self.n_clusters if init == "random" else 1
+            validation.check_drawable(weights, n_drawn, init)
         if self._init_size < X.shape[0]:
             sample = random_state.randint(0, X.shape[0], self._init_size)
+            if weights is not None and np.count_nonzero(weights[sample]) < n_drawn:
+                # Rows that cannot be drawn from: among those that weigh something, once more.
+                sample = random_state.choice(np.flatnonzero(weights), self._init_size)
             X = _chosen(X, sample)
             weights = None if weights is None else weights[sample]
         elif isinstance(X, Source):
@@ -639,7 +651,6 @@ class MiniBatchKMeans(CentroidEstimator):
                 return init
             centers = init(X, self.n_clusters, random_state=random_state)
             return validation.check_centers("init", centers, X, self.n_clusters)
-        validation.check_drawable(weights, self.n_clusters if init == "random" else 1)
         if init == "random":
             p = np.full(X.shape[0], 1 / X.shape[0]) if weights is None else weights / weights.sum()
             chosen = random_state.choice(X.shape[0], self.n_clusters, replace=False, p=p)

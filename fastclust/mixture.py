@@ -192,8 +192,8 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
             else:
                 self._check_numbers()
                 self._validate_params()
-                self._check_goes_on()
                 first = validation.open_data(self, X, fitting=False)
+                self._check_goes_on(first, "between batches")
                 weights = validation.check_weights(sample_weight, first)
             problem = Problem(first, weights, self.covariance_type)
             if fresh:
@@ -233,21 +233,6 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
             As scikit-learn's.
         """
         return float(super().aic(self._rows(X)))
-
-    def _check_goes_on(self) -> None:
-        """A further batch finds the components that the ones before have left."""
-        k, d = self.means_.shape
-        shape = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}
-        if k != self.n_components:
-            raise ValueError(
-                f"n_components={self.n_components} must not change between batches, but the "
-                f"mixture was fitted with {k}."
-            )
-        if self.precisions_cholesky_.shape != shape[self.covariance_type]:
-            raise ValueError(
-                f"covariance_type={self.covariance_type!r} must not change between batches, but "
-                f"the mixture was fitted with covariances of shape {self.covariances_.shape}."
-            )
 
     def _learn(self, problem: Problem) -> None:
         """Blend the statistics of a batch into those of the batches before."""

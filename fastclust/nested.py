@@ -79,14 +79,16 @@ class _Part:
         )
         return distances
 
-    def step(self, centers: Array, new_centers: Array) -> tuple[int, float, Array]:
-        """One iteration; number of changed rows, shift, and squared distances to `centers`."""
+    def step(self, centers: Array, new_centers: Array) -> tuple[bool, float, Array]:
+        """One iteration; whether it changed anything, shift, and squared distances to `centers`."""
         n_changed = self.lloyd.assign(centers)
         shift, n_empty = self.update.new_centers(self.lloyd.labels, centers, new_centers)
         distances = self.squares(centers)
+        n_moved = 0
         if n_empty:
-            shift = self.update.relocated(self.lloyd.labels, distances, centers, new_centers)
-        return n_changed, shift, distances
+            labels = self.lloyd.labels
+            shift, n_moved = self.update.relocated(labels, distances, centers, new_centers)
+        return n_changed + n_moved > 0, shift, distances
 
     def average(self, distances: Array) -> float:
         """Weighted mean of what belongs to the rows."""
@@ -160,6 +162,8 @@ def run_nested(
     n_samples, n_features = X.shape
     n_clusters = len(start)
     order = random_state.permutation(n_samples)
+    if weights is not None:  # rows of no weight last: no part has nothing else
+        order = order[np.argsort(weights[order] == 0, kind="stable")]
     buffer = np.empty((0, n_features), X.dtype)
     part: _Part | None = None
     centers, new_centers = start.copy(), np.empty_like(start)
@@ -181,7 +185,7 @@ def run_nested(
         joined: Any = part.labels < 0
         settled = False
         while not settled:
-            n_changed, shift, distances = part.step(centers, new_centers)
+            changed, shift, distances = part.step(centers, new_centers)
             mapped.check()
             seen, n_steps = seen + size, n_steps + 1
             if verbose:
@@ -191,7 +195,7 @@ def run_nested(
             enough = joined is not None and _as_close(distances[joined], fitted)
             joined, fitted = None, part.average(distances)
             ends = observe is not None and observe(n_steps, size, shift, fitted * n_samples)
-            settled = rests or n_changed == 0
+            settled = rests or not changed
             done = size == n_samples and (settled or shift <= tol)
             if ends or done or (early_stop and enough) or seen + size > most_rows:
                 return Nested(centers, part.update.totals.weights, n_steps, int(seen), fitted)

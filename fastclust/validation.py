@@ -486,12 +486,13 @@ def check_weights(sample_weight: Any, X: Array, *, all_zero: bool = False) -> Ar
     return weights
 
 
-def check_drawable(weights: Array | None, n_clusters: int) -> None:
-    """Enough rows that can be drawn as different first centers."""
-    if weights is not None and np.count_nonzero(weights) < n_clusters:
+def check_drawable(weights: Array | None, n_drawn: int, init: str = "random") -> None:
+    """Enough rows that can be drawn as first centers: for 'random', one for each cluster."""
+    if weights is not None and np.count_nonzero(weights) < n_drawn:
+        least = f"at least n_clusters={n_drawn} weights" if init == "random" else "a weight"
         raise ValueError(
-            f"sample_weight must have at least n_clusters={n_clusters} weights above zero for "
-            f"init='random', but it has {np.count_nonzero(weights)}."
+            f"sample_weight must have {least} above zero for init={init!r}, but it has "
+            f"{np.count_nonzero(weights)}."
         )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-from fastclust import KMeans, k_means
+from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, k_means
 from fastclust.kernels import auto, elkan, lloyd, reference
 
 SEVERAL = ["lloyd", "hamerly", "exponion", "elkan", "auto"]
@@ -178,3 +178,69 @@ def test_a_resumed_and_a_stopped_fit_end_alike(tmp_path: Any) -> None:
     for model in whole, stopped:
         assert_labels_of_centers(model, X, X, None)
         assert_no_needless_vacancy(model, X, None)
+
+
+@pytest.mark.parametrize("algorithm", ["minibatch", "nested"])
+@pytest.mark.parametrize("seed", range(10))
+def test_mini_batches_end_with_labels_of_their_centers(algorithm: str, seed: int) -> None:
+    rng = np.random.RandomState(seed)
+    n = rng.randint(8, 70)
+    X = rng.randint(0, 5, (n, 2)).astype([np.float32, np.float64][seed % 2])
+    weights = rng.randint(0, 3, n).astype(X.dtype)
+    weights[:2] = 1
+    k = rng.randint(1, n)
+    model = MiniBatchKMeans(k, batch_size=8, algorithm=algorithm, random_state=seed, max_iter=3)
+    quietly(model, X, weights)
+    assert_labels_of_centers(model, X, X, weights)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_cuts_end_with_labels_of_their_tree(seed: int) -> None:
+    rng = np.random.RandomState(seed)
+    X = rng.randint(0, 4, (40, 2)).astype(float)
+    weights = rng.randint(0, 3, 40).astype(float)
+    k = rng.randint(1, 12)
+    model = quietly(BisectingKMeans(k, max_iter=1 + seed % 3, random_state=seed), X, weights)
+    assert_array_equal(model.labels_, model.predict(X))
+    squares = ((X - model.cluster_centers_[model.labels_]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(model.inertia_, weights @ squares, atol=1e-12)
+    assert_no_needless_vacancy(model, X, weights)
+
+
+@pytest.mark.parametrize("algorithm", ["minibatch", "nested"])
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_samples_and_batches_that_could_weigh_nothing(algorithm: str, init: str) -> None:
+    """One row in a thousand weighs: no sample of the rows, and no first part, holds any."""
+    X = np.random.default_rng(0).normal(size=(4000, 2))
+    weights = np.zeros(4000)
+    weights[::1000] = 1
+    model = MiniBatchKMeans(
+        2, init=init, algorithm=algorithm, batch_size=8, init_size=8, random_state=0
+    )
+    quietly(model, X, weights)
+    assert_labels_of_centers(model, X, X, weights)
+    # Centers are means of the four rows that weigh, of any two groups of them.
+    best = KMeans(2, n_init=10, random_state=0).fit(X[::1000]).inertia_
+    worst = X[::1000].var(axis=0).sum() * 4
+    assert best - 1e-9 <= model.inertia_ <= worst + 1e-9
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_a_first_batch_of_no_weight_is_named(init: str) -> None:
+    wanted = "a weight" if init == "k-means++" else "at least n_clusters=2 weights"
+    message = f"sample_weight must have {wanted} above zero for init='{init}'"
+    model = MiniBatchKMeans(2, init=init, random_state=0)
+    with pytest.raises(ValueError, match=f"{message.replace('+', '[+]')}, but it has 0"):
+        model.partial_fit(np.eye(4), sample_weight=np.zeros(4))
+    model.partial_fit(np.eye(4))
+    before = model.cluster_centers_
+    model.partial_fit(np.eye(4), sample_weight=np.zeros(4))  # teaches nothing, and is no error
+    assert_array_equal(model.cluster_centers_, before)
+
+
+def test_batches_keep_their_number_of_clusters() -> None:
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    model = MiniBatchKMeans(3, random_state=0).partial_fit(X).set_params(n_clusters=5)
+    with pytest.raises(ValueError, match=r"n_clusters=5 must not change .*, but there are 3"):
+        model.partial_fit(X)
+    assert len(model.set_params(n_clusters=3).partial_fit(X).cluster_centers_) == 3

@@ -755,3 +755,44 @@ def test_sample_from_float32_with_nearly_empty_components() -> None:
         rows, labels = fit.sample(40)
         assert rows.shape == (40, 2)
         assert labels.shape == (40,)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_warm_start_goes_on_from_the_same_kind_of_mixture(name: str, kind: str) -> None:
+    """As many components as columns, so that types of covariances have one shape."""
+    X = blobs(200, 3, 3)
+    model = getattr(fastclust, name)(
+        n_components=3, covariance_type=kind, warm_start=True, random_state=0, tol=1e9
+    ).fit(X)
+    expected = model.predict(X)
+    model.set_params(n_components=5)
+    with pytest.raises(ValueError, match=r"n_components=5 must not change .*fitted with 3\.$"):
+        model.fit(X)
+    model.set_params(n_components=3)
+    with pytest.raises(ValueError, match=r"same number of columns .* has 2 .* fitted to 3"):
+        model.fit(X[:, :2])
+    assert model.n_features_in_ == 3
+    for other in set(TYPES) - {kind}:
+        model.set_params(covariance_type=other)
+        for call in model.fit, model.predict, model.score:
+            with pytest.raises(ValueError, match=f"covariance_type='{other}' must not change"):
+                call(X)
+    np.testing.assert_array_equal(model.set_params(covariance_type=kind).predict(X), expected)
+    model.fit(X.astype(np.float32))
+
+
+def test_a_warm_start_keeps_its_kind_of_prior() -> None:
+    X = blobs(200, 3, 3)
+    kinds = ["dirichlet_process", "dirichlet_distribution"]
+    for kind, other in (kinds, kinds[::-1]):
+        model = fastclust.BayesianGaussianMixture(
+            n_components=3,
+            weight_concentration_prior_type=kind,
+            warm_start=True,
+            tol=1e9,
+            random_state=0,
+        ).fit(X)
+        model.set_params(weight_concentration_prior_type=other)
+        with pytest.raises(ValueError, match=f"prior_type='{other}' must not change"):
+            model.fit(X)
