@@ -260,7 +260,11 @@ class Checkpoint:
         """A finite number of what was found."""
         assert self.found is not None
         value = self.found.get(name)
-        if type(value) not in (int, float) or not abs(value) <= np.finfo(np.float64).max:
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not abs(value) <= np.finfo(np.float64).max
+        ):
             raise self.wrong(f"its {name} must be a finite number, but it is {said(value)}")
         return float(value)
 

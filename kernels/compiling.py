@@ -106,7 +106,7 @@ class _KeyedFiles:
 def _trusted(locator: Any) -> Any:
     """One of Numba's ways to find a directory, if others may not write to what it finds."""
 
-    class Trusted(locator):  # type: ignore[misc]
+    class Trusted(locator):
         @classmethod
         def from_function(cls, py_func: Any, py_file: Any) -> Any:
             found = super().from_function(py_func, py_file)
