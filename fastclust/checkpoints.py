@@ -259,7 +259,7 @@ class Checkpoint:
     def real(self, name: str) -> float:
         """A finite number of what was found."""
         assert self.found is not None
-        value = self.found.get(name)
+        value: Any = self.found.get(name)
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)

@@ -30,7 +30,7 @@ def _hold() -> None:
     stack.enter_context(global_compiler_lock)
     stack.enter_context(getattr(ffi.lib, "_lock", contextlib.nullcontext()))
     # Asked for now: the generator behind numpy.random can be exchanged.
-    stack.enter_context(np.random.get_bit_generator().lock)
+    stack.enter_context(np.random.get_bit_generator().lock)  # type: ignore[attr-defined]
     _held = stack
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from fastclust.choices import Covariance
+
 DTYPES = ("float32", "float64")
 N_ROWS, N_FEATURES, N_CLUSTERS = 300, 6, 3
 # More rows than one thread would take: some kernels are called by several threads only.
@@ -62,7 +64,7 @@ def _sparse(X: Any) -> None:
         model.transform(rows)
 
 
-def _mixture(kind: str, X: Any) -> None:
+def _mixture(kind: Covariance, X: Any) -> None:
     from fastclust import BayesianGaussianMixture, GaussianMixture
 
     for estimator in (GaussianMixture, BayesianGaussianMixture):
