@@ -14,7 +14,7 @@ import pytest
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import streaming_targets, targets
+from benchmarks import floor, streaming_targets, targets
 from benchmarks.targets import Effort, Figure, Outcome, Session, main
 from fastclust.workloads import Workload, gaussian_blobs
 
@@ -138,3 +138,36 @@ def test_fits_to_files_are_measured(monkeypatch, tmp_path, capsys):
     assert [figure["row"] for figure in written["figures"]] == ["stream"]
     assert "GFLOP/s over the whole fit" in capsys.readouterr().out
     assert streaming_targets.anonymous_peak(lambda: np.ones(4_000_000).sum()) >= 0
+
+
+def test_everyday_calls_are_measured_and_marked(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(floor, "LEAST", 0)
+    path = tmp_path / "results.json"
+    only = "predict 1, d=2 |sparse transform 1, d=20,|^fit_predict 50"
+    assert floor.main(["--only", only, "--quick", "--output", str(path)]) == 0
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["failed"] == {}
+    *named, mean = written["figures"]
+    assert [figure["what"] for figure in named] == [
+        "predict 1, d=2 k=5", "sparse transform 1, d=20,000 k=20", "fit_predict 50×4 k=3",
+    ]  # fmt: skip
+    values = [figure["value"] for figure in named]
+    assert mean["value"] == pytest.approx(np.exp(np.mean(np.log(values))))
+    printed = capsys.readouterr().out
+    for figure in named:
+        assert (figure["verdict"] == "missed") == (figure["value"] < 1)
+        assert (f"{figure['what']}: {figure['value']:.2f}\n" in printed) == (figure["value"] < 1)
+
+
+def test_the_figure_of_an_everyday_call_is_the_median_of_its_runs(monkeypatch):
+    found = iter([{floor.OURS: [1.0, 9.0, 2.0], floor.THEIRS: [t] * 3} for t in (4.0, 1.0, 6.0)])
+    monkeypatch.setattr(floor, "in_turn", lambda *arguments, **options: next(found))
+    calls = {"a call": lambda engine: lambda: None}
+    call, mean = floor.floor(Session(TINY, ["floor"]), calls, 3).figures
+    assert (call.what, call.value, mean.value) == ("a call", 2.0, 2.0)
+
+
+def test_a_pattern_that_is_no_call_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        floor.main(["--only", "nothing like it"])
+    assert "--only must match the name of a call" in capsys.readouterr().err
