@@ -4,10 +4,11 @@
 
     python benchmarks/floor.py [--only PATTERN] [--runs N] [--quick] [--output FILE] [--list]
 
-The calls are small on purpose: a row to predict, a hundred rows of text, a fit to fifty rows.  Where
-there is next to nothing to compute, what is measured is what surrounds it.  Both sides of a call are
-run in turn (see ``targets.py``); its figure is the median of the ratios of N runs over all calls, 3
-by default.  Below 1 it is missed.  ``--only`` takes a regular expression: ``--only "^predict"``.
+The calls are small on purpose: a row to predict, a hundred rows of text, a fit to fifty rows.
+Where there is next to nothing to compute, what is measured is what surrounds it.  Both sides of a
+call are run in turn (see ``targets.py``); its figure is the median of the ratios of N runs over all
+calls, 3 by default.  Below 1 it is missed.  ``--only`` takes a regular expression, such as
+``"^predict"``.
 """
 
 from __future__ import annotations

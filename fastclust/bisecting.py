@@ -111,6 +111,7 @@ class BisectingKMeans(CentroidEstimator):
     """
 
     reads_sparse = True
+    _predicts_nearest = False
 
     def __init__(
         self,

@@ -21,16 +21,15 @@ from sklearn.base import (
 from . import mapped, validation
 from .counterpart import Interchangeable
 from .kernels.algorithms import algorithm_for
-from .kernels.parallel import Team, team
+from .kernels.parallel import Team
+from .kernels.serving import near_most as near_most
 from .kernels.sparse import SparseRows, make_sparse_rows
-from .kernels.tiles import Array, Rows, make_rows, padded_vector
+from .kernels.tiles import Array, Rows, make_rows
 from .persistence import Persistent
+from .serving import Centers, centers_of, open_dense
+from .serving import is_extreme as is_extreme
 from .sources import Source
 from .streaming import StreamedRows, streamed_labels
-
-# Variances of columns at which float32 data are clustered in float64: their squares come near the
-# ends of the range, with room for many features and for rows far out.
-SQUARES = (1e-26, 1e26)
 
 
 class CentroidEstimator(
@@ -46,6 +45,8 @@ class CentroidEstimator(
 
     cluster_centers_: Array
     labels_: Array
+    # Whether `predict` gives the nearest center, with which `transform` is to agree.
+    _predicts_nearest = True
 
     @property
     def reads_sparse(self) -> bool:
@@ -94,10 +95,12 @@ class CentroidEstimator(
             Before a fit.
         """
         validation.check_fitted(self)
-        X = validation.open_data(self, X, fitting=False)
-        X = _widened(X, self.cluster_centers_)
-        with team() as threads:
-            return nearest(open_parts(X), self.cluster_centers_, threads)
+        X = validation.open_data(self, X, fitting=False, finite=False)
+        centers = centers_of(self)
+        rows = _opened(_widened(X, centers))
+        with centers.team_for(rows) as threads:
+            validation.check_finite(self, X, threads)
+            return nearest(rows, centers, threads)
 
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
@@ -110,20 +113,33 @@ class CentroidEstimator(
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances.
+            Euclidean distances, taken from differences and so accurate to rounding, however far
+            from zero the rows are.  That to the center which :meth:`predict` gives is the smallest.
         """
-        # All of scikit-learn's metrics, of which a fit needs nothing.
-        from sklearn.metrics.pairwise import euclidean_distances
-
         validation.check_fitted(self)
-        X = validation.open_data(self, X, fitting=False)
-        if not isinstance(X, Source):
-            return euclidean_distances(X, self.cluster_centers_)
-        result, first = np.empty((len(X), len(self.cluster_centers_)), X.dtype), 0
-        for block in X.blocks(max(1, 2**20 // X.shape[1])):
-            result[first : first + len(block)] = euclidean_distances(block, self.cluster_centers_)
-            first += len(block)
-        return result
+        X = validation.open_data(self, X, fitting=False, finite=False)
+        centers = centers_of(self)
+        dtype = np.result_type(X.dtype, centers.array.dtype)
+        distances = np.empty((X.shape[0], len(centers.array)), dtype)
+        blocks = X.blocks(max(1, 2**20 // X.shape[1])) if isinstance(X, Source) else [X]
+        first = 0
+        for block in blocks:
+            self._write_distances(block, centers, distances[first : first + block.shape[0]])
+            first += block.shape[0]
+        return distances
+
+    def _write_distances(self, X: Any, centers: Centers, distances: Array) -> None:
+        """Write the distances of rows in memory to all centers."""
+        rows = _opened(X)
+        with centers.team_for(rows) as threads:
+            if isinstance(rows, SparseRows):
+                validation.check_finite(self, X, threads)
+            labels = None
+            if self._predicts_nearest:
+                wide = centers.wants_float64(X.dtype)
+                labels = nearest(_opened(_widened(X, centers)) if wide else rows, centers, threads)
+            if not centers.distances(rows, labels, threads, distances):
+                validation.check_finite(self, X, threads)
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Find the clusters of `X` and return the distances of its rows to the centers.
@@ -162,11 +178,13 @@ class CentroidEstimator(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         validation.check_fitted(self)
-        X = validation.open_data(self, X, fitting=False)
+        X = validation.open_data(self, X, fitting=False, finite=False)
         weights = validation.check_weights(sample_weight, X)
-        rows = open_parts(_widened(X, self.cluster_centers_), weights)
-        with team() as threads:
-            return -labels_and_inertia(rows, self.cluster_centers_, threads)[1]
+        centers = centers_of(self)
+        rows = _opened(_widened(X, centers), weights)
+        with centers.team_for(rows) as threads:
+            validation.check_finite(self, X, threads)
+            return -_labels_and_inertia(rows, centers, threads)[1]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -199,29 +217,17 @@ def single_start(n_init: int, estimator: Any) -> int:
     return 1
 
 
-def is_extreme(variance: float, dtype: Any) -> bool:
-    """Whether squared distances of this size leave the range of float32, and `dtype` is that."""
-    least, most = SQUARES
-    return dtype == np.float32 and (0 < variance < least or variance > most)
-
-
-def near_most(means: Array, variances: Array) -> Array:
-    """Where to centre columns of these means: at zero, unless that is far from most numbers.
-
-    A mean within a standard deviation of zero may be that of a few huge numbers, and to subtract it
-    would round off what the others are; where it is not, next to nothing is gained by it.
-    """
-    with np.errstate(under="ignore"):
-        return np.where(means * means > variances, means, 0.0)
-
-
-def _widened(X: Any, centers: Array) -> Any:
+def _widened(X: Any, centers: Centers) -> Any:
     """`X`, in float64 where distances to the centers ask for it."""
-    variance = float(centers.var(axis=0, dtype=np.float64).max())
     if isinstance(X, Source):
-        validation.check_readable(is_extreme(variance, X.dtype), X)
+        validation.check_readable(centers.wants_float64(X.dtype), X)
         return X
-    return X.astype(np.float64) if is_extreme(variance, X.dtype) else X
+    return X.astype(np.float64) if centers.wants_float64(X.dtype) else X
+
+
+def _opened(X: Any, weights: Array | None = None) -> Any:
+    """As :func:`open_parts`, for one look at the rows."""
+    return open_dense(X, weights) if type(X) is np.ndarray else open_parts(X, weights)
 
 
 def open_parts(X: Any, weights: Array | None = None) -> Any:
@@ -239,32 +245,22 @@ def assigned(rows: Rows | SparseRows, centers: Array, mean: Array, threads: Team
     return algorithm
 
 
-def _centred(rows: Any, centers: Array) -> tuple[Array, Array]:
-    """Centers of the dtype of the rows, centred, and what they are centred by; 0 if sparse."""
-    centers = np.ascontiguousarray(centers, rows.dtype)
-    wide = centers.astype(np.float64, copy=False)
-    shift = near_most(wide.mean(axis=0), wide.var(axis=0))
-    if isinstance(rows, SparseRows):
-        shift[:] = 0
-    mean = padded_vector(shift, rows.dtype)
-    return centers - mean[: centers.shape[1]], mean
-
-
-def nearest(rows: Any, centers: Array, threads: Team) -> Array:
+def nearest(rows: Any, centers: Centers, threads: Team) -> Array:
     """Label of each row: its nearest center, the lowest of several."""
-    centred, mean = _centred(rows, centers)
     if isinstance(rows, StreamedRows):
-        return streamed_labels(rows, mean, centred, threads)
-    labels: Array = assigned(rows, centred, mean, threads).labels[: rows.shape[0]]
-    return labels
+        own = centers.dense(rows.dtype)
+        return streamed_labels(rows, own.mean, own.centred, threads)
+    return centers.labels(rows, threads)
 
 
 def labels_and_inertia(rows: Any, centers: Array, threads: Team) -> tuple[Array, float]:
     """Labels of rows, and the weighted sum of squared distances to their centers."""
-    centred, mean = _centred(rows, centers)
-    exact = centers - mean[: centers.shape[1]]
+    return _labels_and_inertia(rows, Centers(centers), threads)
+
+
+def _labels_and_inertia(rows: Any, centers: Centers, threads: Team) -> tuple[Array, float]:
+    labels = nearest(rows, centers, threads)
     if isinstance(rows, StreamedRows):
-        labels = streamed_labels(rows, mean, centred, threads)
-        return labels, rows.own_distances(mean, exact, labels, threads)
-    algorithm = assigned(rows, centred, mean, threads)
-    return algorithm.labels[: rows.shape[0]], float(algorithm.own_distances(exact))
+        own = centers.dense(rows.dtype)
+        return labels, rows.own_distances(own.mean, own.exact, labels, threads)
+    return labels, centers.inertia(rows, labels, threads)

@@ -20,6 +20,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
+from .kernels.parallel import Team
+from .kernels.serving import all_finite
 from .kernels.sparse import BAD_INDICES, BAD_POINTERS, CANONICAL, structure
 from .kernels.tiles import Array
 from .sources import Source, open_rows
@@ -286,7 +288,8 @@ def _check_coordinates(X: Any) -> Any:
 def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Array:
     """Rows as a C-contiguous or CSR float array, float32 kept, copied only where converted.
 
-    Without `finite`, whether they are finite is left to :func:`check_spread`, which saves a pass.
+    Without `finite`, whether they are finite is left to :func:`check_spread` or
+    :func:`check_finite`, which saves a pass.
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
     check_namespace(X)
@@ -297,7 +300,7 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
                 "use X.toarray() if it fits in memory."
             )
         X = check_sparse(X)
-    if not finite and _is_in_order(X):
+    if not finite and (_is_in_order(X) or _is_csr(X)):
         # All that scikit-learn would find out about it; most of a small fit would go into that.
         if fitting:
             estimator.n_features_in_ = X.shape[1]
@@ -339,6 +342,14 @@ def check_batch(estimator: Any, X: Any, *, fitting: bool) -> Array:
     return check_data(estimator, X, fitting=fitting)
 
 
+def check_finite(estimator: Any, X: Any, team: Team) -> None:
+    """That rows which :func:`check_data` has let pass unseen are finite."""
+    if isinstance(X, Source):  # which sees to it
+        return
+    if not all_finite(X.data if scipy.sparse.issparse(X) else X, team):
+        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+
+
 def _is_in_order(X: Any) -> bool:
     """Whether `X` is an array that needs no conversion, has rows and columns, and no names."""
     return (
@@ -348,6 +359,18 @@ def _is_in_order(X: Any) -> bool:
         and X.size > 0
         and X.flags.c_contiguous
         and X.flags.aligned
+    )
+
+
+def _is_csr(X: Any) -> bool:
+    """As :func:`_is_in_order`, for sparse rows."""
+    return (
+        scipy.sparse.issparse(X)
+        and X.format == "csr"
+        and X.ndim == 2
+        and X.dtype in FLOATS
+        and X.shape[0] > 0
+        and X.shape[1] > 0
     )
 
 
@@ -403,7 +426,8 @@ def check_metric(metric: Any, parameters: dict[str, Any]) -> None:
 
 def check_fitted(estimator: Any) -> None:
     """Raise scikit-learn's NotFittedError before a fit."""
-    check_is_fitted(estimator)
+    if "cluster_centers_" not in vars(estimator):  # or it is: scikit-learn asks for its tags, too
+        check_is_fitted(estimator)
 
 
 def check_n_clusters(n_clusters: Any, n_samples: int) -> int:

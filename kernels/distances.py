@@ -1,16 +1,22 @@
-"""Distances that are reported rather than compared: inertia, and rows to their own centers.
+"""Distances that are reported rather than compared: inertia, and rows to their own or all centers.
 
 All in difference form and, but for the centring, in float64, whatever the dtype of X.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .compiling import kernel
+from .compiling import helper, kernel
 from .parallel import Team, enter, leave, next_task
-from .tiles import Array, Rows, squared_distance
+from .simd import PANEL, squares_to_panel
+from .tiles import Array, Rows, aligned_empty, scratch, squared_distance
 from .update import slice_rows
+
+# Bytes of rows that meet one panel of centers after the other, and how many rows that is at most.
+BLOCK_BYTES, BLOCK_ROWS = 1 << 17, 64
 
 
 @kernel
@@ -92,9 +98,113 @@ def own_inertias(
         slice_size,
         rows,
         shift,
-        centers.astype(np.float64),
+        centers.astype(np.float64, copy=False),
         labels,
         inertias,
         np.empty(0) if distances is None else distances,
     )
     return inertias
+
+
+@helper
+def prefer(distances, label, tolerance):
+    """Make the distance of a row to the center of its label the smallest, if rounding allows it.
+
+    A label is the smallest of scores, which round otherwise than distances do.  Where another
+    center is nearer by no more than a share `tolerance`, or as near and before it, the own one is
+    made nearer than both.
+    """
+    own = distances[label]
+    least, beaten = own, False
+    for j in range(len(distances)):
+        value = distances[j]
+        if value < least or (value == least and j < label):
+            least, beaten = value, True
+    if beaten and own - least <= tolerance * own:
+        distances[label] = np.nextafter(least, least - least)
+
+
+@kernel
+def _all_distances(
+    counter, gate, n_tasks, slice_size, block_size, X, panels, labels, tolerance, distances, finite,
+):  # fmt: skip
+    """Distances of all rows to all centers, panel by panel; per slice, whether all are finite."""
+    enter(counter, gate)
+    n_samples, n_features = X.shape
+    n_clusters = distances.shape[1]
+    squares = scratch(panels, BLOCK_ROWS * PANEL)
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        sound = True
+        stop = min((task + 1) * slice_size, n_samples)
+        for first in range(task * slice_size, stop, block_size):
+            count = min(block_size, stop - first)
+            for center in range(0, n_clusters, PANEL):
+                squares_to_panel(X, first, count, panels, center * n_features, squares)
+                width = min(PANEL, n_clusters - center)
+                for i in range(count):
+                    # What is not finite in a row is in its distance to every center.
+                    sound &= squares[i * PANEL] < np.inf
+                    for j in range(width):
+                        distances[first + i, center + j] = np.sqrt(squares[i * PANEL + j])
+            if len(labels):
+                for row in range(first, first + count):
+                    prefer(distances[row], labels[row], tolerance)
+        finite[task] = sound
+    leave(counter, gate)
+
+
+def distance_panels(centers: Array) -> Array:
+    """Centers (k, d) as :func:`.simd.squares_to_panel` wants them: negated, padded with zeros."""
+    n_clusters, n_features = centers.shape
+    n_panels = -(-n_clusters // PANEL)
+    panels = aligned_empty((n_panels, n_features, PANEL), np.float64)
+    for number, panel in enumerate(panels):
+        own = centers[number * PANEL : (number + 1) * PANEL]
+        np.negative(own.T, out=panel[:, : len(own)], dtype=np.float64)
+        panel[:, len(own) :] = 0.0
+    return panels.reshape(-1)
+
+
+def rounding_of(dtype: Any) -> float:
+    """Share of a distance that scores of this dtype cannot be expected to tell."""
+    return float(np.sqrt(np.finfo(dtype).eps))
+
+
+def all_distances(
+    X: Array, panels: Array, labels: Array | None, team: Team, distances: Array
+) -> bool:
+    """Write the distances of all rows to all centers.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), C-contiguous
+        Rows.
+    panels : ndarray
+        Centers, by :func:`distance_panels`.
+    labels : ndarray of shape (at least n_samples,), int32, or None
+        Centers that are to have the smallest distance, up to rounding.
+    team : Team
+        Threads to run on.
+    distances : ndarray of shape (n_samples, n_clusters)
+        Written: the same bits for any number of threads and whichever rows come together.
+
+    Returns
+    -------
+    bool
+        Whether squared distances are finite, as they are for finite rows that are not huge.
+    """
+    n_samples, n_features = X.shape
+    work = float(n_features + 8) * len(panels) // n_features * n_samples
+    size = slice_rows(n_samples, n_features, len(panels) // n_features)
+    n_slices = -(-n_samples // size)
+    finite = np.empty(n_slices, np.bool_)
+    block_size = max(4, min(BLOCK_ROWS, BLOCK_BYTES // (n_features * X.itemsize)))
+    labels = np.empty(0, np.int32) if labels is None else labels
+    team.run(
+        _all_distances, work, n_slices, size, block_size, X, panels, labels, rounding_of(X.dtype),
+        distances, finite,
+    )  # fmt: skip
+    return bool(finite.all())

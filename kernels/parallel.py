@@ -327,6 +327,15 @@ def team(n_threads: int | None = None) -> Iterator[Team]:
         members.close()
 
 
+# Whoever needs no helper needs no lock either, and all may use one gate, which is only counted up.
+_alone = Team(0)
+
+
+def team_for(work: float) -> contextlib.AbstractContextManager[Team]:
+    """As :func:`team`, for one call: the caller alone where `work` is too little for a second."""
+    return contextlib.nullcontext(_alone) if work < SMALL_WORK else team()
+
+
 def _numba_limit() -> int:
     """``numba.get_num_threads()``, without launching Numba's threads only to count them.
 

@@ -496,6 +496,22 @@ def near_centers(
     return np.where(near, np.float32(np.inf), found).min()
 
 
+def squares_to_panel(
+    X: Array, first: int, count: int, panels: Array, place: int, squares: Array
+) -> None:
+    """Squared distances of adjacent rows to the centers of a panel."""
+    from .simd import PANEL
+
+    n_features = X.shape[1]
+    negated = panels[place : place + n_features * PANEL].reshape(n_features, PANEL)
+    differences = X[first : first + count, :, None].astype(np.float64) + negated
+    # Added feature by feature, as a lane does.
+    total = np.zeros((count, PANEL))
+    for t in range(n_features):
+        total += differences[:, t] ** 2
+    squares[: count * PANEL] = total.reshape(-1)
+
+
 def squares_to_four(x: Array, centers: Array, near: Array, place: int, squares: Array) -> None:
     """Squared distances of one row to four centers."""
     four = slice(place, place + 4)

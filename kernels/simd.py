@@ -2227,6 +2227,84 @@ def _squares_to_four(
     return signature, codegen
 
 
+# --------------------------------------------------------------------------------------------
+# Distances of rows in place to a panel of centers: lanes are centers
+
+PANEL_VECTORS, PANEL_ROWS = 3, 4  # accumulators: what 16 registers hold beside the operands
+PANEL = PANEL_VECTORS * VECTOR_BYTES // 8  # centers
+
+
+def _squares_to_panel(
+    typing_context: Any, X: Any, first: Any, count: Any, panels: Any, place: Any, squares: Any
+) -> Any:
+    """Squared distances of `count` rows of `X` from `first` on to the :data:`PANEL` centers of one.
+
+    `X` (n, d) is C-contiguous, of either dtype; the panel is the negated centers
+    ``[feature][center]`` from ``panels[place]`` on and ``squares[row * PANEL + center]`` is
+    written: float64, aligned.  A distance is the same bits whichever rows come with its own.
+    """
+    if not _is_float_array(X, panels, squares):
+        return None
+    n = types.intp
+    signature = types.void(X, n, n, panels, n, squares)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(builder, signature.args[3])
+        n_features = _shape(context, builder, signature.args[0], arguments[0])[1]
+        rows, first, count, panels, place, squares = _pointers(
+            context, builder, signature, arguments
+        )
+        panel = emit.at(panels, place)
+        narrow = signature.args[0].dtype == types.float32
+
+        def measure(row: ir.Value, together: int) -> None:
+            numbers = [builder.add(row, emit.const(r)) for r in range(together)]
+            starts = [
+                emit.at(rows, builder.mul(builder.add(first, n), n_features)) for n in numbers
+            ]
+
+            def feature(t: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                line = emit.at(panel, builder.mul(t, emit.const(PANEL)))
+                centers = [
+                    emit.load(emit.at(line, emit.const(v * emit.lanes)))
+                    for v in range(PANEL_VECTORS)
+                ]
+                result = []
+                for start in starts:
+                    value = builder.load(builder.gep(start, [t]))
+                    value = emit.splat(builder.fpext(value, emit.element) if narrow else value)
+                    for center in centers:
+                        difference = builder.fadd(value, center)
+                        total = sums[len(result)]
+                        result.append(emit.multiply_add(difference, difference, total))
+                return result
+
+            zeros = [ir.Constant(emit.vector, [0.0] * emit.lanes)] * (together * PANEL_VECTORS)
+            sums = emit.loop(n_features, zeros, feature)
+            for r, number in enumerate(numbers):
+                for v in range(PANEL_VECTORS):
+                    column = emit.const(v * emit.lanes)
+                    target = emit.at(squares, builder.mul(number, emit.const(PANEL)), column)
+                    emit.store(sums[r * PANEL_VECTORS + v], target)
+
+        done = emit.const(0)
+        for together in (PANEL_ROWS, 1):
+            start = done
+            turns = builder.sdiv(builder.sub(count, start), emit.const(together))
+
+            def block(
+                i: ir.Value, _: list[ir.Value], together: int = together, start: ir.Value = start
+            ) -> list[ir.Value]:
+                measure(builder.add(start, builder.mul(i, emit.const(together))), together)
+                return []
+
+            emit.loop(turns, [], block)
+            done = builder.add(start, builder.mul(turns, emit.const(together)))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 # Roundings of float32, outwards, a few times over; and squares too small to tell apart.
 BOUND_UP, BOUND_DOWN, LEAST_SQUARE = 1 + 4e-7, 1 - 4e-7, 1e-30
 BOUND_LANES = 32  # bounds that are looked at together; their number is padded to this
@@ -2561,6 +2639,7 @@ INTRINSICS = (
     "scores_in_tile",
     "spin_multiply_adds",
     "squares_to_four",
+    "squares_to_panel",
     "unlabelled_rows",
     "unsettled_rows",
 )
@@ -2597,6 +2676,7 @@ if config.DISABLE_JIT:
         sparse_products,
         spin_multiply_adds,
         squares_to_four,
+        squares_to_panel,
         unlabelled_rows,
         unsettled_rows,
     )
@@ -2632,4 +2712,5 @@ else:
     scores_in_tile = intrinsic(_scores_in_tile)
     spin_multiply_adds = intrinsic(_spin_multiply_adds)
     squares_to_four = intrinsic(_squares_to_four)
+    squares_to_panel = intrinsic(_squares_to_panel)
     unsettled_rows = intrinsic(_unsettled_rows)

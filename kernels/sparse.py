@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import kernel
+from .compiling import inlined, kernel
+from .distances import prefer, rounding_of
 from .parallel import SMALL_WORK, Team, enter, leave, next_task
 from .seeding import draw_first
 from .simd import lanes, multiply_add, nearest_of_sparse, round_up, sparse_products
@@ -189,10 +190,70 @@ def _squared_norms(counter, gate, n_tasks, centers, norms):
     leave(counter, gate)
 
 
-def _norms(centers: Array, team: Team) -> Array:
+def squared_norms(centers: Array, team: Team) -> Array:
+    """Squared norm of each center (k, d), in float64."""
     norms = np.empty(len(centers))
     team.run(_squared_norms, 4.0 * centers.size, len(centers), centers, norms)
     return norms
+
+
+class SparseCenters:
+    """The table of centers (features, padded centers), and what their scores begin with.
+
+    Parameters
+    ----------
+    n_clusters, n_features : int
+        Shape of the centers.
+    dtype : dtype
+        Of the rows.
+    """
+
+    def __init__(self, n_clusters: int, n_features: int, dtype: Any) -> None:
+        stride = round_up(n_clusters, lanes(dtype))
+        self.n_clusters, self.n_vectors = n_clusters, stride // lanes(dtype)
+        self.table = aligned_empty(n_features * stride, dtype)
+        self.table.fill(0)
+        self.bias = aligned_empty(stride, dtype)
+        self.bias.fill(np.inf)
+
+    def fill(self, centers: Array, team: Team) -> None:
+        """Take over centers (n_clusters, n_features) of the dtype of the rows."""
+        n_tasks = -(-centers.shape[1] // TABLE_FEATURES)
+        stride = len(self.bias)
+        team.run(_fill_table, 2.0 * centers.size, n_tasks, centers, stride, self.table)
+        self.bias[: self.n_clusters] = 0.5 * squared_norms(centers, team)
+
+    def labels(self, rows: SparseRows, team: Team) -> Array:
+        """Label of each row: its nearest center, the lowest of several."""
+        labels = np.full(rows.shape[0], -1, np.int32)
+        size = sparse_slice_rows(rows, self.n_clusters)
+        n_slices = -(-len(labels) // size)
+        none = np.empty(0, np.int32)
+        changes = Changes(np.empty(n_slices, np.int64), none, none)
+        self.assign(rows, size, labels, False, changes, team)
+        return labels
+
+    def assign(
+        self,
+        rows: SparseRows,
+        slice_size: int,
+        labels: Array,
+        record: bool,
+        changes: Changes,
+        team: Team,
+    ) -> None:
+        """Bring `labels` up to date; with `record`, list the rows whose label changes."""
+        work = rows.row_size * len(labels) * (self.n_clusters + 4)
+        team.run(
+            _assign, work, len(changes.n), slice_size, rows, self.table, self.bias, self.n_vectors,
+            labels, record, changes,
+        )  # fmt: skip
+
+
+def sparse_slice_rows(rows: SparseRows, n_clusters: int) -> int:
+    """Rows per slice, decided by the data alone."""
+    least = int(SLICE_WORK / (rows.row_size * (n_clusters + 4)))
+    return max(1, least, -(-rows.shape[0] // MAX_SLICES))
 
 
 # --------------------------------------------------------------------------------------------
@@ -274,9 +335,7 @@ class SparseUpdate(Update):
         n_samples, n_features = rows.shape
         self.rows, self.mean, self.team = rows, mean, team
         self.mode = RECORD
-        work = rows.row_size * (n_clusters + 4)
-        least = int(SLICE_WORK / work)
-        self.slice_rows = max(1, least, -(-n_samples // MAX_SLICES))
+        self.slice_rows = sparse_slice_rows(rows, n_clusters)
         self.n_slices = -(-n_samples // self.slice_rows)
         self.row_size = rows.row_size
         self.piles = Piles(
@@ -399,12 +458,7 @@ class SparseLloyd:
         n_samples, n_features = rows.shape
         self.labels = np.full(n_samples, -1, np.int32)
         self.n_distances = 0
-        stride = round_up(n_clusters, lanes(rows.dtype))
-        self.n_vectors = stride // lanes(rows.dtype)
-        self.table = aligned_empty(n_features * stride, rows.dtype)
-        self.table.fill(0)
-        self.bias = aligned_empty(stride, rows.dtype)
-        self.work = rows.row_size * n_samples * (n_clusters + 4)
+        self.centers = SparseCenters(n_clusters, n_features, rows.dtype)
 
     def reset(self) -> None:
         """Forget the labels."""
@@ -412,47 +466,128 @@ class SparseLloyd:
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""
-        n_clusters, n_features = centers.shape
-        n_tasks = -(-n_features // TABLE_FEATURES)
-        stride = len(self.bias)
-        self.team.run(_fill_table, 2.0 * centers.size, n_tasks, centers, stride, self.table)
-        self.bias[:n_clusters] = 0.5 * _norms(centers, self.team)
-        self.bias[n_clusters:] = np.inf
-        self.n_distances += self.rows.shape[0] * n_clusters
+        self.centers.fill(centers, self.team)
+        self.n_distances += self.rows.shape[0] * len(centers)
         update = self.update
-        self.team.run(
-            _assign,
-            self.work,
-            update.n_slices,
-            update.slice_rows,
-            self.rows,
-            self.table,
-            self.bias,
-            self.n_vectors,
-            self.labels,
-            account,
-            update.changes,
+        self.centers.assign(
+            self.rows, update.slice_rows, self.labels, account, update.changes, self.team
         )
         return int(update.changes.n.sum())
 
     def own_distances(self, centers: Array, distances: Array | None = None) -> float:
         """Inertia of the labels for `centers`; see :func:`.distances.own_distances`."""
-        update = self.update
         centers = centers.astype(np.float64, copy=False)
-        inertias = np.empty(update.n_slices)
-        self.team.run(
-            _own_distances,
-            4.0 * len(self.rows.data),
-            update.n_slices,
-            update.slice_rows,
-            self.rows,
-            centers,
-            _norms(centers, self.team),
-            self.labels,
-            inertias,
-            np.empty(0) if distances is None else distances,
-        )
-        return float(inertias.sum())
+        norms = squared_norms(centers, self.team)
+        size = self.update.slice_rows
+        return own_distances(self.rows, centers, norms, self.labels, size, self.team, distances)
+
+
+def own_distances(
+    rows: SparseRows,
+    centers: Array,
+    norms: Array,
+    labels: Array,
+    slice_size: int,
+    team: Team,
+    distances: Array | None = None,
+) -> float:
+    """As :func:`.distances.own_distances`, given the squared norms of the centers (float64)."""
+    n_slices = -(-rows.shape[0] // slice_size)
+    inertias = np.empty(n_slices)
+    distances = np.empty(0) if distances is None else distances
+    team.run(
+        _own_distances, 4.0 * len(rows.data), n_slices, slice_size, rows, centers, norms, labels,
+        inertias, distances,
+    )  # fmt: skip
+    return float(inertias.sum())
+
+
+# --------------------------------------------------------------------------------------------
+# Distances to all centers
+
+
+@inlined
+def _add_exactly(high, low, value):
+    """Add a number to a sum of two, of which the second is what the first was rounded by."""
+    total = high + value
+    back = total - high
+    return total, low + ((high - (total - back)) + (value - back))
+
+
+@kernel
+def _exact_norms(table, stride, n_features, high, low):
+    """Squared norm of each column of ``table`` (d, stride) as a sum of two numbers."""
+    high[:] = 0.0
+    low[:] = 0.0
+    for t in range(n_features):
+        for j in range(stride):
+            value = table[t * stride + j]
+            high[j], low[j] = _add_exactly(high[j], low[j], value * value)
+
+
+@kernel
+def _all_distances(
+    counter, gate, n_tasks, slice_size, rows, table, high, low, labels, tolerance, distances,
+):  # fmt: skip
+    """Distances of all rows to all centers."""
+    enter(counter, gate)
+    data, indices, indptr, _, _ = rows
+    n_samples, n_clusters = distances.shape
+    stride = len(high)
+    squares, covered, lost = scratch(high, stride), scratch(high, stride), scratch(high, stride)
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        for row in range(task * slice_size, min((task + 1) * slice_size, n_samples)):
+            for j in range(stride):
+                squares[j] = 0.0
+                covered[j] = 0.0
+                lost[j] = 0.0
+            for place in range(indptr[row], indptr[row + 1]):
+                value = np.float64(data[place])
+                line = table[np.int64(indices[place]) * stride :][:stride]
+                for j in range(stride):
+                    difference = value + line[j]
+                    squares[j] += difference * difference
+                    square = line[j] * line[j]
+                    covered[j], lost[j] = _add_exactly(covered[j], lost[j], square)
+            for j in range(n_clusters):
+                # Features of the center that the row has no entry for.  Where these are few the
+                # norm is nearly used up: to what sums of two numbers say of what is left of it.
+                left = (high[j] - covered[j]) + (low[j] - lost[j])
+                distances[row, j] = np.sqrt(squares[j] + max(left, 0.0))
+            if len(labels):
+                prefer(distances[row], labels[row], tolerance)
+    leave(counter, gate)
+
+
+class SparseDistances:
+    """Centers (k, d) that sparse rows are compared with in difference form, in float64.
+
+    Parameters
+    ----------
+    centers : SparseCenters
+        Filled, of float64.
+    """
+
+    def __init__(self, centers: SparseCenters) -> None:
+        self.n_clusters, self.table = centers.n_clusters, centers.table
+        stride = len(centers.bias)
+        self.high, self.low = np.empty((2, stride))
+        n_features = len(self.table) // stride
+        _exact_norms(self.table, stride, n_features, self.high, self.low)
+
+    def write(self, rows: SparseRows, labels: Array | None, team: Team, distances: Array) -> None:
+        """Write all distances; see :func:`.distances.all_distances`."""
+        size = sparse_slice_rows(rows, 4 * self.n_clusters)
+        n_slices = -(-rows.shape[0] // size)
+        work = 4.0 * rows.row_size * distances.size
+        labels = np.empty(0, np.int32) if labels is None else labels
+        team.run(
+            _all_distances, work, n_slices, size, rows, self.table, self.high, self.low, labels,
+            rounding_of(rows.dtype), distances,
+        )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------

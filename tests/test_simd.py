@@ -15,6 +15,7 @@ from fastclust.kernels.simd import (
     ALL_ROWS,
     FEATURE_ROWS,
     LIST_SLACK,
+    PANEL,
     ROW_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
@@ -36,6 +37,7 @@ from fastclust.kernels.simd import (
     peek,
     record_size,
     round_up,
+    squares_to_panel,
     unlabelled_rows,
 )
 from fastclust.kernels.tiles import Panels, aligned_empty, fill_panels, padded_vector
@@ -62,6 +64,11 @@ def tile_by_features(X, mean, centers, bias, n_wide, n_narrow, best, index):
 @kernel
 def all_distances(packed, centers, n_wide, n_narrow, d, distances):
     distances_in_tile(packed, centers, n_wide, n_narrow, d, distances)
+
+
+@kernel
+def panel_of(X, first, count, panels, place, squares):
+    squares_to_panel(X, first, count, panels, place, squares)
 
 
 @kernel
@@ -416,3 +423,23 @@ def test_inner_loop_is_fused_full_width_and_does_not_spill(tile: str, dtype: Any
     assert len(fused) >= accumulators
     assert all(register in line for line in fused)
     assert not [line for line in loop if "(%rsp" in line and register in line]
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 17])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 11])
+def test_squares_to_a_panel(d: int, count: int, dtype: Any) -> None:
+    rng = np.random.default_rng([d, count])
+    X = (rng.normal(size=(20, d)) + 1e6).astype(dtype)
+    centers = rng.normal(size=(PANEL, d)) + 1e6
+    centers[0] = X[4]
+    panels = aligned_empty(2 * d * PANEL, np.float64)
+    panels[: d * PANEL] = np.nan
+    panels[d * PANEL :] = -centers.T.reshape(-1)
+    squares = aligned_empty((count + 1) * PANEL, np.float64)
+    squares[:] = -1
+    panel_of(X, 3, count, panels, d * PANEL, squares)
+    expected = ((X[3 : 3 + count, None].astype(np.float64) - centers) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squares[:-PANEL].reshape(count, PANEL), expected, rtol=1e-14)
+    assert (squares[-PANEL:] == -1).all()
+    if count > 1:
+        assert squares[PANEL] == 0

@@ -1,0 +1,156 @@
+"""Centers of a model as rows meet them: packed once, kept while they are what they were.
+
+A model is fitted once and asked a million times.  What its centers are packed into lies beside the
+models, not in them: pickles, copies and clones know nothing of it, and it goes when the model goes.
+Each call looks at all numbers of ``cluster_centers_``, which anybody may set or write into; where
+they have changed, all is packed anew.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import cached_property
+from math import prod
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+
+from .kernels.distances import all_distances, distance_panels
+from .kernels.parallel import Team, team_for
+from .kernels.serving import FEW_ROWS, DenseCenters, fingerprint
+from .kernels.sparse import (
+    SparseCenters,
+    SparseDistances,
+    SparseRows,
+    own_distances,
+    sparse_slice_rows,
+    squared_norms,
+)
+from .kernels.tiles import Array, Rows, make_rows, read_only
+
+Form = TypeVar("Form")
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+# Variances of columns at which float32 data are clustered in float64: their squares come near the
+# ends of the range, with room for many features and for rows far out.
+SQUARES = (1e-26, 1e26)
+
+
+def is_extreme(variance: float, dtype: Any) -> bool:
+    """Whether squared distances of this size leave the range of float32, and `dtype` is that."""
+    least, most = SQUARES
+    return dtype == np.float32 and (0 < variance < least or variance > most)
+
+
+class Centers:
+    """Centers (n_clusters, n_features), and what is made of them when it is first asked for."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self._forms: dict[Any, Any] = {}  # threads that meet here make the same twice, at worst
+
+    def _form(self, name: Any, make: Callable[[], Form]) -> Form:
+        found = self._forms.get(name)
+        if found is None:
+            found = self._forms[name] = make()
+        return found
+
+    @cached_property
+    def variance(self) -> float:
+        """Largest variance of a column."""
+        return float(self.array.var(axis=0, dtype=np.float64).max())
+
+    def wants_float64(self, dtype: Any) -> bool:
+        """Whether distances ask for more than rows of this dtype have."""
+        return dtype == np.float32 and is_extreme(self.variance, dtype)
+
+    def dense(self, dtype: Any) -> DenseCenters:
+        """For dense rows."""
+        return self._form(np.dtype(dtype), lambda: DenseCenters(self.array, np.dtype(dtype)))
+
+    def sparse(self, dtype: Any, team: Team) -> SparseCenters:
+        """For sparse rows."""
+
+        def make() -> SparseCenters:
+            centers = SparseCenters(*self.array.shape, np.dtype(dtype))
+            centers.fill(np.ascontiguousarray(self.array, dtype), team)
+            return centers
+
+        return self._form(("sparse", np.dtype(dtype)), make)
+
+    def labels(self, rows: Rows | SparseRows, team: Team) -> Array:
+        """Label of each row: its nearest center, the lowest of several."""
+        if isinstance(rows, SparseRows):
+            return self.sparse(rows.dtype, team).labels(rows, team)
+        return self.dense(rows.dtype).labels(rows, team)
+
+    def inertia(self, rows: Rows | SparseRows, labels: Array, team: Team) -> float:
+        """Weighted sum of squared distances of rows to the centers of their labels."""
+        if not isinstance(rows, SparseRows):
+            return self.dense(rows.dtype).own_distances(rows, labels, team)
+        wide = np.ascontiguousarray(self.array, np.float64)
+        norms = self._form("norms", lambda: squared_norms(wide, team))
+        size = sparse_slice_rows(rows, 0)
+        return own_distances(rows, wide, norms, labels, size, team)
+
+    def distances(
+        self, rows: Rows | SparseRows, labels: Array | None, team: Team, out: Array
+    ) -> bool:
+        """Write the distance of each row to each center, least for its label if there are `labels`.
+
+        Returns
+        -------
+        bool
+            False where there may be numbers in dense rows that are not finite.
+        """
+        if isinstance(rows, SparseRows):
+            table = self.sparse(np.float64, team)
+            self._form("squares", lambda: SparseDistances(table)).write(rows, labels, team, out)
+            return True
+        panels = self._form("panels", lambda: distance_panels(self.array))
+        return all_distances(rows.X, panels, labels, team, out)
+
+    def team_for(self, rows: Any) -> Any:
+        """Threads for one look of rows at all centers."""
+        size = rows.row_size * rows.shape[0] if isinstance(rows, SparseRows) else prod(rows.shape)
+        return team_for(float(size) * (len(self.array) + 4))
+
+
+def open_dense(X: Array, weights: Array | None = None) -> Rows:
+    """Rows for :class:`Centers`: as by `make_rows`, without a padded tail where it is not read."""
+    if len(X) > FEW_ROWS:
+        return make_rows(X, weights)
+    X = read_only(X)
+    return Rows(X, X, read_only(np.empty(0, X.dtype) if weights is None else weights))
+
+
+class _Kept(NamedTuple):
+    model: weakref.ref[Any]
+    state: Any
+    made: Any
+
+
+_kept: dict[tuple[int, str], _Kept] = {}  # by the id of the model: a subclass may have no hash
+
+
+def kept_beside(model: Any, name: str, state: Any, make: Callable[[], Form]) -> Form:
+    """What was made for a model when its state was the same, or what is made now."""
+    key = id(model), name
+    found = _kept.get(key)
+    if found is None or found.model() is not model or found.state != state:
+        reference = weakref.ref(model, lambda _: _kept.pop(key, None))
+        found = _kept[key] = _Kept(reference, state, make())
+    return cast(Form, found.made)
+
+
+def centers_of(model: Any) -> Centers:
+    """The centers of a fitted model, with what has been made of them before."""
+    array = np.asarray(model.cluster_centers_)
+    if array.dtype not in FLOATS:  # set by hand
+        array = array.astype(np.float64)
+    state = array.shape, array.dtype, fingerprint(array)
+    centers = kept_beside(model, "centers", state, lambda: Centers(array))
+    # The same numbers, but where they lie now: nothing holds on to an array that is gone.
+    centers.array = array
+    return centers
