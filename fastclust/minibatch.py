@@ -42,8 +42,8 @@ from .kernels.minibatch import (
     MiniBatches,
     Rules,
 )
-from .kernels.parallel import Team, team
-from .kernels.sparse_minibatch import SparseMiniBatches
+from .kernels.parallel import SMALL_WORK, Team, team
+from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import in_float64, moments, survey
 from .nested import run_nested
@@ -423,8 +423,10 @@ class MiniBatchKMeans(CentroidEstimator):
     def _step(self, X: Array, weights: Array | None) -> None:
         """One step of :meth:`partial_fit`, with all rows of `X` as the batch."""
         weights = None if weights is None else read_only(weights)
-        n_bytes = X.data.nbytes if scipy.sparse.issparse(X) else X.nbytes
+        sparse = scipy.sparse.issparse(X)
+        n_bytes = X.data.nbytes if sparse else X.nbytes
         large = n_bytes * self.n_clusters >= 4 * LARGE_STEP
+        large |= sparse and self.cluster_centers_.size >= SMALL_WORK  # all of which are written
         with team(None if large else 1) as threads:
             steps, batch = self._opened(X, threads)
             steps.running.monitor[SEEN] = self._n_since_last_reassign
@@ -451,7 +453,8 @@ class MiniBatchKMeans(CentroidEstimator):
         sparse = scipy.sparse.issparse(X)
         if sparse or getattr(self, "_kept", (None,))[0] != key:
             shift, exact = _centred(self.cluster_centers_, X)
-            steps = _make_steps(
+            few = sparse and 0 < len(X.indices) < X.shape[1] // 4
+            steps = (FewColumns if few else _make_steps)(
                 X, shift, exact, counts.copy(), X.shape[0], rules, threads,
                 relabels=self.compute_labels,
             )  # fmt: skip
@@ -768,7 +771,10 @@ def _centred(centers: Array, X: Any) -> tuple[Array, Array]:
 
     A point near most centers, but zeros for sparse rows, which would not be sparse any more.
     """
+    if scipy.sparse.issparse(X):
+        shift = padded_vector(np.zeros(centers.shape[1]), centers.dtype)
+        return shift, np.ascontiguousarray(centers, np.float64)
     exact = centers.astype(np.float64)
     near = near_most(exact.mean(axis=0), exact.var(axis=0))
-    shift = padded_vector(0 * near if scipy.sparse.issparse(X) else near, centers.dtype)
+    shift = padded_vector(near, centers.dtype)
     return shift, exact - shift[: centers.shape[1]]

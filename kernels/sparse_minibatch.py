@@ -269,3 +269,100 @@ class SparseMiniBatches(MiniBatches):
     def _move(self, moved: Array, listed: Array) -> None:
         places = np.flatnonzero(moved)
         _place(self.rows, listed, places, self.running.weights, self.table, self.squares)
+
+
+# --------------------------------------------------------------------------------------------
+# One step on a batch that has entries in few of many columns
+
+
+@kernel
+def _folded_squares(counter, gate, n_tasks, exact, weights, squares):
+    """Squared lengths as :func:`_fold` finds them, a center a task."""
+    enter(counter, gate)
+    n_features = exact.shape[1]
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        scale = weights[task] if weights[task] > 0.0 else 1.0
+        total = 0.0
+        for t in range(n_features):
+            value = exact[task, t] * scale
+            total += value * value
+        squares[task] = total
+    leave(counter, gate)
+
+
+@kernel
+def _expand(
+    counter, gate, n_tasks, exact, before, weights, forgotten, columns, changed, centers,
+):  # fmt: skip
+    """Write the centers after a step, a center a task, as if all had been folded and unfolded."""
+    enter(counter, gate)
+    n_features = exact.shape[1]
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        fold = before[task] if before[task] > 0.0 else 1.0
+        unfold = 1.0 / weights[task] if weights[task] > 0.0 else 1.0
+        if forgotten[task]:
+            for t in range(n_features):
+                centers[task, t] = 0.0
+        else:
+            for t in range(n_features):
+                centers[task, t] = exact[task, t] * fold * unfold + 0.0
+        for i in range(len(columns)):
+            centers[task, columns[i]] = changed[task, i] + 0.0
+    leave(counter, gate)
+
+
+class FewColumns(SparseMiniBatches):
+    """A step on rows with entries in few columns: the table holds only these; the same bits.
+
+    Parameters
+    ----------
+    X, shift, centers, weights, batch_size, rules, team, relabels
+        As for :class:`SparseMiniBatches`; `X` has an entry, and all rows of it are the batch.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        shift: Array,
+        centers: Array,
+        weights: Array,
+        batch_size: int,
+        rules: Rules,
+        team: Team,
+        *,
+        relabels: bool = False,
+    ) -> None:
+        X = canonical(X)
+        self.columns, places = np.unique(X.indices, return_inverse=True)
+        parts = X.data, places.astype(np.int32), X.indptr
+        narrow = type(X)(parts, shape=(X.shape[0], len(self.columns)))
+        own = np.ascontiguousarray(centers.take(self.columns, axis=1))
+        super().__init__(
+            narrow, shift[: len(self.columns)], own, weights, batch_size, rules, team,
+            relabels=relabels,
+        )  # fmt: skip
+        self.whole, self.before = centers, weights.copy()
+        self.moved = np.zeros(len(centers), np.bool_)
+        team.run(_folded_squares, 2.0 * centers.size, len(centers), centers, weights, self.squares)
+
+    def centers(self) -> Array:
+        """The centers (n_clusters, n_features), in the dtype of the rows."""
+        self._unfold()
+        running = self.running
+        centers = np.empty(self.whole.shape, self.shift.dtype)
+        forgotten = self.moved | ((self.before == 0) & (running.weights > 0))
+        self.team.run(
+            _expand, 2.0 * centers.size, len(centers), self.whole, self.before, running.weights,
+            forgotten, self.columns, running.exact, centers,
+        )  # fmt: skip
+        return centers
+
+    def _move(self, moved: Array, listed: Array) -> None:
+        super()._move(moved, listed)
+        self.moved |= moved

@@ -16,6 +16,7 @@ from fastclust.centroids import assigned
 from fastclust.kernels.parallel import team
 from fastclust.kernels.reference import squared_distances
 from fastclust.kernels.serving import FEW_ROWS, DenseCenters, all_finite, fingerprint
+from fastclust.kernels.sparse_minibatch import SparseMiniBatches
 from fastclust.kernels.tiles import make_rows
 
 
@@ -288,3 +289,38 @@ def test_distances_are_the_same_bits_for_any_number_of_threads():
             own.distances(rows, own.labels(rows, threads), threads, out)
             found.append(out.tobytes())
     assert found == [model.transform(X).tobytes()] * 3
+
+
+# --- Batches of sparse rows ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.5])
+def test_a_batch_with_few_columns_moves_centers_to_the_same_bits(monkeypatch, dtype, ratio):
+    rng = np.random.default_rng(0)
+    batches = [
+        scipy.sparse.random(30, 3000, 0.003, "csr", dtype=dtype, random_state=rng) for _ in range(6)
+    ]
+    batches[3] = scipy.sparse.csr_matrix((30, 3000), dtype=dtype)  # without an entry
+    batches[2].indices[:2] = 7  # in one row, summed
+    weights = rng.integers(0, 3, size=30).astype(dtype)
+
+    def run():
+        model = MiniBatchKMeans(8, random_state=0, reassignment_ratio=ratio)
+        for batch in batches:
+            model.partial_fit(batch).partial_fit(batch, sample_weight=weights)
+        return [model.cluster_centers_, model.counts_, model.labels_, model.inertia_]
+
+    found = run()
+    monkeypatch.setattr("fastclust.minibatch.FewColumns", SparseMiniBatches)
+    for part, expected in zip(found, run(), strict=True):
+        assert np.asarray(part).tobytes() == np.asarray(expected).tobytes()
+
+
+def test_a_batch_leaves_centers_that_somebody_holds_alone():
+    X = scipy.sparse.random(30, 3000, 0.003, "csr", random_state=0)
+    model = MiniBatchKMeans(4, random_state=0).partial_fit(X)
+    before = model.cluster_centers_
+    held = before.copy()
+    model.partial_fit(X[:10])
+    assert_array_equal(before, held)
+    assert (model.cluster_centers_ != held).any()
