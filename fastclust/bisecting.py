@@ -15,15 +15,18 @@ import scipy.sparse
 from . import validation
 from .centroids import CentroidEstimator, assigned, is_extreme, open_parts, unchanged_on_error
 from .choices import Algorithm, Strategy
-from .kernels.algorithms import algorithm_for, seeding_for
+from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
 from .kmeans import moments
 from .lloyd_loop import Fit, Loop, first_centers
-from .sources import Source
+from .sources import Listed, Source
+from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6
+# Rows of a cluster that take more are not copied, but gathered block by block in every pass.
+COPIED_BYTES = 1 << 24
 
 
 class Node(NamedTuple):
@@ -55,7 +58,7 @@ class BisectingKMeans(CentroidEstimator):
         Number of clusters, at most the number of rows.
     init : {'k-means++', 'random'} or callable, default='random'
         How the first two centers of a cut are found, as for :class:`fastclust.KMeans`; a callable
-        is called with the rows of the cluster that is cut and ``n_clusters=2``.
+        is called with a copy of the rows of the cluster that is cut and ``n_clusters=2``.
     n_init : int, default=1
         Number of starts of each cut, of which the best is kept.
     random_state : int, RandomState instance or None, default=None
@@ -229,9 +232,11 @@ class BisectingKMeans(CentroidEstimator):
     ) -> tuple[Fit, Array]:
         """Cut the listed rows in two, and how much cutting each half is worth."""
         if len(listed) < X.shape[0]:
-            X, weights = _taken(X, listed), None if weights is None else weights[listed]
+            X = _taken(X, listed, copied=callable(self.init))
+            weights = None if weights is None else weights[listed]
         rows = open_parts(X, weights)
-        loop = Loop(algorithm_for(rows, self.algorithm), rows, mean, 2, threads)
+        kind = StreamedLoop if isinstance(X, Source) else Loop
+        loop = kind(algorithm_for(rows, self.algorithm), rows, mean, 2, threads)
         loop.max_iter, loop.tol, loop.verbose = self.max_iter, float(self.tol), bool(self.verbose)
         best: Fit | None = None
         for number in range(self.n_init):
@@ -253,9 +258,7 @@ class BisectingKMeans(CentroidEstimator):
     def _start(self, loop: Loop, X: Any, random_state: Any) -> Array:
         """Two centred centers."""
         if self.init == "k-means++":
-            return loop.centred(
-                seeding_for(loop.rows)(loop.rows, 2, loop.team).choose(random_state)
-            )
+            return loop.centred(loop.seeding(loop.rows, 2, loop.team).choose(random_state))
         return first_centers(loop, X, 2, self.init, random_state)
 
     def _keep(
@@ -323,15 +326,26 @@ class BisectingKMeans(CentroidEstimator):
                 elif len(listed):
                     halves = [self._nodes[node.left].center, self._nodes[node.right].center]
                     rows = open_parts(X if len(listed) == X.shape[0] else _taken(X, listed))
-                    found = assigned(rows, np.array(halves, X.dtype), mean, threads)
-                    left = found.labels[: len(listed)] == 0
+                    left = _nearer(rows, np.array(halves, X.dtype), mean, threads) == 0
                     waiting += [(node.left, listed[left]), (node.right, listed[~left])]
         return labels
 
 
-def _taken(X: Any, listed: Array) -> Any:
-    """The listed rows; NumPy's `take` is faster than its indexing, and SciPy has none."""
-    return X[listed] if scipy.sparse.issparse(X) else X.take(listed, axis=0)
+def _taken(X: Any, listed: Array, *, copied: bool = False) -> Any:
+    """The listed rows: a copy, or a source where that would be large and need not be."""
+    if scipy.sparse.issparse(X):
+        return X[listed]
+    if not copied and len(listed) * X.shape[1] * X.itemsize > COPIED_BYTES:
+        return Listed(X, listed)
+    return X.take(listed, axis=0)  # faster than indexing
+
+
+def _nearer(rows: Any, centers: Array, mean: Array, threads: Team) -> Array:
+    """Which of two centers, centred by `mean`, is the nearer one to each row."""
+    if isinstance(rows, StreamedRows):
+        return streamed_labels(rows, mean, centers, threads)
+    labels: Array = assigned(rows, centers, mean, threads).labels[: rows.shape[0]]
+    return labels
 
 
 def _next_to_cut(leaves: list[_Leaf], weights: Array | None, n_clusters: int) -> int:

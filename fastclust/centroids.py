@@ -219,9 +219,6 @@ def single_start(n_init: int, estimator: Any) -> int:
 
 def _widened(X: Any, centers: Centers) -> Any:
     """`X`, in float64 where distances to the centers ask for it."""
-    if isinstance(X, Source):
-        validation.check_readable(centers.wants_float64(X.dtype), X)
-        return X
     return X.astype(np.float64) if centers.wants_float64(X.dtype) else X
 
 

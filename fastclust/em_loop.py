@@ -383,8 +383,8 @@ def _seeds(X: Any, weights: Array | None, n_components: int, random_state: Any) 
     with team() as threads:
         variances = moments(X, threads)[1]
         validation.check_spread(variances, X)
-        validation.check_readable(is_extreme(float(variances.max()), X.dtype), X)
-        rows: Any = StreamedRows(X, weights)
+        wide = is_extreme(float(variances.max()), X.dtype)
+        rows: Any = StreamedRows(X.astype(np.float64) if wide else X, weights)
         return StreamedKMeansPlusPlus(rows, n_components, threads).choose(random_state)
 
 

@@ -330,7 +330,6 @@ def _identity(X: Any, threads: Team) -> str:
 
 def in_float64(X: Any, weights: Array | None, init: Any) -> tuple[Any, Array | None, Any]:
     """Rows, weights and centers for data whose squares leave the range of float32."""
-    validation.check_readable(isinstance(X, Source), X)
     weights = None if weights is None else weights.astype(np.float64)
     init = init.astype(np.float64) if validation.is_array_like(init) else init
     return X.astype(np.float64), weights, init
@@ -557,7 +556,6 @@ def kmeans_plusplus(
         variances = moments(X, threads)[1]
         validation.check_spread(variances, X)
         wide = is_extreme(float(variances.max()), X.dtype)
-        validation.check_readable(wide and isinstance(X, Source), X)
         rows = open_parts(X.astype(np.float64) if wide else X, weights)
         kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
         indices = kind(rows, n_clusters, threads, n_local_trials).choose(random_state)

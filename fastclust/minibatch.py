@@ -48,10 +48,11 @@ from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import in_float64, moments, survey
 from .nested import run_nested
 from .sources import Source
-from .streaming import BLOCK_BYTES
 
 STOPPED = -1  # by a callback
 MOST = 1e15  # rows or steps that are counted
+# Of rows that are read, each pass brings a sample: so many bytes, or so many rows for each cluster.
+SAMPLE_BYTES, SAMPLE_ROWS = 1 << 26, 100
 
 
 def _takes_batches(estimator: MiniBatchKMeans) -> bool:
@@ -209,9 +210,10 @@ class MiniBatchKMeans(CentroidEstimator):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or rows that are read
             Rows to cluster; read in place where they are a C-contiguous float array, in CSR form, a
-            memory map or the path of such a ``.npy`` file.  Of other rows (see
-            :mod:`fastclust.sources`) batches are drawn block by block, in the order of the file: it
-            should be a random one.
+            memory map or the path of such a ``.npy`` file.  Other rows (see
+            :mod:`fastclust.sources`) are read in passes.  Up to 64 MB, or 100 rows for each
+            cluster, batches are the array's.  Of more, each of the `max_iter` passes brings a
+            random sample of that size, from which batches are drawn.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -255,13 +257,12 @@ class MiniBatchKMeans(CentroidEstimator):
                     f"{X.name} it must be 'minibatch'."
                 )
             with team() as threads:
-                tol, dtype, identity = 0.0, X.dtype, ""
-                if self.tol > 0 or not isinstance(X, Source):  # which is read once more for it
-                    _, variances, identity = survey(X, threads, identify=bool(saved))
-                    validation.check_spread(variances, X, self)
-                    tol = self.tol * float(variances.mean())
-                    if is_extreme(float(variances.max()), dtype):
-                        X, weights, init = in_float64(X, weights, init)
+                dtype = X.dtype
+                _, variances, identity = survey(X, threads, identify=bool(saved))
+                validation.check_spread(variances, X, self)
+                tol = self.tol * float(variances.mean())
+                if is_extreme(float(variances.max()), dtype):
+                    X, weights, init = in_float64(X, weights, init)
                 rows = open_parts(X, weights)
                 if saved:
                     self._check_checkpoint(X)
@@ -317,7 +318,7 @@ class MiniBatchKMeans(CentroidEstimator):
         first = np.empty((0, X.shape[1]), X.dtype) if streamed else X
         steps = _make_steps(first, shift, exact, none, size, rules, job.threads)
         if streamed:
-            self._run_over_blocks(steps, job)
+            self._run_over_samples(steps, job)
         else:
             if job.saved.found is not None:
                 _restore(steps, job, self._n_steps(X))
@@ -509,28 +510,29 @@ class MiniBatchKMeans(CentroidEstimator):
                 _save(steps, job)
         return status
 
-    def _run_over_blocks(self, steps: MiniBatches, job: _Job) -> None:
-        """Make steps on rows that are read: each block gives as many batches as it has rows.
+    def _run_over_samples(self, steps: MiniBatches, job: _Job) -> None:
+        """Make steps on rows that are read: on all of them if they are few, else on samples.
 
-        With weights, as many as is its share of all weight.
+        One pass over the rows brings one sample of rows, drawn as those of a batch are; batches are
+        drawn from it, as many as make one of the `max_iter` passes that the fit may take.
         """
-        source, weights = job.X, job.weights
+        source, random_state = job.X, job.random_state
         n_samples, n_features = source.shape
-        size = max(self._batch_size, BLOCK_BYTES // (n_features * source.dtype.itemsize))
+        most = SAMPLE_BYTES // (n_features * source.dtype.itemsize)
+        size = max(most, SAMPLE_ROWS * self.n_clusters, self._batch_size)
         in_all = self._n_steps(source)
-        shares = np.arange(1, n_samples + 1) if weights is None else np.cumsum(weights, dtype=float)
-        shares = shares[np.r_[size - 1 : n_samples - 1 : size, n_samples - 1]] / shares[-1]
-        for turn in range(self.max_iter):
-            for number, block in enumerate(source.blocks(size)):
-                until = min(round((turn + shares[number]) / self.max_iter * in_all), in_all)
-                here = slice(number * size, number * size + len(block))
-                own = None if weights is None else weights[here]
-                if own is not None and not own.any():
-                    continue
-                steps.X = read_only(block)
-                batches = _Batches(len(block), own, self._batch_size, job.random_state)
-                if self._run(steps, batches, job, until) != MORE:
-                    return
+        if size >= n_samples:
+            steps.X = read_only(source.take(np.arange(n_samples)))
+            batches = _Batches(n_samples, job.weights, self._batch_size, random_state)
+            self._run(steps, batches, job, in_all)
+            return
+        samples = _Batches(n_samples, job.weights, size, random_state)
+        batches = _Batches(size, None, self._batch_size, random_state)
+        for turn in range(1, self.max_iter + 1):
+            steps.X = read_only(np.empty((0, n_features), source.dtype))  # before the next is read
+            steps.X = read_only(source.take(samples.draw(1)[0]))
+            if self._run(steps, batches, job, in_all * turn // self.max_iter) != MORE:
+                return
 
     def _reassign(
         self, steps: MiniBatches, batch: Array, random_state: np.random.RandomState
@@ -632,7 +634,6 @@ class MiniBatchKMeans(CentroidEstimator):
         threads: Team,
     ) -> Array:
         """Centers to start from, found among `init_size` rows."""
-        source = X
         n_drawn = 0  # by their weights, and different
         if isinstance(init, str):
             n_drawn = self.n_clusters if init == "random" else 1
@@ -646,9 +647,6 @@ class MiniBatchKMeans(CentroidEstimator):
             weights = None if weights is None else weights[sample]
         elif isinstance(X, Source):
             X = X.take(np.arange(X.shape[0]))
-        if isinstance(source, Source):
-            variance = float(X.var(axis=0, dtype=np.float64).max())
-            validation.check_readable(is_extreme(variance, X.dtype), source)
         if not isinstance(init, str):
             if not callable(init):
                 return init

@@ -6,26 +6,29 @@ the file, which is what makes results the same bits as for an array.  Blocks are
 thread while kernels run; at no time are there more than three of them.
 
 What can be used as an array where it lies (arrays, memory maps, ``.npy`` files of C-contiguous
-floats) is: :func:`open_rows` then gives an array and no source.
+floats) is: :func:`open_rows` then gives an array and no source.  Frames in memory are no sources
+either: whatever their size, scikit-learn's checks make an array of them.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import check_array
 
 from .kernels.tiles import Array
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-# Frames that are smaller are turned into arrays: it costs less than their slices.
-LARGE_FRAME = 1 << 28
+PIECE_ELEMENTS = 1 << 20  # of rows that are read at once where nothing else says how many
+NEAR_BYTES = 1 << 16  # what lies no farther apart is read at once
 AHEAD = 1  # blocks that wait, beside the one being read and the one being used
 _PATHS = "a path must end in '.npy', '.parquet' or '.pq'"
 
@@ -34,7 +37,7 @@ class Source:
     """Rows by blocks, as often as asked.
 
     Subclasses say what there is and give :meth:`pieces`; those that can reach any row directly
-    override :meth:`ranges`, too.
+    override :meth:`_holding`, too.
 
     Attributes
     ----------
@@ -49,41 +52,65 @@ class Source:
     name: str
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    _stored: np.dtype[Any] | None = None  # what `dtype` was before :meth:`astype`
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def astype(self, dtype: Any) -> Self:
+        """The same source, whose rows are converted to `dtype` as they are read."""
+        other = copy.copy(self)
+        other._stored, other.dtype = self._own_dtype, np.dtype(dtype)
+        return other
+
+    @property
+    def _own_dtype(self) -> np.dtype[Any]:
+        """float32 where all that is stored is, otherwise float64."""
+        return self.dtype if self._stored is None else self._stored
+
     def head(self) -> Any:
         """The first row, with the names of the columns where there are names."""
-        return self.ranges([(0, 1)])[0]
+        return self.take(np.zeros(1, np.int64))
 
     def pieces(self) -> Iterator[Any]:
         """All rows in order, in two-dimensional pieces of any number of rows."""
         raise NotImplementedError
 
     def ranges(self, borders: Sequence[tuple[int, int]]) -> list[Array]:
-        """The rows of several ranges ``(start, stop)``; here in one pass over all rows."""
-        found = [np.empty((stop - start, self.shape[1]), self.dtype) for start, stop in borders]
-        last = max(stop for _, stop in borders)
-        first = 0
-        for block in self._blocks(max(1, 2**20 // self.shape[1])):
-            for (start, stop), rows in zip(borders, found, strict=True):
-                low, high = max(start, first), min(stop, first + len(block))
-                if low < high:
-                    rows[low - start : high - start] = block[low - first : high - first]
-            first += len(block)
-            if first >= last:
-                break
-        return found
+        """The rows of several ranges ``(start, stop)``."""
+        rows = self.take(np.concatenate([np.arange(start, stop) for start, stop in borders]))
+        return np.split(rows, np.cumsum([stop - start for start, stop in borders])[:-1])
 
     def take(self, rows: Array) -> Array:
-        """The given rows, in the order given."""
+        """The given rows, in the order given; what holds them is read once."""
         order = np.argsort(rows, kind="stable")
-        ranges = [(int(row), int(row) + 1) for row in rows[order]]
+        listed = rows[order]
         result = np.empty((len(rows), self.shape[1]), self.dtype)
-        if ranges:
-            result[order] = np.concatenate(self.ranges(ranges))
+        done = 0
+        try:
+            for first, piece in self._holding(listed):
+                here = slice(done, int(np.searchsorted(listed, first + len(piece))))
+                result[order[here]] = piece[listed[here] - first]
+                done = here.stop
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{self.name} could not be read: {type(error).__name__}: {error}"
+            ) from error
         return result
+
+    def _holding(self, listed: Array) -> Iterator[tuple[int, Array]]:
+        """Pieces that hold all listed rows (in ascending order), each with its first row's number.
+
+        Here in one pass over the rows, up to the last of them.
+        """
+        first = 0
+        for block in self._blocks(max(1, PIECE_ELEMENTS // self.shape[1])):
+            yield first, block
+            first += len(block)
+            if first > listed[-1]:
+                break
 
     def blocks(self, size: int) -> Iterator[Array]:
         """All rows in C-contiguous blocks of `size` rows, the last one shorter, read ahead.
@@ -131,7 +158,7 @@ class Source:
         number = 0
         while True:
             try:
-                piece = next(pieces)
+                piece = _as_array(next(pieces))
             except StopIteration:
                 return
             except Exception as error:
@@ -142,17 +169,16 @@ class Source:
             yield number, self._checked(piece, number)
             number += 1
 
-    def _checked(self, piece: Any, number: int) -> Array:
-        array = np.asarray(piece)
+    def _checked(self, array: Array, number: int) -> Array:
         if array.ndim != 2 or array.shape[1] != self.shape[1]:
             raise ValueError(
                 f"Every block of {self.name} must have {self.shape[1]} columns, but block "
                 f"{number} has shape {array.shape}."
             )
-        if _float_dtype(array.dtype) != self.dtype:
+        if _float_dtype(array.dtype) != self._own_dtype:
             raise ValueError(
                 f"Every block of {self.name} must have the dtype of the first, "
-                f"{self.dtype.name}, but block {number} has {array.dtype}."
+                f"{self._own_dtype.name}, but block {number} has {array.dtype}."
             )
         return array
 
@@ -185,12 +211,17 @@ class ArrayLike(Source):
         self.dtype = _float_dtype(np.dtype(data.dtype), name)
 
     def pieces(self) -> Iterator[Any]:
-        step = max(1, 2**20 // self.shape[1])
+        step = max(1, PIECE_ELEMENTS // self.shape[1])
         for start in range(0, self.shape[0], step):
             yield self._read(start, min(start + step, self.shape[0]))
 
-    def ranges(self, borders: Sequence[tuple[int, int]]) -> list[Array]:
-        return [np.ascontiguousarray(self._read(*pair), self.dtype) for pair in borders]
+    def _holding(self, listed: Array) -> Iterator[tuple[int, Array]]:
+        n_features = self.shape[1]
+        step = max(1, PIECE_ELEMENTS // n_features)
+        near = max(1, NEAR_BYTES // (n_features * self.dtype.itemsize))
+        apart = (np.diff(listed) > near) | (np.diff(listed // step) > 0)
+        for group in np.split(listed, np.flatnonzero(apart) + 1):
+            yield int(group[0]), self._read(int(group[0]), int(group[-1]) + 1)
 
     def _read(self, start: int, stop: int) -> Any:
         piece = np.asarray(self.data[start:stop])
@@ -199,36 +230,37 @@ class ArrayLike(Source):
         return piece
 
 
-class Frame(ArrayLike):
-    """A pandas or polars frame.
+class Listed(Source):
+    """Some rows of an array, which are gathered block by block.
 
     Parameters
     ----------
-    frame : DataFrame
-        With columns of numbers.
+    X : ndarray of shape (n_samples, n_features)
+        All rows; they must be finite.
+    rows : ndarray of int
+        Which of them, in their order.
     """
 
-    def __init__(self, frame: Any) -> None:
-        self.name = "the frame"
-        self.frame = frame
-        self.rows = frame.iloc if hasattr(frame, "iloc") else frame
-        self.shape = _checked_shape(frame.shape, self.name)
-        self.dtype = _float_dtype(np.asarray(self.rows[:1]).dtype, self.name)
-        if not hasattr(frame, "iloc"):  # scikit-learn makes float64 of what is not pandas'
-            self.dtype = np.dtype(np.float64)
+    name = "X"
 
-    def head(self) -> Any:
-        return self.rows[:1]
+    def __init__(self, X: Array, rows: Array) -> None:
+        self.X, self.rows = X, rows
+        self.shape = (len(rows), X.shape[1])
+        self.dtype = X.dtype
 
-    def _read(self, start: int, stop: int) -> Any:
-        return np.asarray(self.rows[start:stop])
+    def take(self, rows: Array) -> Array:
+        return self.X.take(self.rows[rows], axis=0)
 
-    def _checked(self, piece: Any, number: int) -> Array:
-        return super()._checked(np.asarray(piece, self.dtype), number)
+    def _blocks(self, size: int) -> Iterator[Array]:
+        for start in range(0, len(self.rows), size):
+            yield self.X.take(self.rows[start : start + size], axis=0)
 
 
 class Parquet(Source):
     """A Parquet file, read by row groups.
+
+    Columns, their names and their dtype are those of the frame that pandas makes of the file: an
+    index that pandas has stored is no column.
 
     Parameters
     ----------
@@ -238,13 +270,14 @@ class Parquet(Source):
     Raises
     ------
     ImportError
-        Without pyarrow.
+        Without pyarrow or pandas.
     TypeError
         Where a column holds no numbers.
     """
 
     def __init__(self, path: Path) -> None:
         try:
+            import pandas  # noqa: F401  (pyarrow imports it when it is needed)
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
@@ -255,60 +288,86 @@ class Parquet(Source):
         self.path = path
         try:
             self._file = pyarrow.parquet.ParquetFile(path)
-        except (OSError, pyarrow.ArrowException) as error:
+            schema = self._file.schema_arrow
+            columns, self._selected = _columns(schema)
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise ValueError(f"{self.name} could not be read as Parquet: {error}") from error
-        schema = self._file.schema_arrow
-        types = pyarrow.types
-        for field in schema:
-            if not (types.is_floating(field.type) or types.is_integer(field.type)):
+        for field in columns:
+            if not _is_number(field.type):
                 raise TypeError(
                     f"Every column of {self.name} must hold numbers, but {field.name!r} is of type "
                     f"{field.type}."
                 )
         meta = self._file.metadata
-        self.names = list(schema.names)
-        if len(set(self.names)) < len(self.names):
-            twice = next(each for each in self.names if self.names.count(each) > 1)
+        names = schema.names
+        if len(set(names)) < len(names):
+            twice = next(each for each in names if names.count(each) > 1)
             raise ValueError(
                 f"Every column of {self.name} must have a name of its own, but {twice!r} is there "
-                f"{self.names.count(twice)} times."
+                f"{names.count(twice)} times."
             )
-        self.shape = _checked_shape((meta.num_rows, len(self.names)), self.name)
-        single = all(types.is_float32(field.type) for field in schema)
-        self.dtype = np.dtype(np.float32 if single else np.float64)
+        self.shape = _checked_shape((meta.num_rows, len(columns)), self.name)
+        frame = schema.empty_table().to_pandas()
+        self.names = frame.columns
+        self.dtype = _as_array(frame).dtype
         sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def head(self) -> Any:
         import pandas
 
-        return pandas.DataFrame(self.ranges([(0, 1)])[0], columns=self.names)
+        return pandas.DataFrame(super().head(), columns=self.names)
 
     def pieces(self) -> Iterator[Any]:
         for number in range(len(self._starts) - 1):
             yield self._group(number)
 
-    def ranges(self, borders: Sequence[tuple[int, int]]) -> list[Array]:
-        found = [np.empty((stop - start, self.shape[1]), self.dtype) for start, stop in borders]
-        wanted: dict[int, list[int]] = {}
-        for place, (start, stop) in enumerate(borders):
-            first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
-            for number in range(first, last + 1):
-                wanted.setdefault(number, []).append(place)
-        for number, places in wanted.items():
-            group, base = self._group(number), int(self._starts[number])
-            for place in places:
-                start, stop = borders[place]
-                low, high = max(start, base), min(stop, base + len(group))
-                found[place][low - start : high - start] = group[low - base : high - base]
-        return found
+    def _holding(self, listed: Array) -> Iterator[tuple[int, Array]]:
+        for number in np.unique(np.searchsorted(self._starts, listed, side="right") - 1).tolist():
+            yield int(self._starts[number]), self._group(number)
 
     def _group(self, number: int) -> Array:
-        table = self._file.read_row_group(number)
-        group = np.empty((table.num_rows, table.num_columns), self.dtype)
-        for place, column in enumerate(table.columns):
-            group[:, place] = column.to_numpy()  # nulls become NaN, which is refused later
+        table = self._file.read_row_group(number, columns=self._selected)
+        columns = table.columns if self._selected is None else map(table.column, self._selected)
+        group = np.empty((table.num_rows, self.shape[1]), self._own_dtype)
+        for place, column in enumerate(columns):
+            group[:, place] = _numbers(column)  # nulls become NaN, which is refused later
         return group
+
+
+def _columns(schema: Any) -> tuple[list[Any], list[str] | None]:
+    """Fields that pandas makes columns of, and their names where they are not all."""
+    index = [
+        name
+        for name in (schema.pandas_metadata or {}).get("index_columns", ())
+        if isinstance(name, str)
+    ]  # others are ranges, which are not stored
+    stored = {schema.get_field_index(name) for name in index}
+    fields = [field for place, field in enumerate(schema) if place not in stored]
+    return fields, None if len(fields) == len(schema) else [field.name for field in fields]
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
+    return any(test(kind) for test in tests)
+
+
+def _numbers(column: Any) -> Array:
+    """A column as pandas and then NumPy convert it."""
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pyarrow.types.is_boolean(column.type):
+        column = column.cast(pyarrow.uint8())
+    if pyarrow.types.is_decimal(column.type):
+        return np.array(column.to_pylist(), np.float64)  # Arrow's conversion rounds otherwise
+    numbers: Array = column.to_numpy()
+    return numbers
 
 
 class Blocks(Source):
@@ -319,7 +378,7 @@ class Blocks(Source):
     Parameters
     ----------
     make : callable
-        Takes no arguments; the iterator gives two-dimensional arrays of one dtype.
+        Takes no arguments; the iterator gives two-dimensional arrays or frames of one dtype.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -328,11 +387,15 @@ class Blocks(Source):
         first = next(iter(self._fresh()), None)
         if first is None:
             raise ValueError(f"{self.name} must give at least one block, but it gives none.")
-        array = np.asarray(first)
+        array = _as_array(first)
+        self._names = first.head(1) if _is_frame(first) else None
         self.shape = _checked_shape((1, *array.shape[1:]), self.name)
         self.dtype = _float_dtype(array.dtype, self.name)
         n_samples = sum(len(piece) for _, piece in self._numbered())
         self.shape = _checked_shape((n_samples, self.shape[1]), self.name)
+
+    def head(self) -> Any:
+        return super().head() if self._names is None else self._names
 
     def pieces(self) -> Iterator[Any]:
         return iter(self._fresh())
@@ -379,8 +442,6 @@ def open_rows(X: Any) -> Any:
     if callable(X) and not hasattr(X, "shape"):
         return Blocks(X)
     module = type(X).__module__.split(".")[0]
-    if module in ("pandas", "polars"):
-        return Frame(X) if _frame_bytes(X) > LARGE_FRAME else X
     sliceable = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
     if sliceable and module in ("h5py", "zarr", "tables", "netCDF4", "tensorstore"):
         return ArrayLike(X, f"the {type(X).__name__}")
@@ -437,9 +498,18 @@ def _has_magic(path: Path) -> bool:
         return file.read(6) == np.lib.format.MAGIC_PREFIX
 
 
-def _frame_bytes(frame: Any) -> int:
-    rows, columns = frame.shape
-    return rows * columns * 8
+def _is_frame(block: Any) -> bool:
+    return type(block).__module__.split(".")[0] in ("pandas", "polars")
+
+
+def _as_array(block: Any) -> Array:
+    """A block as an array: of a frame, what an estimator makes of it."""
+    if not _is_frame(block):
+        return np.asarray(block)
+    array: Array = check_array(
+        block, dtype=[np.float64, np.float32], ensure_all_finite=False, ensure_min_samples=0
+    )
+    return array
 
 
 def _checked_shape(shape: Any, name: str) -> tuple[int, int]:

@@ -165,6 +165,12 @@ class _StreamedLloyd:
             self.n_distances += lloyd.n_distances
         return n_changed
 
+    def own_distances(self, centers: Array, distances: Array | None = None) -> float:
+        """Inertia of the labels; see :meth:`StreamedRows.own_distances`."""
+        return self.rows.own_distances(
+            self.mean, centers, self.labels, self.team, distances=distances
+        )
+
 
 class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
     """Greedy k-means++ that reads all rows once for each center: the draws of an array."""
@@ -267,10 +273,6 @@ class StreamedLoop(Loop):
         """Rows of the data as centers to start from."""
         source = self.rows.source
         return source.take(indices) - self.mean[: source.shape[1]]
-
-    def _own_distances(self, centers: Array, distances: Array | None = None) -> float:
-        labels = self.algorithm.labels
-        return self.rows.own_distances(self.mean, centers, labels, self.team, distances=distances)
 
 
 def streamed_labels(rows: StreamedRows, shift: Array, centers: Array, team: Team) -> Array:

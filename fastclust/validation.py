@@ -132,15 +132,6 @@ def check_spread(variances: Array, X: Any, estimator: Any = None) -> None:
         )
 
 
-def check_readable(extreme: bool, X: Any) -> None:
-    """Rows that must be read are read in their own precision, which must be enough."""
-    if extreme:
-        raise ValueError(
-            f"X must have squared distances within the range of {X.dtype.name} for {X.name}: "
-            "scale X, or store it as float64."
-        )
-
-
 def check_inertia(inertia: float) -> None:
     """A result that has not overflowed."""
     if not np.isfinite(inertia):
@@ -293,12 +284,8 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
     Messages about the data are scikit-learn's own, which name `X` and what is wrong with it.
     """
     check_namespace(X)
+    _check_dense(estimator, X, "toarray()")
     if scipy.sparse.issparse(X):
-        if not getattr(estimator, "reads_sparse", False):
-            raise Unsupported(
-                f"X must be a dense array, but it is a sparse {type(X).__name__}; "
-                "use X.toarray() if it fits in memory."
-            )
         X = check_sparse(X)
     if not finite and (_is_in_order(X) or _is_csr(X)):
         # All that scikit-learn would find out about it; most of a small fit would go into that.
@@ -308,7 +295,18 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
             return X
         if _has_features_of(estimator, X):
             return X
-    return validate_data(estimator, X, reset=fitting, ensure_all_finite=finite, **DATA)
+    rows = validate_data(estimator, X, reset=fitting, ensure_all_finite=finite, **DATA)
+    _check_dense(estimator, rows, "sparse.to_dense()")  # what a frame of sparse columns becomes
+    return rows
+
+
+def _check_dense(estimator: Any, X: Any, remedy: str) -> None:
+    """No sparse rows for an estimator that reads none."""
+    if scipy.sparse.issparse(X) and not getattr(estimator, "reads_sparse", False):
+        raise Unsupported(
+            f"X must be a dense array, but it is a sparse {type(X).__name__}; "
+            f"use X.{remedy} if it fits in memory."
+        )
 
 
 def open_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Any:

@@ -10,8 +10,10 @@ import pytest
 import scipy.sparse
 import sklearn.cluster
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
+import fastclust.bisecting
 from fastclust import BisectingKMeans
 
 STRATEGIES = ["biggest_inertia", "largest_cluster"]
@@ -169,3 +171,24 @@ def test_too_few_rows_of_weight() -> None:
     weights[:3] = 1
     with pytest.raises(ValueError, match=r"n_clusters=5 must not exceed .* cut into"):
         BisectingKMeans(5, random_state=0).fit(dense(40), sample_weight=weights)
+
+
+@pytest.mark.parametrize("strategy", ["biggest_inertia", "largest_cluster"])
+@pytest.mark.parametrize("init", ["random", "k-means++", lambda X, k, random_state: X[:k]])
+def test_large_clusters_are_gathered_to_the_same_bits(
+    init: Any, strategy: str, monkeypatch: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 5)).astype(np.float32)
+    weights = rng.integers(0, 3, 4000)
+    model = BisectingKMeans(9, init=init, n_init=2, random_state=0, bisecting_strategy=strategy)
+    for own in (None, weights):
+        copied = clone(model).fit(X, sample_weight=own)
+        labels = copied.predict(X)
+        with monkeypatch.context() as patch:
+            patch.setattr(fastclust.bisecting, "COPIED_BYTES", 10_000)
+            gathered = clone(model).fit(X, sample_weight=own)
+            np.testing.assert_array_equal(gathered.predict(X), labels)
+        np.testing.assert_array_equal(gathered.labels_, copied.labels_)
+        np.testing.assert_array_equal(gathered.cluster_centers_, copied.cluster_centers_)
+        assert gathered.inertia_ == copied.inertia_

@@ -62,8 +62,7 @@ def test_same_bits_as_from_an_array(name: str, kind: str, init: str, tmp_path: P
 
 @pytest.mark.parametrize("source", ["npy by columns", "memmap", *STREAMED, "frame"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_kind_of_source(source: str, dtype: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(fastclust.sources, "LARGE_FRAME", 0)
+def test_every_kind_of_source(source: str, dtype: Any, tmp_path: Path) -> None:
     X = rows(2000, 30, dtype)  # covariances by lists
     estimator = fastclust.GaussianMixture(n_components=2, random_state=0, max_iter=2)
     assert found(estimator, of_kind(source, X, tmp_path), None) == found(estimator, X, None)
