@@ -31,6 +31,7 @@ from numba.core.serialize import dumps
 
 from .files import Distrusted, check_folder, read_trusted, replace_file
 from .garbage import collector_paused
+from .launching import LaunchingCompiler, is_launched
 from .stored import StoredKernel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -180,10 +181,14 @@ def _warn_distrusted(reason: Distrusted) -> None:
 
 
 def kernel(function: Function) -> Function:
-    """Compile `function` as a serial kernel that releases the GIL, with a cache that stays true."""
+    """Compile `function` as a serial kernel that releases the GIL, with a cache that stays true.
+
+    One that takes tasks (its first parameters are ``counter, gate, n_tasks``) can launch itself.
+    """
     if config.DISABLE_JIT:
         return function
-    dispatcher = njit(**OPTIONS)(function)
+    launched = {"pipeline_class": LaunchingCompiler} if is_launched(function) else {}
+    dispatcher = njit(**OPTIONS, **launched)(function)
     try:
         dispatcher._cache = KernelCache(function)
     except RuntimeError:

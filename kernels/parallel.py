@@ -5,11 +5,14 @@ enter it at once, `omp` aborts a forked child, and either compiles slowly.  Inst
 threads of our own call the very kernel that the caller calls; kernels release the GIL and take
 their tasks from atomic counters.  What follows from that:
 
-* The caller takes part and never depends on a helper.  Helpers that come late find the counter
-  drained; helpers that do not exist (in a forked child, at interpreter exit, because another fit
-  has them) are not missed.  There is nothing to dead-lock on and nothing to abort.
+* The caller takes part and never depends on a helper.  Helpers that come late find the job closed;
+  helpers that do not exist (in a forked child, at interpreter exit, because another fit has them)
+  are not missed.  There is nothing to dead-lock on and nothing to abort.
+* Helpers live in compiled code and run no Python: a kernel hands itself to them (see
+  :mod:`.launching`), and they look out for it, or sleep, without the GIL (see :mod:`.boards`).
 * Fits in several Python threads share the helpers: whoever comes first has them, the others run
   serially, so the machine is never oversubscribed.
+* A launch takes as many threads as its work pays for, which may be fewer than the team has.
 * A helper that sleeps is woken beside the caller, not behind it: Linux, in virtual machines above
   all, may wake a thread on the processor of whoever wakes it, and leave it there for tens of
   milliseconds though others have nothing to do.
@@ -27,9 +30,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,29 +42,25 @@ from numba import config
 from numba.np.ufunc import parallel as numba_threads
 from threadpoolctl import ThreadpoolController
 
-from .compiling import inlined, kernel
+from . import boards
+from .compiling import inlined
 from .forking import undivided
-from .simd import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN, fetch_add, peek
+from .launching import WANTED
+from .simd import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN
 from .simd import next_task as next_task
+from .tiles import Array
 
-INSIDE, OPEN = BACK + 1, 0  # more slots: of a counter's first record, and of the gate
-DRAINED = 1 << 60
-MOST_SEATS = 1024
-# A helper that has just finished looks out for the next job without sleeping: waking a thread
-# takes 50 µs, as long as a whole iteration on 20,000 rows.  About 200 µs: half a nanosecond each.
-SPIN_ROUNDS = 400_000
-# Work (multiply-adds) below which a second thread costs more than it brings.
+# Work (multiply-adds) below which a second thread that has to be woken costs more than it brings.
 SMALL_WORK = 500_000
+# A thread more adds about 1 µs to a launch (measured: 6 µs with one, 21 with 16), in which the
+# fastest kernels do 50,000 multiply-adds.  With n threads a launch of W takes W/(50,000 n) + n µs,
+# which is least at the square root of W/50,000, and hardly more at the half or the double of that.
+THREAD_WORK = 50_000
 
 
 def new_counter(n_seats: int = 1) -> np.ndarray[Any, Any]:
     """What the threads of one kernel call take their tasks from."""
     return np.zeros(n_seats * RECORD, np.int64)
-
-
-def drain(counter: np.ndarray[Any, Any]) -> None:
-    """Withdraw the tasks that are left."""
-    counter[TAKEN::RECORD] = DRAINED
 
 
 @inlined
@@ -72,36 +71,12 @@ def restart(counter: Any) -> None:
 
 @inlined
 def enter(counter: Any, gate: Any) -> None:
-    """Register this thread with the job; the caller's own entry opens the gate for its helpers.
-
-    The gate is opened here, without the GIL, and not before the call: helpers that are looking
-    out need the GIL next, and would have to sleep while the caller still held it.
-    """
-    fetch_add(counter, INSIDE, 1)
-    fetch_add(gate, OPEN, 1)
+    """What every kernel begins with."""
 
 
 @inlined
 def leave(counter: Any, gate: Any) -> None:
-    """Say that this thread will write nothing more; a helper then waits a while for the next job.
-
-    It waits here, still without the GIL: going back to Python now would make the caller, which
-    comes back at the same moment, sleep for the GIL.
-    """
-    fetch_add(counter, INSIDE, -1)
-    if len(gate) > CALLERS_GATE:
-        seen = peek(gate, OPEN)
-        rounds = SPIN_ROUNDS
-        while peek(gate, OPEN) == seen and rounds > 0:
-            rounds -= 1
-
-
-@kernel
-def _all_left(counter: Any, rounds: int) -> bool:
-    """Wait for a while until nobody is inside the job."""
-    while peek(counter, INSIDE) > 0 and rounds > 0:
-        rounds -= 1
-    return peek(counter, INSIDE) <= 0
+    """What every kernel ends with."""
 
 
 def _find_getcpu() -> Callable[[], int]:
@@ -130,77 +105,63 @@ def _bind(thread: int, processors: set[int]) -> None:
 
 
 class _Helper(threading.Thread):
-    """A daemon thread that runs the jobs of the team it belongs to at the moment."""
+    """A daemon thread that runs the jobs of the team it belongs to at the moment.
+
+    It stays at its board from team to team, so that a call soon after another finds it awake
+    although the helpers have meanwhile been given back and taken again.
+    """
 
     def __init__(self) -> None:
         super().__init__(name="fastclust", daemon=True)
-        self.wake = threading.Semaphore(0)
-        self.team: weakref.ref[Team] | None = None
-        self.asleep = False
-        # What it looks out at; it stays from team to team, so that a call soon after another finds
-        # it awake although the helpers have meanwhile been given back and taken again.
-        self.gate = np.zeros(CALLERS_GATE + MOST_SEATS, np.int64)
-        self.seat = 1  # among the threads of the team; the caller's is 0
+        self.way = boards.way_to_sleep()
+        self.home = boards.new_board(self.way)  # where a team that it is the first of posts jobs
+        self.wake = threading.Semaphore(0)  # where it cannot sleep in compiled code
         self.processors: set[int] = set()  # where it was allowed to run when it was started
+        self.avoids = -1  # the processor that it keeps away from
         self.start()
 
     def run(self) -> None:
         self.processors = _allowed_processors()
+        address = self.home.ctypes.data
         while True:
-            self.asleep = True
+            boards.serve(address)
             self.wake.acquire()
-            self._serve()
 
-    def rouse(self) -> None:
-        """Wake it up on another processor than that of the thread that calls.
+    @property
+    def asleep(self) -> bool:
+        return bool(self.home[boards.ASLEEP])
 
-        There it keeps away from until the next time: it also sleeps, if briefly, for the GIL.
+    @property
+    def engaged(self) -> bool:
+        """Whether it belongs to a team."""
+        return bool(self.home[boards.ENGAGED])
+
+    def engage(self, board: Array, seat: int) -> None:
+        """Make it look out at a board for jobs that have such a seat."""
+        home, old, there = self.home, self.board, board.ctypes.data
+        if (old, home[boards.SEAT]) != (there, seat):
+            home[boards.SEAT], home[boards.BOARD] = seat, there
+            boards.open_job(old, 0, 0, 0)  # it may sleep there
+            if self.asleep:
+                self.wake.release()
+        home[boards.ENGAGED] = 1
+
+    def dismiss(self) -> None:
+        self.home[boards.ENGAGED] = 0
+
+    @property
+    def board(self) -> int:
+        """Address of the board at which it looks out."""
+        return int(self.home[boards.BOARD])
+
+    def keep_off(self, processor: int) -> None:
+        """Let it wake up on another processor than this one.
+
+        There it keeps away from until the next time.
         """
-        if self.native_id is not None:
-            _bind(self.native_id, self.processors - {_getcpu()})
-        self.asleep = False
-        self.wake.release()
-
-    def _serve(self) -> None:
-        while True:
-            reference = self.team
-            team = reference() if reference is not None else None
-            job = team.job if team is not None else None
-            if team is None or job is None or not job.takes(self):
-                return
-            gate = team.helpers_gate[: CALLERS_GATE + self.seat]
-            # Not held during the job: a team that nobody else holds any more is given up.
-            del team
-            job.run(gate)
-            del job
-
-
-class _Job:
-    """One kernel call, shared by the caller and its helpers."""
-
-    def __init__(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], n_seats: int
-    ) -> None:
-        self.function = function
-        self.arguments = arguments
-        self.counter = new_counter(n_seats)
-        self.takers: set[_Helper] = set()
-        self.error: BaseException | None = None
-
-    def takes(self, taker: _Helper) -> bool:
-        """True once for each helper."""
-        if taker in self.takers:
-            return False
-        self.takers.add(taker)
-        return True
-
-    def run(self, gate: np.ndarray[Any, Any]) -> None:
-        """What a helper does: call the kernel, and keep its error for the caller."""
-        try:
-            self.function(self.counter, gate, *self.arguments)
-        except BaseException as error:  # carried to the caller
-            self.error = error
-            drain(self.counter)
+        if self.avoids != processor and self.native_id is not None:
+            _bind(self.native_id, self.processors - {processor})
+            self.avoids = processor
 
 
 class Team:
@@ -208,16 +169,18 @@ class Team:
 
     def __init__(self, wanted: int) -> None:
         self.helpers: list[_Helper] = []
-        self.job: _Job | None = None
         # Helpers come back even if Ctrl-C strikes before a `with` block begins or as it ends.
         self.close = weakref.finalize(self, _give_back, self.helpers, _idle)
         self.close.atexit = False
-        _take_helpers(wanted, self.helpers)
-        first = self.helpers[0].gate if self.helpers else np.zeros(CALLERS_GATE, np.int64)
-        self.helpers_gate, self.gate = first, first[:CALLERS_GATE]
-        for number, member in enumerate(self.helpers):
-            member.seat = 1 + number % MOST_SEATS
-            member.team = weakref.ref(self)
+        _take_helpers(min(wanted, boards.MOST_SEATS), self.helpers)
+        # The gate of kernels that are called without helpers, and that of those that are launched.
+        self.gate = np.zeros(CALLERS_GATE, np.int64)
+        if self.helpers:
+            self.board = self.helpers[0].home
+            self._open_gate = self.board[:CALLERS_GATE]
+            self._sleeping = self.board[boards.SLEEPING : boards.SLEEPING + boards.N_GROUPS]
+            for number, member in enumerate(self.helpers):
+                member.engage(self.board, 1 + number)
 
     @property
     def n_threads(self) -> int:
@@ -225,7 +188,7 @@ class Team:
         return 1 + len(self.helpers)
 
     def run(self, function: Callable[..., Any], work: float, n_tasks: int, *arguments: Any) -> None:
-        """Call ``function(counter, gate, n_tasks, *arguments)`` on all threads of the team.
+        """Call ``function(counter, gate, n_tasks, *arguments)`` on as many threads as pay.
 
         Parameters
         ----------
@@ -238,26 +201,32 @@ class Team:
         *arguments
             Further arguments of the kernel.
         """
-        if not self.helpers or work < SMALL_WORK or n_tasks < 2:
-            function(new_counter(), self.gate, n_tasks, *arguments)
-            return
-        job = _Job(function, (n_tasks, *arguments), min(self.n_threads, n_tasks))
-        self.job = job
-        try:
-            for member in self.helpers[: n_tasks - 1]:
-                if member.asleep:
-                    member.rouse()
-            function(job.counter, self.gate, *job.arguments)
-            while not _all_left(job.counter, 1_000_000) and job.error is None:
-                time.sleep(0)
-        except BaseException:
-            # Ctrl-C, for one: helpers stop at their next task, and hold the arrays until then.
-            drain(job.counter)
-            raise
-        finally:
-            self.job = None
-        if job.error is not None:
-            raise job.error
+        n_threads = self.threads_for(work, n_tasks)
+        gate = self.gate
+        if n_threads > 1:
+            gate = self._open_gate
+            gate[WANTED] = n_threads
+        function(new_counter(n_threads), gate, n_tasks, *arguments)
+
+    def threads_for(self, work: float, n_tasks: int) -> int:
+        """Threads that a launch of so much work takes; they are awake, or told how to wake up."""
+        most = min(self.n_threads, n_tasks)
+        if most < 2 or work < 4 * THREAD_WORK:
+            return 1
+        n_threads = min(most, int(math.sqrt(work / THREAD_WORK)))
+        if any(self._sleeping[: (n_threads - 1).bit_length()].tolist()):
+            if work < SMALL_WORK:
+                return 1
+            self._prepare(n_threads - 1)
+        return n_threads
+
+    def _prepare(self, n_helpers: int) -> None:
+        here = _getcpu()
+        for member in self.helpers[:n_helpers]:
+            if member.asleep:
+                member.keep_off(here)
+                if member.way == boards.BY_SEMAPHORE:
+                    member.wake.release()
 
 
 _idle: list[_Helper] = []
@@ -272,8 +241,8 @@ def _forget_helpers() -> None:
     """In a forked child the parent's helpers do not run; it starts its own when it needs them."""
     global _idle, _n_helpers, _lock
     _idle, _n_helpers, _lock = [], 0, threading.RLock()
-    for member in _started:  # a fit that goes on in the child wakes nobody up
-        member.asleep = False
+    for member in _started:  # a fit that goes on in the child waits for nobody and wakes nobody up
+        boards.reset(member.home)
     _started.clear()
 
 
@@ -299,10 +268,10 @@ def _take_helpers(wanted: int, taken: list[_Helper]) -> None:
 def _give_back(helpers: list[_Helper], home: list[_Helper]) -> None:
     """Make the helpers of a team idle again, unless this is a child forked meanwhile."""
     for member in helpers:
-        member.team = None
+        member.dismiss()
     with _lock:
         if home is _idle:
-            _idle.extend(helpers)
+            _idle[:0] = helpers  # the next team finds them as they are
 
 
 @contextlib.contextmanager
