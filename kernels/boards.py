@@ -1,6 +1,6 @@
 """Where jobs are posted, and what helpers do there: in compiled code, without the GIL.
 
-A board is a few numbers in memory.  The number of the job is odd while one is open; beside it stands
+A board is a few numbers in memory.  The number of the job is odd while one is open; beside it is
 what a helper calls (see :mod:`.launching`) and how many seats the job has.  A helper that finds a
 new job open says that it is inside, looks at the number again and calls.  Whoever closes the job
 makes the number even and then waits until nobody is inside: a helper that comes late finds another
@@ -20,15 +20,24 @@ import ctypes
 import platform
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from .compiling import helper, kernel
-from .launching import CLOSE, CLOSE_TYPES, OPEN, OPEN_TYPES, WANTED
-from .launching import add, call_system, jump, load, pause, store
+from .launching import (
+    CLOSE,
+    CLOSE_TYPES,
+    OPEN,
+    OPEN_TYPES,
+    WANTED,
+    add,
+    call_system,
+    jump,
+    load,
+    pause,
+    store,
+)
 from .simd import RECORD, TAKEN
 from .tiles import Array, aligned_empty
 

@@ -213,7 +213,7 @@ class Team:
         most = min(self.n_threads, n_tasks)
         if most < 2 or work < 4 * THREAD_WORK:
             return 1
-        n_threads = min(most, int(math.sqrt(work / THREAD_WORK)))
+        n_threads = int(min(most, math.sqrt(work / THREAD_WORK)))
         if any(self._sleeping[: (n_threads - 1).bit_length()].tolist()):
             if work < SMALL_WORK:
                 return 1

@@ -17,7 +17,7 @@ import gc, os, signal, sys, threading, time
 import numba
 import numpy as np
 from fastclust import GaussianMixture, KMeans, MiniBatchKMeans
-from fastclust.kernels import forking, garbage, parallel
+from fastclust.kernels import boards, forking, garbage, parallel
 
 X = np.random.RandomState(0).rand(300, 3)
 
@@ -188,12 +188,13 @@ def fork(progress):
         return
     helpers = threading.enumerate()[1:]
     assert helpers
-    for helper in helpers:  # as if each were about to sleep, and had the lock of its semaphore
+    for helper in helpers:  # as if each were inside a job, and others slept in want of a semaphore
         helper.wake._cond.acquire()
-        helper.asleep = True
+        helper.home[[boards.INSIDE, boards.SLEEPING]] += 1
     children.append(os.fork())
     if children[0]:
         for helper in helpers:
+            helper.home[[boards.INSIDE, boards.SLEEPING]] -= 1
             helper.wake._cond.release()
 
 found = model.fit(rows, callbacks=[fork]).cluster_centers_
