@@ -26,9 +26,8 @@ import numpy as np
 import sklearn.cluster
 import sklearn.mixture
 
-HERE = Path(__file__).resolve()
-if __name__ == "__main__" and "--side" not in sys.argv:
-    sys.path.append(str(HERE.parents[1]))
+# Behind the installed fastclust, and behind the one that a side is told to use.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
 from fastclust.commands.calls import Problem, make_task
@@ -37,6 +36,7 @@ from fastclust.kernels.roof import _spin
 from fastclust.kernels.simd import ROOF_CHAINS, lanes
 from fastclust.workloads import five_blobs
 
+HERE = Path(__file__).resolve()
 REST = 0.002  # seconds after which helpers sleep
 PASSES = {
     "Lloyd iteration, 100,000×2, k=8": ("Lloyd iteration", Problem(100_000, 2, 8)),
