@@ -73,7 +73,8 @@ class Centers:
         """For sparse rows."""
 
         def make() -> SparseCenters:
-            centers = SparseCenters(*self.array.shape, np.dtype(dtype))
+            n_clusters, n_features = self.array.shape
+            centers = SparseCenters(n_clusters, n_features, np.dtype(dtype))
             centers.fill(np.ascontiguousarray(self.array, dtype), team)
             return centers
 

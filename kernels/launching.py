@@ -227,7 +227,8 @@ def call_system(typing_context: Any, function: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(_word, [_word] * len(values))
         return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), values)
 
-    return types.int64(types.int64, types.Tuple([types.int64] * len(arguments))), codegen
+    values = types.Tuple([types.int64] * len(arguments))  # type: ignore[attr-defined]
+    return types.int64(types.int64, values), codegen
 
 
 _PAUSES = {

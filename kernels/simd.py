@@ -2269,7 +2269,7 @@ def _squares_to_panel(
                     emit.load(emit.at(line, emit.const(v * emit.lanes)))
                     for v in range(PANEL_VECTORS)
                 ]
-                result = []
+                result: list[ir.Value] = []
                 for start in starts:
                     value = builder.load(builder.gep(start, [t]))
                     value = emit.splat(builder.fpext(value, emit.element) if narrow else value)
