@@ -25,6 +25,8 @@ from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6
+# Rows that are compared at a time: the first of most clusters differ.
+COMPARED_ROWS = 256
 # Rows of a cluster that take more are not copied, but gathered block by block in every pass.
 COPIED_BYTES = 1 << 24
 
@@ -207,9 +209,9 @@ class BisectingKMeans(CentroidEstimator):
         """All nodes, the root first, and the leaves from left to right."""
         center = X.mean(axis=0) if scipy.sparse.issparse(X) else np.zeros(X.shape[1])
         nodes = [Node(np.asarray(center, X.dtype).reshape(-1), -1, -1, -1)]
-        leaves = [_Leaf(0, np.arange(X.shape[0]), 0.0)]
+        leaves = [_Leaf(0, _numbers(X.shape[0]), 0.0)]
         while len(leaves) < n_clusters:
-            place = _next_to_cut(leaves, weights, n_clusters)
+            place = _next_to_cut(X, leaves, weights, n_clusters)
             parent = leaves[place]
             fit, scores = self._halve(X, weights, mean, parent.rows, random_state, threads)
             halves = range(len(nodes), len(nodes) + 2)
@@ -317,7 +319,7 @@ class BisectingKMeans(CentroidEstimator):
         labels = np.full(X.shape[0], -1, np.int32)
         mean = padded_vector(self._mean, X.dtype)
         with team() as threads:
-            waiting = [(0, np.arange(X.shape[0]))]
+            waiting = [(0, _numbers(X.shape[0]))]
             while waiting:
                 number, listed = waiting.pop()
                 node = self._nodes[number]
@@ -348,16 +350,46 @@ def _nearer(rows: Any, centers: Array, mean: Array, threads: Team) -> Array:
     return labels
 
 
-def _next_to_cut(leaves: list[_Leaf], weights: Array | None, n_clusters: int) -> int:
-    """Place of the leaf of the highest score among those from which two rows can be drawn."""
-    best = -1
-    for place, leaf in enumerate(leaves):
-        drawable = len(leaf.rows) if weights is None else np.count_nonzero(weights[leaf.rows])
-        if drawable >= 2 and (best < 0 or leaf.score > leaves[best].score):
-            best = place
-    if best < 0:
+def _numbers(n_samples: int) -> Array:
+    """Numbers of all rows, in 4 bytes each where these suffice."""
+    return np.arange(n_samples, dtype=np.int32 if n_samples < 2**31 else np.int64)
+
+
+def _next_to_cut(X: Any, leaves: list[_Leaf], weights: Array | None, n_clusters: int) -> int:
+    """Place of the leaf of the highest score among those from which two rows can be drawn.
+
+    Different ones, if there are: of equal rows, one half would stay empty.
+    """
+    drawable = [
+        len(leaf.rows) if weights is None else np.count_nonzero(weights[leaf.rows])
+        for leaf in leaves
+    ]
+    places = [place for place, number in enumerate(drawable) if number >= 2]
+    if not places:
         raise ValueError(
             f"n_clusters={n_clusters} must not exceed the number of clusters that the rows with a "
             f"weight above zero can be cut into, but no more than {len(leaves)} were found."
         )
-    return best
+    places.sort(key=lambda place: -leaves[place].score)  # the first of equals stays the first
+    return next((p for p in places if _differ(X, leaves[p].rows, weights)), places[0])
+
+
+def _differ(X: Any, listed: Array, weights: Array | None) -> bool:
+    """Whether there are two different rows among the listed ones that weigh something."""
+    first = None
+    for start in range(0, len(listed), COMPARED_ROWS):
+        here = listed[start : start + COMPARED_ROWS]
+        if weights is not None:
+            here = here[weights[here] > 0]
+        if not len(here):
+            continue
+        rows = X[here] if scipy.sparse.issparse(X) else X.take(here, axis=0)
+        first = rows[:1] if first is None else first
+        if scipy.sparse.issparse(X):
+            bounds = scipy.sparse.vstack([first, rows])
+            differ = (bounds.max(axis=0) != bounds.min(axis=0)).nnz > 0
+        else:
+            differ = bool((rows != first).any())
+        if differ:
+            return True
+    return False

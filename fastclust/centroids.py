@@ -175,7 +175,8 @@ class CentroidEstimator(
         Returns
         -------
         score : float
-            Minus the weighted sum of squared distances to the nearest centers.
+            Minus the weighted sum of squared distances to the centers of the clusters that
+            :meth:`predict` gives.
         """
         validation.check_fitted(self)
         X = validation.open_data(self, X, fitting=False, finite=False)
@@ -184,7 +185,9 @@ class CentroidEstimator(
         rows = _opened(_widened(X, centers), weights)
         with centers.team_for(rows) as threads:
             validation.check_finite(self, X, threads)
-            return -_labels_and_inertia(rows, centers, threads)[1]
+            if self._predicts_nearest:
+                return -_labels_and_inertia(rows, centers, threads)[1]
+            return -_inertia(rows, centers, self.predict(X), threads)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -257,7 +260,11 @@ def labels_and_inertia(rows: Any, centers: Array, threads: Team) -> tuple[Array,
 
 def _labels_and_inertia(rows: Any, centers: Centers, threads: Team) -> tuple[Array, float]:
     labels = nearest(rows, centers, threads)
+    return labels, _inertia(rows, centers, labels, threads)
+
+
+def _inertia(rows: Any, centers: Centers, labels: Array, threads: Team) -> float:
     if isinstance(rows, StreamedRows):
         own = centers.dense(rows.dtype)
-        return labels, rows.own_distances(own.mean, own.exact, labels, threads)
-    return labels, centers.inertia(rows, labels, threads)
+        return float(rows.own_distances(own.mean, own.exact, labels, threads))
+    return centers.inertia(rows, labels, threads)

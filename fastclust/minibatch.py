@@ -46,6 +46,7 @@ from .kernels.parallel import SMALL_WORK, Team, team
 from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import in_float64, moments, survey
+from .lloyd_loop import draw_rows
 from .nested import run_nested
 from .sources import Source
 
@@ -653,8 +654,7 @@ class MiniBatchKMeans(CentroidEstimator):
             centers = init(X, self.n_clusters, random_state=random_state)
             return validation.check_centers("init", centers, X, self.n_clusters)
         if init == "random":
-            p = np.full(X.shape[0], 1 / X.shape[0]) if weights is None else weights / weights.sum()
-            chosen = random_state.choice(X.shape[0], self.n_clusters, replace=False, p=p)
+            chosen = draw_rows(random_state, X.shape[0], self.n_clusters, weights)
             return open_parts(X).take(chosen)
         rows = open_parts(X, weights)
         seeding = seeding_for(rows)(rows, self.n_clusters, threads)

@@ -192,3 +192,33 @@ def test_large_clusters_are_gathered_to_the_same_bits(
         np.testing.assert_array_equal(gathered.labels_, copied.labels_)
         np.testing.assert_array_equal(gathered.cluster_centers_, copied.cluster_centers_)
         assert gathered.inertia_ == copied.inertia_
+
+
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_score_is_that_of_its_own_labels(kind: Any, weighted: bool) -> None:
+    rng = np.random.default_rng(3)
+    X = kind(np.maximum(rng.normal(size=(400, 5)), 0))
+    weights = rng.random(400) if weighted else None
+    model = BisectingKMeans(13, random_state=0).fit(X, sample_weight=weights)
+    assert np.array_equal(model.labels_, model.predict(X))
+    assert -model.score(X, sample_weight=weights) == pytest.approx(model.inertia_, rel=1e-12)
+    dense = X.toarray() if scipy.sparse.issparse(X) else X
+    squares = ((dense - model.cluster_centers_[model.labels_]) ** 2).sum(axis=1)
+    expected = squares.sum() if weights is None else squares @ weights
+    assert model.inertia_ == pytest.approx(expected, rel=1e-12)
+    # It is another one than that of the nearest centers, to which the cuts do not always lead.
+    distances = ((dense[:, None] - model.cluster_centers_) ** 2).sum(axis=2)
+    assert (distances.argmin(axis=1) != model.labels_).any()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("strategy", ["largest_cluster", "biggest_inertia"])
+def test_clusters_of_equal_rows_are_cut_last(kind: Any, strategy: str) -> None:
+    X = kind(np.repeat([[0.0, 9.0], [5.0, 0.0], [6.0, 0.0], [7.0, 1.0]], [50, 2, 1, 1], axis=0))
+    model = BisectingKMeans(4, bisecting_strategy=strategy, random_state=0).fit(X)
+    assert sorted(np.bincount(model.labels_)) == [1, 1, 2, 50]
+    assert model.inertia_ == 0
+    weights = np.where(np.arange(54) < 52, 1.0, 0.0)  # two different rows are left
+    model = BisectingKMeans(2, bisecting_strategy=strategy, random_state=0)
+    assert model.fit(X, sample_weight=weights).inertia_ == 0

@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from fastclust import KMeans, k_means, kmeans_plusplus
 from fastclust.kernels import auto, elkan, lloyd, reference
 from fastclust.kernels.algorithms import ALGORITHMS
+from fastclust.lloyd_loop import draw_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 
@@ -302,3 +303,23 @@ def test_warnings_are_scikit_learns() -> None:
         KMeans(3, random_state=0).fit(X)
     with pytest.warns(RuntimeWarning, match="only one init in KMeans instead of n_init=5"):
         KMeans(2, init=np.eye(2), n_init=5).fit(np.random.default_rng(0).normal(size=(10, 2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_samples", [1, 7, 1_000, 65_537])
+def test_rows_are_drawn_as_by_choice(n_samples: int, dtype: Any) -> None:
+    """Block by block, but the very draws of NumPy, also where some have to be made again."""
+    rng = np.random.default_rng(n_samples)
+    some = rng.random(n_samples).astype(dtype)
+    some[rng.random(n_samples) < 0.3] = 0
+    some[0] = 1000.0  # drawn again and again
+    for weights in (None, some):
+        own = np.ones(n_samples, dtype) if weights is None else weights
+        n_drawn = min(40, np.count_nonzero(own))
+        ours, theirs = np.random.RandomState(0), np.random.RandomState(0)
+        drawn = draw_rows(ours, n_samples, n_drawn, weights, dtype=dtype)
+        chosen = theirs.choice(n_samples, n_drawn, replace=False, p=own / own.sum())
+        assert np.array_equal(drawn, chosen)
+        assert ours.random_sample() == theirs.random_sample()
+    with pytest.raises(ValueError, match=f"at least {n_samples + 1} rows"):
+        draw_rows(np.random.RandomState(0), n_samples, n_samples + 1)
