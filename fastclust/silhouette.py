@@ -1,6 +1,6 @@
 """silhouette_score and silhouette_samples with scikit-learn's interface: exact, and fused.
 
-Every distance is computed, none is stored: the memory is that of two copies of the data.
+Every distance is computed once, none is stored: the memory is that of two copies of the data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import validation
-from .centroids import is_extreme
+from .centroids import is_extreme, near_most
 from .kernels.moments import column_moments
 from .kernels.parallel import team
 from .kernels.silhouette import silhouettes
@@ -66,11 +66,12 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
     validation.check_metric(metric, kwds)
     X, labels, sizes = validation.check_labelled_rows(X, labels)
     with team() as threads:
-        variances = column_moments(X, threads)[1]
+        means, variances = column_moments(X, threads)
         validation.check_spread(variances, X)
         wide = is_extreme(float(variances.max()), X.dtype)
         rows = X.astype(np.float64) if wide else X
-        return silhouettes(rows, labels, sizes, threads).astype(X.dtype)
+        center = near_most(means, variances)
+        return silhouettes(rows, center, labels[None], [sizes], threads)[0].astype(X.dtype)
 
 
 @surviving

@@ -110,6 +110,30 @@ def distances_in_tile(
     distances.reshape(-1, 64)[: len(negated)] = (difference * difference).sum(axis=1)
 
 
+def _parts(tile: Array, n_features: int) -> Array:
+    """Rows (64, features) of a tile that lies in parts."""
+    from .simd import part_rows
+
+    parts = tile[: 64 * n_features].reshape(-1, n_features, part_rows(tile.dtype))
+    return parts.transpose(0, 2, 1).reshape(64, n_features)
+
+
+def add_products(rows: Array, others: Array, n_features: int, results: Array) -> None:
+    """Add products of rows with rows to what there is."""
+    results.reshape(-1, 64)[:64] += _parts(others, n_features) @ _parts(rows, n_features).T
+
+
+def add_differences(rows: Array, others: Array, n_features: int, results: Array) -> None:
+    """Add squared distances of rows to rows to what there is."""
+    difference = _parts(others, n_features)[:, None] - _parts(rows, n_features)
+    results.reshape(-1, 64)[:64] += (difference * difference).sum(axis=2)
+
+
+def add_line(values: Array, first: int, sums: Array, place: int) -> None:
+    """Add 64 numbers to sums."""
+    sums[place : place + 64] += values[first : first + 64]
+
+
 def move_rows(
     X: Array,
     mean: Array,

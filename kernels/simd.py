@@ -69,6 +69,11 @@ def lanes(dtype: Any) -> int:
     return VECTOR_BYTES // np.dtype(dtype).itemsize
 
 
+def part_rows(dtype: Any) -> int:
+    """Rows of a part of a tile: those that are in registers together."""
+    return ROW_VECTORS * lanes(dtype)
+
+
 def round_up(size: int, multiple: int) -> int:
     """Smallest multiple of `multiple` that is not below `size`."""
     return -(-size // multiple) * multiple
@@ -155,6 +160,11 @@ class _Emitter:
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """``a * b + c``, fused where the CPU can (llvm.fma would call libm where it can not)."""
         return self.call(f"llvm.fmuladd.{self.suffix}", self.vector, a, b, c)
+
+    def squared_difference_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """``(a - b)² + c``."""
+        difference = self.builder.fsub(a, b)
+        return self.multiply_add(difference, difference, c)
 
     def masked_load(self, pointer: ir.Value, count: ir.Value) -> ir.Value:
         """The first `count` lanes behind `pointer` (none when negative), zeros in the others."""
@@ -906,6 +916,86 @@ def _distances_in_tile(
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+# --------------------------------------------------------------------------------------------
+# Tiles that meet tiles: 64 rows against 64 rows
+
+
+def _meeting(combine: str) -> Callable[..., Any]:
+    """What the intrinsics are that let two tiles meet; `combine` names a method of `_Emitter`."""
+
+    def meet(typing_context: Any, rows: Any, others: Any, n_features: Any, results: Any) -> Any:
+        if not _is_float_array(rows, others, results):
+            return None
+        signature = types.void(rows, others, types.intp, results)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit = _Emitter(builder, signature.args[0])
+            pointers = _pointers(context, builder, signature, arguments)
+            _emit_meeting(emit, pointers, getattr(emit, combine))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return meet
+
+
+def _emit_meeting(
+    emit: _Emitter,
+    pointers: list[ir.Value],
+    step: Callable[[ir.Value, ir.Value, ir.Value], ir.Value],
+) -> None:
+    """Add ``step(row vector, other row, so far)`` over all features to the results, [other][row].
+
+    A part of the rows, which stays in the first-level cache, meets four of the others at a time.
+    """
+    builder = emit.builder
+    rows, others, n_features, results = pointers
+    size = ROW_VECTORS * emit.lanes
+
+    def over_parts(part: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        first = builder.mul(part, emit.const(size))
+        own = emit.at(rows, builder.mul(first, n_features))
+
+        def over_others(group: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            other = builder.mul(group, emit.const(NARROW))
+            inside = builder.and_(other, emit.const(size - 1))
+            their_part = builder.mul(builder.sub(other, inside), n_features)
+            theirs = emit.at(others, their_part, inside)
+
+            def over_features(t: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
+                place = builder.mul(t, emit.const(size))
+                vectors = [
+                    emit.load(emit.at(own, place, emit.const(v * emit.lanes)))
+                    for v in range(ROW_VECTORS)
+                ]
+                result = []
+                for j in range(NARROW):
+                    value = emit.broadcast(emit.at(theirs, place, emit.const(j)))
+                    for v in range(ROW_VECTORS):
+                        result.append(step(vectors[v], value, flat[j * ROW_VECTORS + v]))
+                return result
+
+            places = [
+                emit.at(
+                    results,
+                    builder.mul(builder.add(other, emit.const(j)), emit.const(TILE_ROWS)),
+                    first,
+                    emit.const(v * emit.lanes),
+                )
+                for j in range(NARROW)
+                for v in range(ROW_VECTORS)
+            ]
+            totals = emit.loop(n_features, [emit.load(place) for place in places], over_features)
+            for total, place in zip(totals, places, strict=True):
+                emit.store(total, place)
+            return []
+
+        emit.loop(emit.const(TILE_ROWS // NARROW), [], over_others)
+        return []
+
+    emit.loop(emit.const(TILE_ROWS // size), [], over_parts)
 
 
 # --------------------------------------------------------------------------------------------
@@ -2343,6 +2433,26 @@ def _changed_labels(
     return signature, codegen
 
 
+def _add_line(typing_context: Any, values: Any, first: Any, sums: Any, place: Any) -> Any:
+    """Add ``values[first : first + 64]`` to ``sums[place : place + 64]``, which are float64."""
+    if not _is_float_array(values, sums) or sums.dtype != types.float64:
+        return None
+    signature = types.void(values, types.intp, sums, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, first, sums, place = _pointers(context, builder, signature, arguments)
+        narrow, wide = (_Emitter(builder, signature.args[i], TILE_ROWS) for i in (0, 2))
+        added = narrow.load(narrow.at(values, first), aligned=False)
+        if added.type != wide.vector:
+            added = builder.fpext(added, wide.vector)
+        here = wide.at(sums, place)
+        total = builder.fadd(wide.load(here, aligned=False), added)
+        builder.store(total, builder.bitcast(here, total.type.as_pointer()), align=wide.size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _fetch(typing_context: Any, values: Any, place: Any) -> Any:
     """Ask for the cache line of ``values[place]``, which need not be an element."""
     if not isinstance(values, types.Array):
@@ -2609,6 +2719,9 @@ def _next_task(typing_context: Any, counter: Any, gate: Any, n_tasks: Any) -> An
 
 
 INTRINSICS = (
+    "add_differences",
+    "add_line",
+    "add_products",
     "add_row",
     "add_rows",
     "below",
@@ -2646,6 +2759,9 @@ INTRINSICS = (
 
 if config.DISABLE_JIT:
     from .plain import (
+        add_differences,
+        add_line,
+        add_products,
         add_row,
         add_rows,
         below,
@@ -2691,6 +2807,9 @@ else:
     nearest_of_many = intrinsic(_nearest_of_many)
     nearest_two_of_many = intrinsic(_nearest_two_of_many)
     pack_rows = intrinsic(_pack_rows)
+    add_line = intrinsic(_add_line)
+    add_products = intrinsic(_meeting("multiply_add"))
+    add_differences = intrinsic(_meeting("squared_difference_add"))
     add_row = intrinsic(_add_row)
     add_rows = intrinsic(_add_rows)
     move_rows = intrinsic(_move_rows)

@@ -25,6 +25,7 @@ SHAPES = [
     (200, 33, 9),
     (1000, 2, 5),
     (97, 200, 50),
+    (700, 300, 3),
 ]
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
 
@@ -72,20 +73,75 @@ def test_order_of_rows_and_names_of_labels_do_not_matter() -> None:
     assert_array_equal(silhouette_samples(X.tolist(), list(names)), expected)
 
 
+def silhouettes(X: Any, *labelings: Any, n_threads: int = 1) -> Any:
+    """Of several labelings, by the kernel itself."""
+    sizes = [np.bincount(labels) for labels in labelings]
+    with parallel.team(n_threads) as threads:
+        return silhouette.silhouettes(X, X.mean(axis=0), np.stack(labelings), sizes, threads)
+
+
 @pytest.mark.skipif(config.DISABLE_JIT, reason="one thread")
-@pytest.mark.parametrize("most_work", [silhouette.MOST_WORK, 1.0])
+@pytest.mark.parametrize("limit", ["", "MOST_WORK", "MOST_SUMS"])
+@pytest.mark.parametrize("shape", [(1500, 9, 7), (1100, 150, 7)], ids=["9", "150"])
 def test_same_bits_for_any_number_of_threads(
-    most_work: float, dtype: Any, monkeypatch: pytest.MonkeyPatch
+    limit: str, shape: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # However many tiles one call of the kernel is given, too.
-    monkeypatch.setattr(silhouette, "MOST_WORK", most_work)
-    X, labels = labelled((1500, 9, 7), dtype)
-    sizes = np.bincount(labels)
-    results = []
-    for n_threads in (1, 2, 7):
-        with parallel.team(n_threads) as threads:
-            results.append(silhouette.silhouettes(X, labels, sizes, threads).tobytes())
-    assert len(set(results)) == 1
+    # However many tiles one call of the kernel is given, and where sums find no room, too.
+    if limit:
+        monkeypatch.setattr(silhouette, limit, 1)
+    if limit == "MOST_SUMS":
+        monkeypatch.setattr(silhouette, "most_sums", lambda X: 1)
+    X, labels = labelled(shape, dtype)
+    results = {silhouettes(X, labels, n_threads=n).tobytes() for n in (1, 2, 7)}
+    assert len(results) == 1
+    expected = reference.silhouettes(X, labels)
+    found = np.frombuffer(results.pop())
+    assert_allclose(found, expected, atol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("n_features", [3, 40])
+@pytest.mark.parametrize("room", [silhouette.MOST_SUMS, 7 * 400])
+def test_labelings_do_not_depend_on_each_other(
+    room: int, n_features: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where only some of them have room beside each other, and one has none at all, too.
+    monkeypatch.setattr(silhouette, "most_sums", lambda X: room)
+    X, _ = labelled((400, n_features, 3), np.float64)
+    labelings = [np.random.default_rng(k).permutation(np.arange(400) % k) for k in (2, 3, 5, 9, 4)]
+    alone = [silhouettes(X, labels)[0] for labels in labelings]
+    assert_array_equal(silhouettes(X, *labelings), alone)
+    for labels, values in zip(labelings, alone, strict=True):
+        assert_allclose(values, reference.silhouettes(X, labels), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_features", [23, 24, 130])
+def test_tight_clusters_far_apart(n_features: int, dtype: Any) -> None:
+    # Two of three clusters are near each other: products alone would lose what is between them.
+    random = np.random.default_rng(n_features)
+    centers = np.stack([np.zeros(n_features), np.full(n_features, 2.0**-14), np.ones(n_features)])
+    labels = np.arange(190) % 3
+    X = (centers[labels] + 2.0**-16 * random.standard_normal((190, n_features))).astype(dtype)
+    X[30:60] = X[:30]  # and many rows are in one place
+    expected = reference.silhouettes(X.astype(np.float64), labels)
+    assert 0.1 < expected[labels == 0].mean() < 0.9
+    atol = 1e-10 if dtype == np.float64 else 2e-5
+    assert_allclose(silhouette_samples(X, labels), expected, atol=atol)
+
+
+@pytest.mark.parametrize("n_tiles", [1, 2, 15, 16, 17, 64, 79, 500])
+def test_each_pair_of_tiles_meets_once_and_no_band_plays_twice(n_tiles: int) -> None:
+    met = np.zeros((n_tiles, n_tiles), np.int64)
+    for games in silhouette._tournament(n_tiles, 100):
+        playing = []
+        for first, stop, others, end, both in games:
+            assert both
+            met[first:stop, others:end] += 1
+            if first != others:
+                met[others:end, first:stop] += 1
+                playing += list(range(others, end))
+            playing += list(range(first, stop))
+        assert len(playing) == len(set(playing))
+    assert (met == 1).all()
 
 
 def test_rows_alone_and_rows_in_one_place() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import config, njit
+from numpy.testing import assert_allclose, assert_array_equal
 
 from fastclust.kernels import plain, simd
 from fastclust.kernels.compiling import kernel
@@ -19,6 +20,9 @@ from fastclust.kernels.simd import (
     ROW_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
+    add_differences,
+    add_line,
+    add_products,
     add_row,
     add_rows,
     center_groups,
@@ -69,6 +73,21 @@ def all_distances(packed, centers, n_wide, n_narrow, d, distances):
 @kernel
 def panel_of(X, first, count, panels, place, squares):
     squares_to_panel(X, first, count, panels, place, squares)
+
+
+@kernel
+def products(rows, others, d, results):
+    add_products(rows, others, d, results)
+
+
+@kernel
+def differences(rows, others, d, results):
+    add_differences(rows, others, d, results)
+
+
+@kernel
+def line(values, first, sums, place):
+    add_line(values, first, sums, place)
 
 
 @kernel
@@ -245,6 +264,32 @@ def test_distances_of_equal_rows_are_zero(d: int, dtype: Any) -> None:
     np.testing.assert_allclose(distances[:9], expected, rtol=(d + 3) * np.finfo(dtype).eps)
     assert distances[2, 5] == 0
     assert distances[8, 63] == 0
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 65])
+def test_tiles_meet_tiles(d: int, dtype: Any) -> None:
+    rows, others = np.random.default_rng(d).standard_normal((2, TILE_ROWS, d)).astype(dtype)
+    others[5] = rows[3]
+    parts = []
+    for tile in (rows, others):
+        parts.append(aligned_empty(tile.size, dtype))
+        parts[-1][:] = tile.reshape(-1, simd.part_rows(dtype), d).swapaxes(1, 2).ravel()
+    results = aligned_empty((TILE_ROWS, TILE_ROWS), dtype)
+    results[:] = 2
+    products(*parts, d, results.reshape(-1))
+    assert_allclose(results, 2 + others @ rows.T, rtol=1e-5, atol=1e-5)
+    results[:] = 0
+    differences(*parts, d, results.reshape(-1))
+    assert results[5, 3] == 0
+    assert_allclose(results, ((others[:, None] - rows) ** 2).sum(axis=2), rtol=1e-5)
+
+
+def test_lines_are_added(dtype: Any) -> None:
+    values, sums = np.arange(200, dtype=dtype), np.arange(99.0)
+    line(values, 17, sums, 5)
+    expected = np.arange(99.0)
+    expected[5:69] += values[17:81]
+    assert_array_equal(sums, expected)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 6, 7, 8, 11, 15, 16, 17, 24, 33, 64, 100])
