@@ -8,7 +8,9 @@ the next parameters.  No array of shape (n_samples, n_components) is made.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -23,12 +25,13 @@ from .centroids import is_extreme, near_most, open_parts, unchanged_on_error
 from .counterpart import Interchangeable
 from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
-from .kernels.gaussian import Densities, Moments, Sweep, make_densities
-from .kernels.parallel import Team, team
+from .kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
+from .kernels.parallel import team, team_for
 from .kernels.tiles import Array
 from .kmeans import KMeans, kmeans_plusplus, moments
 from .mapped import Guarded
 from .persistence import Persistent
+from .serving import digest, kept_beside
 from .sources import Source
 from .streaming import StreamedKMeansPlusPlus, StreamedRows
 
@@ -139,8 +142,8 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             Probabilities; each row adds up to one.
         """
         X = self._rows(X)
-        with team() as threads:
-            return self._sweep(X, threads).posteriors(self._densities(self._center()))
+        with self._asked(X) as (sweep, densities):
+            return sweep.posteriors(densities)
 
     def score_samples(self, X: Any) -> Array:
         """Log of the density of the mixture at each row of `X`.
@@ -156,8 +159,8 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             Natural logarithms.
         """
         X = self._rows(X)
-        with team() as threads:
-            return self._sweep(X, threads).log_norms(self._densities(self._center()))
+        with self._asked(X) as (sweep, densities):
+            return sweep.log_norms(densities)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of the rows of `X`.
@@ -177,28 +180,47 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             Natural logarithm, per row.
         """
         X = self._rows(X)
-        weights = validation.check_weights(sample_weight, X)
+        return self._mean_log_likelihood(X, validation.check_weights(sample_weight, X))
+
+    def _mean_log_likelihood(self, X: Any, weights: Array | None = None) -> float:
         total = len(X) if weights is None else weights.sum(dtype=np.float64)
-        with team() as threads:
-            sweep = Sweep(open_parts(X, weights), self._center(), threads)
-            return sweep.log_likelihood(self._densities(self._center())) / float(total)
+        with self._asked(X, weights) as (sweep, densities):
+            return sweep.log_likelihood(densities) / float(total)
 
     def _rows(self: Any, X: Any) -> Any:
-        check_is_fitted(self)
+        """Rows to ask about; :meth:`_asked` sees whether they are finite."""
+        if "means_" not in vars(self):  # or it is fitted: scikit-learn asks for its tags, too
+            check_is_fitted(self)
         self._check_type("after a fit")
-        return validation.open_data(self, X, fitting=False)
+        return validation.open_data(self, X, fitting=False, finite=False)
 
     def _labels(self, X: Any) -> Array:
-        with team() as threads:
-            return self._sweep(X, threads).labels(self._densities(self._center()))
+        with self._asked(X) as (sweep, densities):
+            return sweep.labels(densities)
 
-    def _sweep(self, X: Any, threads: Team) -> Sweep:
-        return Sweep(open_parts(X), self._center(), threads)
+    @contextlib.contextmanager
+    def _asked(
+        self: Any, X: Any, weights: Array | None = None
+    ) -> Iterator[tuple[Sweep, Densities]]:
+        """A sweep over rows, and the components that it is to meet."""
+        parameters = (
+            value if isinstance(value, tuple) else (value,) for value in self._get_parameters()
+        )
+        state = (self.covariance_type, *map(digest, itertools.chain.from_iterable(parameters)))
+        center, densities = kept_beside(self, "components", state, self._components)
+        rows = open_parts(X, weights)
+        with team_for(sweep_work(densities, *X.shape)) as threads:
+            validation.check_finite(self, X, threads)
+            yield Sweep(rows, center, threads), densities
 
-    def _center(self: Any) -> Array:
-        """A point near the rows that does not depend on which rows are asked about."""
+    def _components(self: Any) -> tuple[Array, Densities]:
+        """The components, centred, and by what.
+
+        It is a point near the rows that does not depend on which rows are asked about.
+        """
         means = np.asarray(self.means_, np.float64)
-        return near_most(means.mean(axis=0), means.var(axis=0))
+        center = near_most(means.mean(axis=0), means.var(axis=0))
+        return center, self._densities(center)
 
     def _densities(self: Any, center: Array) -> Densities:
         """The components of this moment, centred."""

@@ -217,7 +217,9 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         bic : float
             As scikit-learn's.
         """
-        return float(super().bic(self._rows(X)))
+        X = self._rows(X)
+        fitness = -2 * self._mean_log_likelihood(X) * len(X)
+        return float(fitness + self._n_parameters() * np.log(len(X)))
 
     def aic(self, X: Any) -> float:
         """Akaike information criterion of the mixture on `X`: the lower, the better.
@@ -232,7 +234,8 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         aic : float
             As scikit-learn's.
         """
-        return float(super().aic(self._rows(X)))
+        X = self._rows(X)
+        return float(-2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters())
 
     def _learn(self, problem: Problem) -> None:
         """Blend the statistics of a batch into those of the batches before."""

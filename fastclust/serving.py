@@ -30,6 +30,7 @@ from .kernels.sparse import (
 from .kernels.tiles import Array, Rows, make_rows, read_only
 
 Form = TypeVar("Form")
+FEW_BYTES = 4096  # up to which a copy is sooner made than a digest
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 # Variances of columns at which float32 data are clustered in float64: their squares come near the
@@ -124,6 +125,13 @@ def open_dense(X: Array, weights: Array | None = None) -> Rows:
         return make_rows(X, weights)
     X = read_only(X)
     return Rows(X, X, read_only(np.empty(0, X.dtype) if weights is None else weights))
+
+
+def digest(value: Any) -> Any:
+    """What tells whether an array is what it was, shape and dtype included."""
+    array = np.asarray(value)
+    few = array.nbytes <= FEW_BYTES or array.dtype not in FLOATS
+    return array.shape, array.dtype, array.tobytes() if few else fingerprint(array)
 
 
 class _Kept(NamedTuple):

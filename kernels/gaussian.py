@@ -94,6 +94,10 @@ class Outputs(NamedTuple):
     labels: Array
 
 
+NO_POSTERIORS, NO_LABELS = np.empty((0, 0)), np.empty(0, np.int32)
+NO_OUTPUTS = Outputs(np.empty(0), NO_POSTERIORS, np.empty(0, np.int64))
+
+
 class Moments(NamedTuple):
     """Sums over rows, weighted by posterior and row weight, about the means of the sweep.
 
@@ -408,6 +412,14 @@ def make_densities(
     )
 
 
+def sweep_work(
+    densities: Densities, n_samples: int, n_features: int, order: int = NO_MOMENTS
+) -> float:
+    """Multiply-adds of a sweep, roughly."""
+    depth = 4 * n_features if order < COVARIANCES else n_features**2
+    return float(n_samples) * densities.n_components * (depth + 20)
+
+
 # Second moments of a component of d features.
 _N_SECOND = {
     MEANS: lambda d: 0,
@@ -566,13 +578,10 @@ class Sweep:
         labels: Array | None = None,
         outputs: dict[str, Array] | None = None,
     ) -> None:
-        d = self.n_features
-        depth = 4 * d if order < COVARIANCES else d * d
-        empty = {"log_norm": np.empty(0), "posterior": np.empty((0, 0))}
-        kept_rows = Outputs(**{**empty, "labels": np.empty(0, np.int64), **(outputs or {})})
+        kept_rows = NO_OUTPUTS._replace(**outputs) if outputs else NO_OUTPUTS
         self.team.run(
             _sweep,
-            float(len(rows.X)) * densities.n_components * (depth + 20),
+            sweep_work(densities, *rows.X.shape, order),
             len(likelihoods),
             slice_size,
             LANES,
@@ -580,8 +589,8 @@ class Sweep:
             self.zeros,
             self.center,
             densities,
-            np.empty((0, 0)) if given is None else given,
-            np.empty(0, np.int32) if labels is None else labels,
+            NO_POSTERIORS if given is None else given,
+            NO_LABELS if labels is None else labels,
             order,
             kept,
             likelihoods,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import warnings
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.mixture
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import make_moons
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -796,3 +798,44 @@ def test_a_warm_start_keeps_its_kind_of_prior() -> None:
         model.set_params(weight_concentration_prior_type=other)
         with pytest.raises(ValueError, match=f"prior_type='{other}' must not change"):
             model.fit(X)
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("estimator", [GaussianMixture, BayesianGaussianMixture])
+def test_answers_are_of_the_parameters_of_this_moment(estimator: Any, kind: str) -> None:
+    # What is prepared from parameters is kept, but not when they are set or written into.
+    X = np.random.default_rng(0).standard_normal((60, 3)) + 4 * (np.arange(60) % 3)[:, None]
+    mixture = estimator(n_components=3, covariance_type=kind, random_state=0).fit(X)
+    theirs = mixture.to_sklearn()
+
+    def same() -> None:
+        assert_allclose(mixture.score_samples(X), theirs.score_samples(X), rtol=1e-9)
+
+    same()
+    for name in ("weights_", "means_", "precisions_cholesky_"):
+        for model in (mixture, theirs):
+            if name != "weights_" or estimator is GaussianMixture:
+                values = getattr(model, name)
+                values[0] = 0.5 * values[0] + (name == "means_")  # in place
+        same()
+        for model in (mixture, theirs):
+            setattr(model, name, 1.25 * getattr(model, name))
+        same()
+    kept = mixture.score_samples(X)
+    for other in (pickle.loads(pickle.dumps(mixture)), copy.deepcopy(mixture)):
+        assert_array_equal(other.score_samples(X), kept)
+        other.means_[0] += 1.0
+        assert (other.score_samples(X) != kept).any()
+    assert_array_equal(mixture.score_samples(X), kept)
+
+
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_proba", "score_samples", "score", "bic", "aic"]
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_to_ask_about_are_finite(method: str, value: float, dtype: Any) -> None:
+    X = np.random.default_rng(0).standard_normal((30, 2)).astype(dtype)
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    X[17, 1] = value
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+        getattr(mixture, method)(X)
