@@ -579,9 +579,10 @@ class Sweep:
         outputs: dict[str, Array] | None = None,
     ) -> None:
         kept_rows = NO_OUTPUTS._replace(**outputs) if outputs else NO_OUTPUTS
+        n_samples, n_features = rows.X.shape
         self.team.run(
             _sweep,
-            sweep_work(densities, *rows.X.shape, order),
+            sweep_work(densities, n_samples, n_features, order),
             len(likelihoods),
             slice_size,
             LANES,
