@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import pickle
 import warnings
 from collections.abc import Callable
@@ -144,13 +145,16 @@ class KernelCache(FunctionCache):
             # compile, which takes longer than everything else here; a compilation does so, too.
             rtsys.initialize(target_context)
             with collector_paused():
-                return self._load_overload(sig, target_context)
+                found = self._load_overload(sig, target_context)
         except Distrusted as reason:
             _warn_distrusted(reason)
             return None
         except Exception as error:  # a truncated or foreign file: compile again
             _warn_cache("read", error)
             return None
+        if found is None:
+            _tell_of_compilation()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
@@ -159,6 +163,15 @@ class KernelCache(FunctionCache):
             _warn_distrusted(reason)
         except Exception as error:  # a full disk, or a Numba that takes its results apart otherwise
             _warn_cache("write", error)
+
+
+@functools.cache
+def _tell_of_compilation() -> None:
+    """Say once why nothing seems to happen for seconds."""
+    logging.getLogger("fastclust").info(
+        "compiling kernels, which takes seconds and is done once: they are kept in the cache "
+        "(`fastclust warm` compiles all of them)"
+    )
 
 
 @functools.cache

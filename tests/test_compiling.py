@@ -110,6 +110,22 @@ def test_second_process_does_not_compile(cache: Path, load: Callable[[], ModuleT
     assert was_cached(second)
 
 
+def test_a_compilation_is_told_of_once(
+    cache: Path, load: Callable[[], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="fastclust")
+    compiling._tell_of_compilation.cache_clear()
+    module = load()
+    assert module.doubled(np.ones(3)) == 6
+    assert module.doubled(np.ones(3, np.float32)) == 6
+    (record,) = caplog.records
+    assert record.name == "fastclust"
+    assert record.message.startswith("compiling kernels")
+    compiling._tell_of_compilation.cache_clear()
+    assert load().doubled(np.ones(3)) == 6  # from the cache
+    assert len(caplog.records) == 1
+
+
 def test_no_other_files_are_left(cache: Path, load: Callable[[], ModuleType]) -> None:
     use(load())
     assert [path for path in cache.rglob("*") if path.is_file()] == entries(cache)
