@@ -114,7 +114,8 @@ class CentroidEstimator(
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
             Euclidean distances, taken from differences and so accurate to rounding, however far
-            from zero the rows are.  That to the center which :meth:`predict` gives is the smallest.
+            from zero the rows are.  That to the center which :meth:`predict` gives is the smallest,
+            unless only more precision than that of the rows can tell two centers.
         """
         validation.check_fitted(self)
         X = validation.open_data(self, X, fitting=False, finite=False)

@@ -48,7 +48,7 @@ class Centers:
     """Centers (n_clusters, n_features), and what is made of them when it is first asked for."""
 
     def __init__(self, array: Array) -> None:
-        self.array = array
+        self.array = np.ascontiguousarray(array)
         self._forms: dict[Any, Any] = {}  # threads that meet here make the same twice, at worst
 
     def _form(self, name: Any, make: Callable[[], Form]) -> Form:
@@ -155,7 +155,7 @@ def kept_beside(model: Any, name: str, state: Any, make: Callable[[], Form]) -> 
 
 def centers_of(model: Any) -> Centers:
     """The centers of a fitted model, with what has been made of them before."""
-    array = np.asarray(model.cluster_centers_)
+    array = np.ascontiguousarray(model.cluster_centers_)
     if array.dtype not in FLOATS:  # set by hand
         array = array.astype(np.float64)
     state = array.shape, array.dtype, fingerprint(array)
