@@ -171,7 +171,9 @@ class Checkpoint:
         names = sorted(theirs.keys() | self.problem.keys())
         differ = [name for name in names if theirs.get(name) != self.problem.get(name)]
         if differ:
-            raise ValueError(f"{self.name} is of another fit: {', '.join(differ)} differ.")
+            raise ValueError(
+                f"{self.name} belongs to a different fit (different: {', '.join(differ)})."
+            )
 
     def due(self, iteration: int) -> bool:
         """Whether one is to be written after this iteration."""

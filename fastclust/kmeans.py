@@ -66,8 +66,8 @@ class KMeans(CentroidEstimator):
         'lloyd' [1]_ computes every distance, 'full' is its old name.  The others keep bounds and
         compute fewer: 'hamerly' [4]_ keeps two for each row, 'exponion' [5]_ the same and compares
         a row with the centers around its own, 'elkan' [3]_ keeps one for each row and center, 2
-        bytes each, in at most 1 GiB, once centers have come to rest and where all distances of a
-        row cost much more than to look at its bounds.  'auto' chooses what promises to be fastest.
+        bytes each (1 GiB at most), once centers have nearly stopped moving and a row's distances
+        cost far more than checking its bounds.  'auto' chooses what promises to be fastest.
         Sparse data have one algorithm for all names.
 
     Attributes
@@ -165,7 +165,7 @@ class KMeans(CentroidEstimator):
             from one of them ends this start.  :class:`fastclust.ProgressBar` is one.
         checkpoint : path-like, default=None
             File that is written after every `checkpoint_every` iterations, and removed at the end
-            of the fit.  There must be none yet, but with `resume`.
+            of the fit.  The file must not exist, unless ``resume=True``.
         checkpoint_every : int, default=10
             Iterations from one checkpoint to the next.
         resume : bool, default=False

@@ -69,7 +69,7 @@ class Loop:
     Parameters
     ----------
     algorithm : type
-        One of the classes in ``fastclust.kernels.lloyd.ALGORITHMS``.
+        One of the classes in ``fastclust.kernels.algorithms.ALGORITHMS``.
     rows : Rows or SparseRows
         The data.
     mean : ndarray of shape (padded n_features,)

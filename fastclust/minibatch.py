@@ -93,7 +93,7 @@ class MiniBatchKMeans(CentroidEstimator):
         Source of the draws; an int makes them reproducible.
     tol : float, default=0.0
         Stop when the squared movements of the centers in a step add up to no more than `tol` times
-        the mean variance of the columns; 0 is no such rule.
+        the mean variance of the columns; 0 disables this rule.
     max_no_improvement : int or None, default=10
         Stop after so many steps in a row in which the smoothed inertia of the batches has found no
         new minimum; None is no such rule.
@@ -224,8 +224,8 @@ class MiniBatchKMeans(CentroidEstimator):
             one of them ends the fit.
         checkpoint : path-like, default=None
             File that is written after every `checkpoint_every` steps, and removed at the end of
-            the fit.  There must be none yet, but with `resume`.  For 'minibatch' on arrays, memory
-            maps and sparse data.
+            the fit.  The file must not exist, unless ``resume=True``.  For 'minibatch' on arrays,
+            memory maps and sparse data.
         checkpoint_every : int, default=100
             Steps from one checkpoint to the next.
         resume : bool, default=False
@@ -295,8 +295,8 @@ class MiniBatchKMeans(CentroidEstimator):
         """That there can be one of this fit."""
         if self.algorithm == "nested" or isinstance(X, Source):
             raise ValueError(
-                "checkpoint must be None, but for algorithm='minibatch' with rows in an array or "
-                "a memory map."
+                "checkpoint is supported only for algorithm='minibatch' with rows in an array or a "
+                "memory map; it must be None."
             )
 
     def _described(self, tol: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from .sources import Source, open_rows
 
 
 class Unsupported(TypeError):
-    """A wish that scikit-learn's estimator of the same name fulfils and fastclust's does not."""
+    """A request that scikit-learn supports and fastclust does not."""
 
 
 class UnsupportedParameter(Unsupported, InvalidParameterError):
