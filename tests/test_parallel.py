@@ -428,21 +428,43 @@ def meet_without_python(counter, gate, n_tasks, states):  # type: ignore[no-unty
         fetch_add(states, ENDED, 1)
 
 
+HELPED = STATES
+TASKS = 3_000
+
+
 @kernel
 def work_while_held(counter, gate, n_tasks, states, seats):  # type: ignore[no-untyped-def]
-    """Tasks that begin when another thread holds the GIL."""
+    """Tasks that begin when another thread holds the GIL.
+
+    The caller lets helpers do one for each two of its own, whatever else keeps the machine busy;
+    if they cannot come, it has soon waited long enough.
+    """
     fetch_add(states, BEGUN, 1)
-    looks = 0
+    looks, done = 0, 0
     while peek(states, ENDED) == 0 and looks < MANY_LOOKS:
         looks += 1
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
-        for _ in range(20_000):
-            peek(counter, TAKEN)
         seats[task] = len(gate) - CALLERS_GATE
+        if seats[task] > 0:
+            fetch_add(states, HELPED, 1)
+        else:
+            done += 1
+            while 2 * peek(states, HELPED) < done and looks < MANY_LOOKS:
+                looks += 1
     fetch_add(states, FINISHED, 1)
+
+
+@numba.njit
+def hold_the_gil(states):  # type: ignore[no-untyped-def]
+    """A long call of compiled code that keeps the GIL, until both threads have finished."""
+    looks = 0
+    fetch_add(states, ENDED, 1)
+    while peek(states, FINISHED) < 2 and looks < 2 * MANY_LOOKS:
+        looks += 1
+    return peek(states, FINISHED)
 
 
 @pytest.fixture(params=["futex", "condition", "semaphore"])
@@ -490,28 +512,24 @@ def test_only_those_who_are_wanted_wake_up() -> None:
 @pytest.mark.skipif(boards.way_to_sleep() == boards.BY_SEMAPHORE, reason="Python wakes them here")
 def test_helpers_work_while_another_thread_holds_the_gil() -> None:
     """From sleep to sleep: more than a third of the tasks are theirs."""
-    states, seats, held = np.zeros(STATES, np.int64), np.full(5_000, -1), []
-    keeps_the_gil = ctypes.PyDLL(None).usleep
+    states, seats, held = np.zeros(STATES + 1, np.int64), np.full(TASKS, -1), []
+    finished = np.array([0, 0, 2, 0])
+    hold_the_gil(finished)  # compiled now, as the kernel is
 
     def hold() -> None:
-        while states[BEGUN] == 0:  # one side is in the kernel, which waits for ENDED
+        while states[BEGUN] == 0:
             time.sleep(0.0001)
-        states[ENDED] = 1
-        while states[FINISHED] == 0 and len(held) < 1_000:
-            keeps_the_gil(200_000)
-            held.append(states[FINISHED])
+        held.append(hold_the_gil(states))
 
     with team(2) as threads:
-        note = (states.copy(), seats.copy())
-        note[0][ENDED] = 1
-        threads.run(work_while_held, MUCH_WORK, len(seats), *note)  # compiled now
+        work_while_held(new_counter(), threads.gate, 0, finished, seats)
         all_asleep(threads)
         holder = threading.Thread(target=hold)
         holder.start()
         threads.run(work_while_held, MUCH_WORK, len(seats), states, seats)
         holder.join(PATIENCE)
-    assert held == [2]  # both had left before the first call gave up the GIL
-    assert len(seats) / 3 < np.count_nonzero(seats == 1) < len(seats)
+    assert held == [2]
+    assert states[HELPED] == np.count_nonzero(seats == 1) >= TASKS / 3
 
 
 @pytest.mark.skipif(boards.way_to_sleep() == boards.BY_SEMAPHORE, reason="Python wakes them here")
