@@ -56,6 +56,7 @@ SMALL_WORK = 500_000
 # fastest kernels do 50,000 multiply-adds.  With n threads a launch of W takes W/(50,000 n) + n µs,
 # which is least at the square root of W/50,000, and hardly more at the half or the double of that.
 THREAD_WORK = 50_000
+LEAST_WORK = 4 * THREAD_WORK  # for two threads
 
 
 def new_counter(n_seats: int = 1) -> np.ndarray[Any, Any]:
@@ -178,7 +179,9 @@ class Team:
         if self.helpers:
             self.board = self.helpers[0].home
             self._open_gate = self.board[:CALLERS_GATE]
-            self._sleeping = self.board[boards.SLEEPING : boards.SLEEPING + boards.N_GROUPS]
+            # Numbers in it, at a fraction of what NumPy takes for one.
+            self._wanted = memoryview(self.board)[WANTED : WANTED + 1]
+            self._sleeping = memoryview(self.board)[boards.SLEEPING :][: boards.N_GROUPS]
             for number, member in enumerate(self.helpers):
                 member.engage(self.board, 1 + number)
 
@@ -205,19 +208,23 @@ class Team:
         gate = self.gate
         if n_threads > 1:
             gate = self._open_gate
-            gate[WANTED] = n_threads
+            self._wanted[0] = n_threads
         function(new_counter(n_threads), gate, n_tasks, *arguments)
 
     def threads_for(self, work: float, n_tasks: int) -> int:
         """Threads that a launch of so much work takes; they are awake, or told how to wake up."""
         most = min(self.n_threads, n_tasks)
-        if most < 2 or work < 4 * THREAD_WORK:
+        if most < 2 or work < LEAST_WORK:
             return 1
-        n_threads = int(min(most, math.sqrt(work / THREAD_WORK)))
-        if any(self._sleeping[: (n_threads - 1).bit_length()].tolist()):
-            if work < SMALL_WORK:
-                return 1
-            self._prepare(n_threads - 1)
+        n_threads = most
+        if work < most * most * THREAD_WORK:
+            n_threads = int(math.sqrt(work / THREAD_WORK))
+        for group in range((n_threads - 1).bit_length()):
+            if self._sleeping[group]:
+                if work < SMALL_WORK:
+                    return 1
+                self._prepare(n_threads - 1)
+                break
         return n_threads
 
     def _prepare(self, n_helpers: int) -> None:

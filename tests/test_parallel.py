@@ -28,6 +28,7 @@ from fastclust.kernels.compiling import OPTIONS, kernel
 from fastclust.kernels.launching import WANTED, LaunchingCompiler
 from fastclust.kernels.parallel import (
     CALLERS_GATE,
+    LEAST_WORK,
     RECORD,
     SMALL_WORK,
     TAKEN,
@@ -551,7 +552,7 @@ def test_helpers_need_no_gil_to_wake_up_and_to_come() -> None:
 
 def test_threads_follow_from_the_work() -> None:
     with team(16) as threads:
-        for least in (SMALL_WORK, 4 * THREAD_WORK):  # asleep, and, since one is told, as if awake
+        for least in (SMALL_WORK, LEAST_WORK):  # asleep, and, since one is told, as if awake
             assert threads.threads_for(least - 1, 1_000) == 1
             threads._sleeping = np.zeros(boards.N_GROUPS, np.int64)
         taken = [threads.threads_for(THREAD_WORK * n**2, 1_000) for n in range(1, 20)]
