@@ -25,6 +25,8 @@ class Progress:
         Most iterations (or steps) of this start; None where nested batches know of no number.
     start, n_starts : int
         Number of the start, from 1, and number of all starts.
+    breath : int
+        Number of the breath of ``KMeans(refine=...)``, from 1; 0 during the starts.
     shift : float
         Sum of squared movements of the centers; NaN for mini-batches without `tol`.
     rows_per_second : float
@@ -44,9 +46,11 @@ class Progress:
         n_rows: float,
         elapsed: float,
         objective: Callable[[], float],
+        breath: int = 0,
     ) -> None:
         self.iteration, self.max_iter = iteration, max_iter
         self.start, self.n_starts = start, n_starts
+        self.breath = breath
         self.shift = shift
         self.elapsed = elapsed
         self.rows_per_second = n_rows / max(elapsed, 1e-9)
@@ -144,15 +148,17 @@ class ProgressBar:
         self._options = options
         self._objective = objective
         self._bar: Any = None
-        self._start = 0
+        self._run = (0, 0)
 
     def __call__(self, progress: Progress) -> None:
         """Show an iteration."""
-        if self._bar is None or progress.start != self._start:
+        run = progress.start, progress.breath
+        if self._bar is None or run != self._run:
             self.close()
             label = f"start {progress.start}/{progress.n_starts}"
+            label = f"breath {progress.breath}" if progress.breath else label
             options = {"total": progress.max_iter, "desc": label, **self._options}
-            self._bar, self._start = self._make(**options), progress.start
+            self._bar, self._run = self._make(**options), run
         shown = {"shift": f"{progress.shift:.3g}", "rows/s": f"{progress.rows_per_second:.3g}"}
         if self._objective:
             shown["objective"] = f"{progress.objective:.6g}"

@@ -109,12 +109,17 @@ class Loop:
         team: Team,
     ) -> None:
         self.rows, self.mean, self.team = rows, mean, team
+        self.n_clusters = n_clusters
         self._equip(algorithm, n_clusters)
 
     def _equip(self, algorithm: type[Any], n_clusters: int) -> None:
         self.seeding = seeding_for(self.rows)
         self.update = algorithm.update_class(self.rows, self.mean, n_clusters, self.team)
         self.algorithm = algorithm(self.rows, self.mean, n_clusters, self.update, self.team)
+
+    def with_clusters(self, n_clusters: int) -> Loop:
+        """A loop on the same rows for another number of clusters."""
+        return type(self)(type(self.algorithm), self.rows, self.mean, n_clusters, self.team)
 
     def centred(self, indices: Array) -> Array:
         """Rows of the data as centers to start from."""
@@ -228,6 +233,13 @@ class Loop:
     def inertia(self, centers: Array) -> float:
         """Sum of squared distances of the rows, as labelled, to `centers`."""
         return self._own_distances(centers)
+
+    def distances(self, labels: Array, centers: Array) -> Array:
+        """Squared distance of each row to the center of its label."""
+        distances = np.empty(len(labels))
+        self.algorithm.labels[: len(labels)] = labels
+        self._own_distances(centers, distances)
+        return distances
 
     def _own_distances(self, centers: Array, distances: Array | None = None) -> float:
         return float(self.algorithm.own_distances(centers, distances))

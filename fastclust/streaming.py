@@ -17,6 +17,7 @@ from .kernels.fingerprint import Fingerprint
 from .kernels.lloyd import Lloyd
 from .kernels.moments import moment_slice_rows, moments_of_blocks
 from .kernels.parallel import Team
+from .kernels.rivals import rivals
 from .kernels.seeding import (
     MAX_TASKS,
     GreedyKMeansPlusPlus,
@@ -96,6 +97,16 @@ class StreamedRows:
             own = None if distances is None else distances[here]
             inertias.append(own_inertias(rows, shift, centers, labels[here], team, size, own))
         return float(np.concatenate(inertias).sum())
+
+    def rivals(
+        self, shift: Array, centers: Array, labels: Array, team: Team
+    ) -> tuple[Array, Array]:
+        """Distances to the own center and the next; see :func:`.kernels.rivals.rivals`."""
+        own, rival = np.empty((2, len(self.source)))
+        for first, rows in self.parts(slice_rows(*self.source.shape, 1)):
+            here = slice(first, first + len(rows.X))
+            own[here], rival[here] = rivals(rows, shift, centers, labels[here], team)
+        return own, rival
 
 
 class _StreamedUpdate(Update):
