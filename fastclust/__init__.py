@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from .kmeans import KMeans, k_means, kmeans_plusplus
     from .minibatch import MiniBatchKMeans
     from .mixture import GaussianMixture
+    from .scores import (
+        calinski_harabasz_score,
+        davies_bouldin_score,
+        simplified_silhouette_score,
+    )
+    from .search import ClusterSearch
     from .seeding import SampledKMeansPlusPlus
     from .silhouette import silhouette_samples, silhouette_score
 
@@ -29,11 +35,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "BayesianGaussianMixture": "bayesian_mixture",
     "BisectingKMeans": "bisecting",
+    "ClusterSearch": "search",
     "GaussianMixture": "mixture",
     "KMeans": "kmeans",
     "MiniBatchKMeans": "minibatch",
     "ProgressBar": "callbacks",
     "SampledKMeansPlusPlus": "seeding",
+    "calinski_harabasz_score": "scores",
+    "davies_bouldin_score": "scores",
     "from_sklearn": "interchange",
     "k_means": "kmeans",
     "kmeans_plusplus": "kmeans",
@@ -41,6 +50,7 @@ _HOMES = {
     "patch_sklearn": "acceleration",
     "silhouette_samples": "silhouette",
     "silhouette_score": "silhouette",
+    "simplified_silhouette_score": "scores",
     "unload_ipython_extension": "acceleration",
     "unpatch_sklearn": "acceleration",
 }
@@ -77,12 +87,15 @@ def __dir__() -> list[str]:
 __all__ = [
     "BayesianGaussianMixture",
     "BisectingKMeans",
+    "ClusterSearch",
     "GaussianMixture",
     "KMeans",
     "MiniBatchKMeans",
     "ProgressBar",
     "SampledKMeansPlusPlus",
     "__version__",
+    "calinski_harabasz_score",
+    "davies_bouldin_score",
     "from_sklearn",
     "k_means",
     "kmeans_plusplus",
@@ -90,6 +103,7 @@ __all__ = [
     "patch_sklearn",
     "silhouette_samples",
     "silhouette_score",
+    "simplified_silhouette_score",
     "unload_ipython_extension",
     "unpatch_sklearn",
 ]

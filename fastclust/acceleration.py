@@ -26,7 +26,7 @@ import sklearn.metrics.cluster
 import sklearn.mixture
 from sklearn.base import clone
 
-from . import bayesian_mixture, bisecting, kmeans, minibatch, mixture, silhouette
+from . import bayesian_mixture, bisecting, kmeans, minibatch, mixture, scores, silhouette
 from .interchange import to_sklearn
 from .validation import Unsupported
 
@@ -108,6 +108,16 @@ def silhouette_score(
     return _called(silhouette.silhouette_score, X, labels, **options, **kwds)
 
 
+def calinski_harabasz_score(X: Any, labels: Any) -> Any:
+    """:func:`fastclust.calinski_harabasz_score` in scikit-learn's place."""
+    return _called(scores.calinski_harabasz_score, X, labels)
+
+
+def davies_bouldin_score(X: Any, labels: Any) -> Any:
+    """:func:`fastclust.davies_bouldin_score` in scikit-learn's place."""
+    return _called(scores.davies_bouldin_score, X, labels)
+
+
 def _called(function: Any, X: Any, labels: Any, **options: Any) -> Any:
     """The result of a function of ours, or of scikit-learn's of the same name."""
     try:
@@ -131,6 +141,8 @@ SUBSTITUTES: dict[Any, dict[str, Any]] = {
         "BayesianGaussianMixture": BayesianGaussianMixture,
     },
     sklearn.metrics: {
+        "calinski_harabasz_score": calinski_harabasz_score,
+        "davies_bouldin_score": davies_bouldin_score,
         "silhouette_samples": silhouette_samples,
         "silhouette_score": silhouette_score,
     },

@@ -5,6 +5,7 @@ Every distance is computed once, none is stored: the memory is that of two copie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .kernels.parallel import team
 from .kernels.silhouette import silhouettes
 from .kernels.tiles import Array
 from .mapped import surviving
+from .scores import cosine_silhouettes
 
 
 @surviving
@@ -33,8 +35,9 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
         Rows; those that must be read (see :mod:`fastclust.sources`) are read into memory.
     labels : array-like of shape (n_samples,)
         Cluster of each row; integers, strings or anything that can be sorted.
-    metric : {'euclidean', 'l2'}, default='euclidean'
-        How distances are measured; both names are of the same.
+    metric : {'euclidean', 'l2', 'cosine'}, default='euclidean'
+        How distances are measured; the first two names are of the same.  Cosine distances take
+        time by rows and clusters only, not by pairs of rows.
     **kwds
         Parameters of other metrics, of which there are none here.
 
@@ -65,13 +68,21 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
     """
     validation.check_metric(metric, kwds)
     X, labels, sizes = validation.check_labelled_rows(X, labels)
+    if metric == "cosine":
+        with team() as threads:
+            validation.check_spread(column_moments(X, threads)[1], X)
+            return cosine_silhouettes(X, labels, sizes, threads).astype(X.dtype)
+    return _samples(X, labels[None], [sizes])[0].astype(X.dtype)
+
+
+def _samples(X: Array, labels: Array, sizes: Sequence[Array]) -> Array:
+    """Silhouettes of checked rows by each of several labelings, float64."""
     with team() as threads:
         means, variances = column_moments(X, threads)
         validation.check_spread(variances, X)
         wide = is_extreme(float(variances.max()), X.dtype)
         rows = X.astype(np.float64) if wide else X
-        center = near_most(means, variances)
-        return silhouettes(rows, center, labels[None], [sizes], threads)[0].astype(X.dtype)
+        return silhouettes(rows, near_most(means, variances), labels, sizes, threads)
 
 
 @surviving
@@ -92,7 +103,7 @@ def silhouette_score(
         Rows; those that must be read (see :mod:`fastclust.sources`) are read into memory.
     labels : array-like of shape (n_samples,)
         Cluster of each row.
-    metric : {'euclidean', 'l2'}, default='euclidean'
+    metric : {'euclidean', 'l2', 'cosine'}, default='euclidean'
         As for :func:`silhouette_samples`.
     sample_size : int, default=None
         Number of rows to draw, among which silhouettes are measured; all of them by default.
@@ -127,3 +138,13 @@ def silhouette_score(
         drawn = random_state.permutation(X.shape[0])[:sample_size]
         X, labels = X[drawn], labels[drawn]
     return float(np.mean(silhouette_samples(X, labels, metric=metric, **kwds)))
+
+
+def mean_silhouettes(X: Array, labelings: Sequence[Array]) -> list[float]:
+    """:func:`silhouette_score` of several labelings of the same rows, which share the distances."""
+    if not labelings:
+        return []
+    checked = [validation.check_labelled_rows(X, labels)[1:] for labels in labelings]
+    labels, sizes = zip(*checked, strict=True)
+    values = _samples(X, np.stack(labels), sizes)
+    return [float(np.mean(each.astype(X.dtype))) for each in values]

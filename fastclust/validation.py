@@ -412,9 +412,11 @@ def check_labelled_rows(X: Any, labels: Any) -> tuple[Array, Array, Array]:
 
 
 def check_metric(metric: Any, parameters: dict[str, Any]) -> None:
-    """Euclidean distances, which have no parameters."""
-    if not isinstance(metric, str) or metric not in ("euclidean", "l2"):
-        raise UnsupportedParameter(f"metric must be 'euclidean' or 'l2', but it is {said(metric)}.")
+    """Distances of a known kind, which have no parameters."""
+    if not isinstance(metric, str) or metric not in ("euclidean", "l2", "cosine"):
+        raise UnsupportedParameter(
+            f"metric must be 'euclidean', 'l2' or 'cosine', but it is {said(metric)}."
+        )
     if parameters:
         raise Unsupported(
             f"metric={metric!r} must have no parameters, but these are given: "

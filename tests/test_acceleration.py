@@ -143,16 +143,19 @@ def test_scikit_learns_own_estimators_use_it(
 
 def test_other_metrics_are_scikit_learns(caplog: pytest.LogCaptureFixture) -> None:
     labels = np.arange(60) % 3
-    expected = sklearn.metrics.silhouette_score(X, labels, metric="cosine")
+    expected = sklearn.metrics.silhouette_score(X, labels, metric="manhattan")
     with fastclust.patch_sklearn(), caplog.at_level(logging.WARNING, logger="fastclust"):
-        found = sklearn.metrics.silhouette_score(X, labels, metric="cosine")
+        found = sklearn.metrics.silhouette_score(X, labels, metric="manhattan")
         sklearn.metrics.silhouette_samples(scipy.sparse.csr_array(X), labels)
         with pytest.raises(ValueError, match="Number of labels is 1"):
             sklearn.metrics.silhouette_samples(X, 0 * labels)
         assert sklearn.metrics.cluster.silhouette_score is sklearn.metrics.silhouette_score
     assert found == expected
     first, second = (record.getMessage() for record in caplog.records)
-    assert "scikit-learn's silhouette_score is used, since metric must be 'euclidean'" in first
+    assert (
+        "scikit-learn's silhouette_score is used, since metric must be 'euclidean', 'l2' or"
+        in first
+    )
     assert "scikit-learn's silhouette_samples is used, since X must be a dense array" in second
 
 

@@ -174,7 +174,13 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
     "1-D": (X[:, 0], LABELS, {}, ValueError, "Expected 2D array, got 1D array"),
     "too large": (X * 1e200, LABELS, {}, ValueError, "scale X down"),
     "sparse": (scipy.sparse.csr_array(X), LABELS, {}, Unsupported, "X must be a dense array"),
-    "cosine": (X, LABELS, {"metric": "cosine"}, Unsupported, "metric must be .* it is 'cosine'"),
+    "manhattan": (
+        X,
+        LABELS,
+        {"metric": "manhattan"},
+        Unsupported,
+        "metric must be .* it is 'manhattan'",
+    ),
     "callable": (X, LABELS, {"metric": max}, Unsupported, "metric must be 'euclidean'"),
     "parameters": (X, LABELS, {"p": 3}, Unsupported, "must have no parameters.*: p"),
 }

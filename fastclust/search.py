@@ -1,0 +1,530 @@
+"""ClusterSearch: how many clusters?  A range of fits, their scores, and the choice among them."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin, MetaEstimatorMixin, clone
+from sklearn.utils import get_tags
+
+from . import validation
+from .callbacks import Listeners
+from .centroids import unchanged_on_error
+from .kernels.tiles import Array
+from .kmeans import kmeans_plusplus
+from .mapped import survived
+from .persistence import Persistent
+from .scores import calinski_harabasz_score, davies_bouldin_score, simplified_silhouette_score
+from .silhouette import mean_silhouettes
+from .sources import Source
+
+# Scores of labels, of rows that are held; the higher, the better, but for the second.
+BY_LABELS = {
+    "calinski_harabasz": calinski_harabasz_score,
+    "davies_bouldin": davies_bouldin_score,
+    "simplified_silhouette": simplified_silhouette_score,
+}
+HELD = ("silhouette", *BY_LABELS)
+OF_INERTIA = ("inertia", "gap")
+OF_LIKELIHOOD = ("bic", "aic", "icl")
+CRITERIA = (*HELD, *OF_INERTIA, *OF_LIKELIHOOD)
+LOW_IS_GOOD = ("davies_bouldin", *OF_LIKELIHOOD)
+BLOCK = 1 << 20  # numbers of a block of posteriors
+
+
+class ClusterSearch(Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator):
+    """Fits for a range of numbers of clusters, and the best of them by a criterion.
+
+    It replaces the loop over ``n_clusters`` that fits, scores and picks.  Each fit has the bits of
+    `estimator` fitted alone with the same parameters; rows are checked and converted once.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted: anything with a parameter `n_clusters`, or `n_components` for mixtures.
+    n_clusters : iterable of int or int, default=range(2, 31)
+        The numbers of clusters.
+    criterion : str or sequence of str, default='silhouette'
+        By which the best is chosen; of several, by the first, and all are computed.
+
+        - 'silhouette', 'simplified_silhouette', 'calinski_harabasz', 'davies_bouldin': the best
+          score; see the functions of these names.
+        - 'inertia': the elbow of the curve, by Kneedle's rule [1]_: where the curve, both axes
+          scaled to run from 0 to 1, lies farthest below the line from its first point to its last.
+        - 'gap': the gap statistic [2]_, by its rule: the least k whose gap is no less than that
+          of the next one less its standard error.
+        - 'bic', 'aic': for mixtures, the least; 'icl' [3]_: BIC, and twice the entropy of the
+          posteriors.
+    covariance_types : sequence of str, default=None
+        For mixtures: covariance types, each of which is fitted for each number of components; by
+        default that of `estimator`.
+    n_init : int, default=None
+        Number of starts of each fit; by default that of `estimator`.
+    n_references : int, default=10
+        For 'gap': number of reference data sets, uniform in the box that the rows fill.
+    reference_rows : int, default=None
+        For 'gap': rows of a reference data set; by default as many as there are in `X`.  Fewer are
+        quicker; their sums of squares are scaled up.
+    shared_seeds : bool, default=False
+        For estimators with `init`: whether one k-means++ for the largest number of clusters starts
+        all fits, each from its first centers, in place of one for each fit.  Fits are then no
+        longer those of `estimator` alone.
+    random_state : int, RandomState instance or None, default=None
+        Source of the reference data sets and of shared seeds; None takes that of `estimator`.
+
+    Attributes
+    ----------
+    results_ : dict of str to ndarray
+        An entry for each fit: 'n_clusters', 'covariance_type' (of mixtures), 'fit_time' (seconds),
+        'inertia' (where there is one), and each criterion; 'gap_error' beside 'gap'.
+    estimators_ : list of estimator
+        The fits, in the order of `results_`.
+    best_index_ : int
+        Which is the best.
+    best_estimator_ : estimator
+        The best.
+    best_n_clusters_ : int
+        Its number of clusters.
+    best_covariance_type_ : str or None
+        Its covariance type, of a mixture.
+    labels_ : ndarray of shape (n_samples,)
+        Its labels.
+    n_features_in_ : int
+        Number of columns seen during fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where `X` had names.
+
+    References
+    ----------
+    .. [1] Satopää, V., Albrecht, J., Irwin, D., Raghavan, B.: Finding a "Kneedle" in a haystack.
+       ICDCS Workshops 2011.
+    .. [2] Tibshirani, R., Walther, G., Hastie, T.: Estimating the number of clusters in a data set
+       via the gap statistic. Journal of the Royal Statistical Society B 63 (2001).
+    .. [3] Biernacki, C., Celeux, G., Govaert, G.: Assessing a mixture model for clustering with the
+       integrated completed likelihood. IEEE Transactions on Pattern Analysis and Machine
+       Intelligence 22 (2000).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastclust import ClusterSearch, KMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> search = ClusterSearch(KMeans(random_state=0), range(2, 5)).fit(X)
+    >>> search.best_n_clusters_
+    2
+    >>> search.results_["silhouette"].round(2)
+    array([0.71, 0.49, 0.13])
+    >>> search.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        n_clusters: Iterable[int] | int = range(2, 31),
+        *,
+        criterion: str | Sequence[str] = "silhouette",
+        covariance_types: Sequence[str] | None = None,
+        n_init: int | None = None,
+        n_references: int = 10,
+        reference_rows: int | None = None,
+        shared_seeds: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_clusters = n_clusters
+        self.criterion = criterion
+        self.covariance_types = covariance_types
+        self.n_init = n_init
+        self.n_references = n_references
+        self.reference_rows = reference_rows
+        self.shared_seeds = shared_seeds
+        self.random_state = random_state
+
+    @property
+    def reads_sparse(self) -> bool:
+        """Whether `X` may be sparse: where the estimator's may, and labels need no dense rows."""
+        names = (self.criterion,) if isinstance(self.criterion, str) else tuple(self.criterion)
+        dense = bool(set(names) & set(HELD)) or not _is_estimator(self.estimator)
+        return not dense and bool(get_tags(self.estimator).input_tags.sparse)
+
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, callbacks: Any = None
+    ) -> Self:
+        """Fit all, and choose.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or rows that are read
+            Rows, as for the `fit` of the estimator; scores of labels need them as a dense array.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; only for ``criterion="inertia"``, since no other one has weights.
+        callbacks : list of callable, default=None
+            Each is called after every fit with a :class:`fastclust.callbacks.Progress`, whose
+            iterations are the fits; True from one of them ends the search with those it has.
+
+        Returns
+        -------
+        self : ClusterSearch
+            The search.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where an argument is not what it must be; the search is then as it was before.
+        """
+        with (
+            unchanged_on_error(self),
+            survived(X),
+            closing(Listeners(callbacks)) as listeners,
+        ):
+            criteria = self._checked_criteria(sample_weight)
+            if set(criteria) & set(HELD):
+                rows = validation.open_array(self, X, fitting=True)
+            else:
+                rows = validation.open_data(self, X, fitting=True)
+            size = self._size()
+            sizes = self._checked_numbers(rows.shape[0], criteria)
+            grid = [(kind, k) for kind in self._checked_kinds() for k in sizes]
+            models = []
+            seeds = self._seeds(rows, max(sizes)) if self._shares() else None
+            # Rows that are read are opened anew by each fit.
+            data = X if isinstance(rows, Source) else rows
+            times = []
+            for number, (kind, k) in enumerate(grid):
+                model = self._model(size, kind, k, seeds)
+                begun = perf_counter()
+                weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+                models.append(model.fit(data, **weights))
+                times.append(perf_counter() - begun)
+                if listeners and listeners.tell(
+                    float(rows.shape[0]),
+                    iteration=number + 1,
+                    max_iter=len(grid),
+                    start=1,
+                    n_starts=1,
+                    shift=np.nan,
+                    objective=lambda model=model: float(getattr(model, "inertia_", np.nan)),
+                ):
+                    break
+            done = grid[: len(models)]
+            self.estimators_ = models
+            self._labels = [_labels(model, data) for model in models]
+            self.results_ = {
+                "n_clusters": np.array([k for _, k in done]),
+                "fit_time": np.array(times),
+            }
+            if done[0][0] is not None:
+                self.results_["covariance_type"] = np.array([kind for kind, _ in done])
+            if hasattr(models[0], "inertia_"):
+                self.results_["inertia"] = np.array([model.inertia_ for model in models])
+            for name in criteria:
+                self.results_ |= self._scored(name, rows, data)
+            self._choose(criteria[0])
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Labels of rows by the best estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to label.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Cluster of each row.
+        """
+        validation.check_fitted(self)
+        rows = validation.open_data(self, X, fitting=False)
+        labels: Array = self.best_estimator_.predict(X if isinstance(rows, Source) else rows)
+        return labels
+
+    def cluster_labels(self, n_clusters: int) -> Array:
+        """Labels that the fit with so many clusters gave to the rows.
+
+        Parameters
+        ----------
+        n_clusters : int
+            One of those that were fitted; of several covariance types, the best is taken.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Cluster of each row.
+        """
+        validation.check_fitted(self)
+        places = np.flatnonzero(self.results_["n_clusters"] == n_clusters)
+        if not len(places):
+            fitted = sorted(set(self.results_["n_clusters"].tolist()))
+            raise ValueError(f"n_clusters must be one of {fitted}, but it is {n_clusters}.")
+        if len(places) > 1:
+            places = places[[_extreme(self._criterion, self.results_[self._criterion][places])]]
+        labels: Array = self._labels[places[0]]
+        return labels
+
+    def results_frame(self) -> Any:
+        """:attr:`results_` as a data frame of pandas.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            A line for each fit.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        """
+        validation.check_fitted(self)
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("results_frame needs pandas: pip install pandas") from error
+        return pandas.DataFrame(self.results_)
+
+    # --- What is fitted -----------------------------------------------------------------------
+
+    def _size(self) -> str:
+        """Name of the parameter that is the number of clusters."""
+        known = self.estimator.get_params(deep=False) if _is_estimator(self.estimator) else {}
+        for name in ("n_clusters", "n_components"):
+            if name in known and hasattr(self.estimator, "fit_predict"):
+                return name
+        raise TypeError(
+            "estimator must cluster rows and have a parameter n_clusters or n_components, but it "
+            f"is {validation.said(self.estimator)}."
+        )
+
+    def _checked_criteria(self, sample_weight: Any) -> tuple[str, ...]:
+        size, criterion = self._size(), self.criterion
+        names = (criterion,) if isinstance(criterion, str) else tuple(criterion)
+        if not names:
+            raise ValueError("criterion must be a name or several, but it is empty.")
+        for name in names:
+            validation.check_option("criterion", name, CRITERIA)
+            of_mixture = hasattr(self.estimator, "bic")
+            if (name in OF_LIKELIHOOD and not of_mixture) or (
+                name in OF_INERTIA and size != "n_clusters"
+            ):
+                wanted = "a mixture" if name in OF_LIKELIHOOD else "an estimator with an inertia_"
+                raise ValueError(
+                    f"criterion={name!r} must have {wanted}, but estimator is a "
+                    f"{type(self.estimator).__name__}."
+                )
+            if sample_weight is not None and name != "inertia":
+                raise ValueError(
+                    f"sample_weight must be None for criterion={name!r}, which has no weights."
+                )
+        return names
+
+    def _checked_numbers(self, n_samples: int, criteria: tuple[str, ...]) -> list[int]:
+        """The numbers of clusters, in order and each once."""
+        given: Any = self.n_clusters
+        if isinstance(given, numbers.Integral):
+            given = [given]
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(
+                f"n_clusters must be a range or list of integers, not {validation.said(given)}."
+            )
+        of_labels = sorted(set(criteria) & set(HELD))
+        least, most = (2, n_samples - 1) if of_labels else (1, n_samples)
+        found = sorted({validation.check_int("n_clusters", k, 1) for k in given})
+        if not found:
+            raise ValueError("n_clusters must be one number or more, but it is empty.")
+        for k in (found[0], found[-1]):
+            if not least <= k <= most:
+                of = f" for criterion={of_labels[0]!r}" if of_labels else ""
+                raise ValueError(
+                    f"n_clusters must be from {least} to {most}{of} and n_samples={n_samples}, but "
+                    f"one is {k}."
+                )
+        return found
+
+    def _checked_kinds(self) -> list[Any]:
+        known = self.estimator.get_params(deep=False)
+        if self.covariance_types is None:
+            return [known.get("covariance_type")]
+        if "covariance_type" not in known:
+            raise ValueError(
+                "covariance_types must be None for an estimator without covariance_type, but it is "
+                f"{validation.said(self.covariance_types)}."
+            )
+        if isinstance(self.covariance_types, str):
+            raise TypeError(
+                "covariance_types must be a list of names, not "
+                f"{validation.said(self.covariance_types)}."
+            )
+        names = ("full", "tied", "diag", "spherical")
+        kinds = [
+            validation.check_option("covariance_types", v, names) for v in self.covariance_types
+        ]
+        if not kinds:
+            raise ValueError("covariance_types must be one name or more, but it is empty.")
+        return kinds
+
+    def _model(self, size: str, kind: Any, k: int, seeds: Array | None) -> Any:
+        parameters: dict[str, Any] = {size: k}
+        if kind is not None:
+            parameters["covariance_type"] = kind
+        if self.n_init is not None:
+            parameters["n_init"] = validation.check_int("n_init", self.n_init, 1)
+        if seeds is not None:
+            parameters |= {"init": seeds[:k], "n_init": 1}
+        return clone(self.estimator).set_params(**parameters)
+
+    def _shares(self) -> bool:
+        shares = validation.check_bool("shared_seeds", self.shared_seeds)
+        if shares and "init" not in self.estimator.get_params(deep=False):
+            raise ValueError(
+                "shared_seeds must be False for an estimator without init, such as "
+                f"{type(self.estimator).__name__}."
+            )
+        return shares
+
+    def _seeds(self, rows: Any, most: int) -> Array:
+        return kmeans_plusplus(rows, most, random_state=self._generator())[0]
+
+    def _generator(self) -> np.random.RandomState:
+        state = self.random_state
+        if state is None:
+            state = clone(self.estimator).get_params(deep=False).get("random_state")
+        return validation.check_seed(state)
+
+    # --- How it is judged ---------------------------------------------------------------------
+
+    def _scored(self, name: str, rows: Any, data: Any) -> dict[str, Array]:
+        """Results by one criterion, an entry for each fit."""
+        if name == "inertia":
+            return {}
+        if name == "gap":
+            return self._gaps(rows)
+        if name == "silhouette":
+            counted = [len(np.unique(labels)) > 1 for labels in self._labels]
+            values = np.full(len(counted), np.nan)
+            values[counted] = mean_silhouettes(
+                rows, [labels for labels, one in zip(self._labels, counted, strict=True) if one]
+            )
+            return {name: values}
+        if name in BY_LABELS:
+            score = BY_LABELS[name]
+            found = [
+                score(rows, labels) if len(np.unique(labels)) > 1 else np.nan
+                for labels in self._labels
+            ]
+        elif name == "icl":
+            found = [model.bic(data) + 2 * _entropy(model, data) for model in self.estimators_]
+        else:
+            found = [getattr(model, name)(data) for model in self.estimators_]
+        return {name: np.array(found, np.float64)}
+
+    def _gaps(self, rows: Any) -> dict[str, Array]:
+        """The gap statistic of each fit, and its standard error."""
+        n_references = validation.check_int("n_references", self.n_references, 1)
+        n_rows, n_columns = rows.shape
+        size = n_rows
+        if self.reference_rows is not None:
+            size = validation.check_int("reference_rows", self.reference_rows, 1)
+        most = int(self.results_["n_clusters"].max())
+        if size < most:
+            raise ValueError(
+                f"reference_rows must be at least the largest n_clusters, {most}, but it is {size}."
+            )
+        low, high = _box(rows)
+        random_state = self._generator()
+        logs = np.empty((n_references, len(self.estimators_)))
+        with np.errstate(divide="ignore"):
+            for line in logs:
+                drawn = low + (high - low) * random_state.random_sample((size, n_columns))
+                drawn = drawn.astype(rows.dtype, copy=False)
+                line[:] = [clone(m).fit(drawn).inertia_ for m in self._for_references(drawn)]
+            logs = np.log(logs * (n_rows / size))
+            gaps = logs.mean(axis=0) - np.log(self.results_["inertia"])
+        errors = logs.std(axis=0) * np.sqrt(1 + 1 / n_references)
+        return {"gap": gaps, "gap_error": errors}
+
+    def _for_references(self, drawn: Array) -> list[Any]:
+        """The estimators, started on a reference data set as on the data."""
+        if not self.shared_seeds:
+            return self.estimators_
+        most = int(self.results_["n_clusters"].max())
+        seeds = self._seeds(drawn, most)
+        return [clone(m).set_params(init=seeds[: m.n_clusters]) for m in self.estimators_]
+
+    def _choose(self, criterion: str) -> None:
+        values, sizes = self.results_[criterion], self.results_["n_clusters"]
+        self._criterion = criterion
+        if criterion == "inertia":
+            best = _elbow(sizes, values)
+        elif criterion == "gap":
+            enough = values[:-1] >= values[1:] - self.results_["gap_error"][1:]
+            best = int(np.argmax(enough)) if enough.any() else len(values) - 1
+        else:
+            best = _extreme(criterion, values)
+        self.best_index_ = best
+        self.best_estimator_ = self.estimators_[best]
+        self.best_n_clusters_ = int(sizes[best])
+        kinds = self.results_.get("covariance_type")
+        self.best_covariance_type_ = None if kinds is None else str(kinds[best])
+        self.labels_ = self._labels[best]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.reads_sparse
+        return tags
+
+
+def _is_estimator(value: Any) -> bool:
+    return hasattr(value, "get_params") and hasattr(value, "fit") and not inspect.isclass(value)
+
+
+def _labels(model: Any, data: Any) -> Array:
+    labels: Array = model.labels_ if hasattr(model, "labels_") else model.predict(data)
+    return labels
+
+
+def _box(rows: Any) -> tuple[Array, Array]:
+    """Least and largest value of each column."""
+    blocks = rows.blocks(max(1, BLOCK // rows.shape[1])) if isinstance(rows, Source) else [rows]
+    low, high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
+    for block in blocks:
+        least, most = block.min(axis=0), block.max(axis=0)
+        if hasattr(least, "toarray"):
+            least, most = least.toarray().ravel(), most.toarray().ravel()
+        low, high = np.minimum(low, least), np.maximum(high, most)
+    return low, high
+
+
+def _entropy(model: Any, data: Any) -> float:
+    """Sum of the entropies of the posteriors of all rows."""
+    posteriors = model.predict_proba(data)
+    logs = np.log(posteriors, where=posteriors > 0, out=np.zeros_like(posteriors))
+    return -float((posteriors * logs).sum())
+
+
+def _extreme(criterion: str, values: Array) -> int:
+    """Place of the best value, the first of several."""
+    if np.isnan(values).all():
+        raise ValueError(
+            f"criterion={criterion!r} must have a value for one of the fits, but all of them have "
+            "a single cluster."
+        )
+    return int(np.nanargmin(values) if criterion in LOW_IS_GOOD else np.nanargmax(values))
+
+
+def _elbow(sizes: Array, values: Array) -> int:
+    """Place where a falling curve lies farthest below the line from its first to its last point."""
+    if len(values) < 3 or values[0] <= values[-1]:
+        return 0
+    x = (sizes - sizes[0]) / (sizes[-1] - sizes[0])
+    y = (values - values[-1]) / (values[0] - values[-1])
+    return int(np.argmax(1 - x - y))
