@@ -183,7 +183,7 @@ class ClusterSearch(Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator)
         """
         with (
             unchanged_on_error(self),
-            survived(X),
+            survived(),
             closing(Listeners(callbacks)) as listeners,
         ):
             criteria = self._checked_criteria(sample_weight)
