@@ -180,8 +180,8 @@ class Team:
             self.board = self.helpers[0].home
             self._open_gate = self.board[:CALLERS_GATE]
             # Numbers in it, at a fraction of what NumPy takes for one.
-            self._wanted = memoryview(self.board)[WANTED : WANTED + 1]
-            self._sleeping = memoryview(self.board)[boards.SLEEPING :][: boards.N_GROUPS]
+            self._wanted = self.board.data[WANTED : WANTED + 1]
+            self._sleeping = self.board.data[boards.SLEEPING :][: boards.N_GROUPS]
             for number, member in enumerate(self.helpers):
                 member.engage(self.board, 1 + number)
 
