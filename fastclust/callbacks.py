@@ -6,10 +6,11 @@ as if `max_iter` were reached.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from .validation import said
 
@@ -23,6 +24,8 @@ class Progress:
         Number of the iteration, from 1; of the step for mini-batches.
     max_iter : int or None
         Most iterations (or steps) of this start; None where nested batches know of no number.
+    unit : {"iterations", "steps", "fits"}
+        What is counted.
     start, n_starts : int
         Number of the start, from 1, and number of all starts.
     breath : int
@@ -45,10 +48,11 @@ class Progress:
         shift: float,
         n_rows: float,
         elapsed: float,
+        unit: str = "iterations",
         objective: Callable[[], float],
         breath: int = 0,
     ) -> None:
-        self.iteration, self.max_iter = iteration, max_iter
+        self.iteration, self.max_iter, self.unit = iteration, max_iter, unit
         self.start, self.n_starts = start, n_starts
         self.breath = breath
         self.shift = shift
@@ -101,6 +105,7 @@ class Listeners:
         self.callbacks = list(callbacks)
         self.begun = perf_counter()
         self.n_rows = 0.0
+        self.stopped = False  # by one of them
 
     def __bool__(self) -> bool:
         return bool(self.callbacks)
@@ -111,13 +116,31 @@ class Listeners:
         elapsed = perf_counter() - self.begun
         progress = Progress(n_rows=self.n_rows, elapsed=elapsed, **what)
         answers = [each(progress) for each in self.callbacks]  # all are asked
-        return any(answer is True for answer in answers)
+        self.stopped = any(answer is True for answer in answers)
+        return self.stopped
 
-    def close(self) -> None:
-        """Tell those that want to know that the fit has ended."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *rest: object) -> None:
+        """Tell those that want to know that the fit has ended, well or by an error."""
         for each in self.callbacks:
-            if hasattr(each, "close"):
+            if error is None and hasattr(each, "finish"):
+                each.finish(self.stopped)
+            elif hasattr(each, "close"):
                 each.close()
+
+
+def outcome(last: Progress, stopped: bool) -> str:
+    """Why a fit has ended after its last iteration, in words."""
+    done = f"{last.iteration} {last.unit}"
+    if stopped:
+        return f"ended by a callback after {done}"
+    if last.unit == "fits":
+        return done
+    if last.iteration == last.max_iter:
+        return f"{done}, as many as there may be"
+    return f"converged after {done}"
 
 
 class ProgressBar:
@@ -148,25 +171,50 @@ class ProgressBar:
         self._options = options
         self._objective = objective
         self._bar: Any = None
-        self._run = (0, 0)
+        self._last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show an iteration."""
-        run = progress.start, progress.breath
-        if self._bar is None or run != self._run:
-            self.close()
+        last = self._last
+        if last is not None and (last.start, last.breath) != (progress.start, progress.breath):
+            self.finish()
+        if self._bar is None:
             label = f"start {progress.start}/{progress.n_starts}"
             label = f"breath {progress.breath}" if progress.breath else label
-            options = {"total": progress.max_iter, "desc": label, **self._options}
-            self._bar, self._run = self._make(**options), run
-        shown = {"shift": f"{progress.shift:.3g}", "rows/s": f"{progress.rows_per_second:.3g}"}
+            label = "search" if progress.unit == "fits" else label
+            # Nobody knows when a fit converges: `max_iter` is no length to measure it by.
+            total = progress.max_iter if progress.unit == "fits" else None
+            self._bar = self._make(**{"total": total, "desc": label, **self._options})
+        self._last = progress
+        shown = {"rows/s": f"{progress.rows_per_second:.3g}"}
+        if not math.isnan(progress.shift):
+            shown = {"shift": f"{progress.shift:.3g}", **shown}
         if self._objective:
             shown["objective"] = f"{progress.objective:.6g}"
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(progress.iteration - self._bar.n)
 
+    def finish(self, stopped: bool = False) -> None:
+        """Show that the fit has come to its end, and why.
+
+        Parameters
+        ----------
+        stopped : bool, default=False
+            Whether a callback has ended it.
+        """
+        bar, last = self._bar, self._last
+        if bar is None or last is None:
+            return
+        bar.total = bar.n
+        bar.set_postfix_str(outcome(last, stopped), refresh=False)
+        if hasattr(bar, "container"):  # a notebook's, whose widget is lost where it is converted
+            bar.container.children[1].max = max(bar.n, 1)
+            print(f"{bar.desc} {outcome(last, stopped)}")
+        bar.refresh()
+        self.close()
+
     def close(self) -> None:
         """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
-            self._bar = None
+            self._bar = self._last = None

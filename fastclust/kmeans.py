@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Self
 
 import numpy as np
@@ -204,7 +203,7 @@ class KMeans(CentroidEstimator):
             Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
             is the estimator.
         """
-        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
+        with unchanged_on_error(self), Listeners(callbacks) as listeners:
             algorithm = validation.check_algorithm(self.algorithm)
             n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
             max_iter = validation.check_int("max_iter", self.max_iter, 1)

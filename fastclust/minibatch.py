@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -245,7 +244,7 @@ class MiniBatchKMeans(CentroidEstimator):
             Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
             is the estimator.
         """
-        with unchanged_on_error(self), closing(Listeners(callbacks)) as listeners:
+        with unchanged_on_error(self), Listeners(callbacks) as listeners:
             self._check_parameters()
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
@@ -338,6 +337,7 @@ class MiniBatchKMeans(CentroidEstimator):
         def observe(step: int, size: int, shift: float, inertia: float) -> bool:
             return job.listeners.tell(
                 size,
+                unit="steps",
                 iteration=step,
                 max_iter=None,
                 start=1,
@@ -679,6 +679,7 @@ class _Job(NamedTuple):
         smoothed = float(monitor[MEAN] if monitor[STEP] == 1 else monitor[SMOOTHED])
         return self.listeners.tell(
             batch_size,
+            unit="steps",
             iteration=int(monitor[STEP]),
             max_iter=n_steps,
             start=1,

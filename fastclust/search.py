@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import numbers
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from time import perf_counter
 from typing import Any, Self
 
@@ -184,7 +183,7 @@ class ClusterSearch(Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator)
         with (
             unchanged_on_error(self),
             survived(),
-            closing(Listeners(callbacks)) as listeners,
+            Listeners(callbacks) as listeners,
         ):
             criteria = self._checked_criteria(sample_weight)
             if set(criteria) & set(HELD):
@@ -207,6 +206,7 @@ class ClusterSearch(Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator)
                 times.append(perf_counter() - begun)
                 if listeners and listeners.tell(
                     float(rows.shape[0]),
+                    unit="fits",
                     iteration=number + 1,
                     max_iter=len(grid),
                     start=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastclust import KMeans, MiniBatchKMeans, ProgressBar
+from fastclust import ClusterSearch, KMeans, MiniBatchKMeans, ProgressBar
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(0).normal(size=(6000, 4))
@@ -312,3 +313,39 @@ def test_the_bar_shows_where_a_fit_is() -> None:
     assert "5/5" in shown
     assert "objective=" in shown
     assert "rows/s=" in shown
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (KMeans(3, random_state=0), r"converged after \d+ iterations"),
+        (KMeans(6, random_state=0, max_iter=2, tol=0), "2 iterations, as many as there may be"),
+        (MiniBatchKMeans(3, random_state=0, batch_size=64), r"converged after \d+ steps"),
+        (MiniBatchKMeans(3, random_state=0, algorithm="nested"), r"converged after \d+ steps"),
+        (ClusterSearch(KMeans(random_state=0), [2, 3]), "2 fits"),
+    ],
+)
+def test_a_bar_ends_full_and_says_why(model: Any, why: str) -> None:
+    screen = io.StringIO()
+    model.fit(X[:500], callbacks=[ProgressBar(file=screen, mininterval=0)])
+    last = screen.getvalue().rstrip().split("\r")[-1]
+    assert "100%" in last
+    assert re.search(rf", {why}\]$", last), last
+    assert "nan" not in screen.getvalue()
+
+
+def test_a_bar_says_that_a_callback_or_an_error_has_ended_the_fit() -> None:
+    screen = io.StringIO()
+    bar = ProgressBar(file=screen, mininterval=0)
+    KMeans(6, random_state=0, tol=0).fit(X, callbacks=[bar, lambda p: p.iteration == 3])
+    assert "100%" in screen.getvalue()
+    assert "ended by a callback after 3 iterations" in screen.getvalue()
+
+    def fails(progress: Any) -> None:
+        raise RuntimeError("no more")
+
+    screen.truncate(0)
+    with pytest.raises(RuntimeError, match="no more"):
+        KMeans(6, random_state=0, tol=0).fit(X, callbacks=[bar, fails])
+    assert "1it" in screen.getvalue()
+    assert "100%" not in screen.getvalue()
