@@ -28,7 +28,7 @@ SAME_INERTIA = 1e-6
 # Rows that are compared at a time: the first of most clusters differ.
 COMPARED_ROWS = 256
 # Rows of a cluster that take more are not copied, but gathered block by block in every pass.
-COPIED_BYTES = 1 << 24
+COPIED_BYTES = 1 << 26
 
 
 class Node(NamedTuple):
