@@ -20,6 +20,7 @@ from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
 from .kmeans import moments
 from .lloyd_loop import Fit, Loop, first_centers
+from .mapped import in_memory
 from .sources import Listed, Source
 from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
@@ -27,7 +28,8 @@ from .streaming import StreamedLoop, StreamedRows, streamed_labels
 SAME_INERTIA = 1e-6
 # Rows that are compared at a time: the first of most clusters differ.
 COMPARED_ROWS = 256
-# Rows of a cluster that take more are not copied, but gathered block by block in every pass.
+# Rows of a cluster that take more are not copied, but gathered block by block in every pass, which
+# takes up to twice the time; of a map, the fourth part.
 COPIED_BYTES = 1 << 26
 
 
@@ -337,7 +339,8 @@ def _taken(X: Any, listed: Array, *, copied: bool = False) -> Any:
     """The listed rows: a copy, or a source where that would be large and need not be."""
     if scipy.sparse.issparse(X):
         return X[listed]
-    if not copied and len(listed) * X.shape[1] * X.itemsize > COPIED_BYTES:
+    most = COPIED_BYTES if in_memory(X) else COPIED_BYTES // 4
+    if not copied and len(listed) * X.shape[1] * X.itemsize > most:
         return Listed(X, listed)
     return X.take(listed, axis=0)  # faster than indexing
 

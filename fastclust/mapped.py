@@ -133,7 +133,7 @@ _NUMBERS = {type(None), bool, int, float}
 _PLAIN = _NUMBERS | {str, np.random.RandomState}
 
 
-def _in_memory(X: Any) -> bool:
+def in_memory(X: Any) -> bool:
     """Whether `X` is a number, or an array whose data are surely not a file's."""
     while type(X) is ndarray:
         if X.base is None:
@@ -145,7 +145,7 @@ def _in_memory(X: Any) -> bool:
 def _are_in_memory(arguments: Iterable[Any]) -> bool:
     """Whether no argument is mapped or may become so, as paths, frames, lists and callables may."""
     for X in arguments:  # noqa: SIM110 (a generator is slower)
-        if not _in_memory(X):
+        if not in_memory(X):
             return False
     return True
 
@@ -161,7 +161,7 @@ def _has_memory_alone(estimator: Any) -> bool:
         if kind in _PLAIN or (kind is ndarray and value.base is None):
             continue
         if isinstance(value, ndarray):
-            if not _in_memory(value):
+            if not in_memory(value):
                 return False
         elif name[0] != "_" and name[-1] != "_":
             return False
