@@ -18,6 +18,7 @@ from .kernels.parallel import Team, team
 from .kernels.rivals import rivals
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
 from .kernels.update import Update
+from .mapped import surviving
 
 
 class Labelled:
@@ -121,6 +122,7 @@ def _labelled(X: Any, labels: Any, threads: Team) -> Labelled:
     return Labelled(make_rows(X), padded_vector(means, X.dtype), labels, sizes, threads)
 
 
+@surviving
 def calinski_harabasz_score(X: Any, labels: Any) -> float:
     """Variance between clusters over that within, each per degree of freedom: high is good.
 
@@ -158,6 +160,7 @@ def calinski_harabasz_score(X: Any, labels: Any) -> float:
         return _labelled(X, labels, threads).calinski_harabasz()
 
 
+@surviving
 def davies_bouldin_score(X: Any, labels: Any) -> float:
     """How wide clusters are beside their distance from the most similar other: low is good.
 
@@ -195,6 +198,7 @@ def davies_bouldin_score(X: Any, labels: Any) -> float:
         return _labelled(X, labels, threads).davies_bouldin()
 
 
+@surviving
 def simplified_silhouette_score(X: Any, labels: Any) -> float:
     """Mean silhouette by distances to the *means* of clusters, not to their rows: high is good.
 

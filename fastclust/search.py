@@ -17,7 +17,7 @@ from .callbacks import Listeners
 from .centroids import unchanged_on_error
 from .kernels.tiles import Array
 from .kmeans import kmeans_plusplus
-from .mapped import survived
+from .mapped import Guarded
 from .persistence import Persistent
 from .scores import calinski_harabasz_score, davies_bouldin_score, simplified_silhouette_score
 from .silhouette import mean_silhouettes
@@ -37,7 +37,7 @@ LOW_IS_GOOD = ("davies_bouldin", *OF_LIKELIHOOD)
 BLOCK = 1 << 20  # numbers of a block of posteriors
 
 
-class ClusterSearch(Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator):
+class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator):
     """Fits for a range of numbers of clusters, and the best of them by a criterion.
 
     It replaces the loop over ``n_clusters`` that fits, scores and picks.  Each fit has the bits of
@@ -180,11 +180,7 @@ class ClusterSearch(Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator)
         ValueError, TypeError
             Where an argument is not what it must be; the search is then as it was before.
         """
-        with (
-            unchanged_on_error(self),
-            survived(),
-            Listeners(callbacks) as listeners,
-        ):
+        with unchanged_on_error(self), Listeners(callbacks) as listeners:
             criteria = self._checked_criteria(sample_weight)
             if set(criteria) & set(HELD):
                 rows = validation.open_array(self, X, fitting=True)

@@ -234,6 +234,8 @@ def needed(function):
             if name in ARRAYS and parameters[name].default is inspect.Parameter.empty}
 
 def small(kind):
+    if kind is fastclust.ClusterSearch:  # by the one criterion that takes weights
+        return kind(fastclust.KMeans(n_init=1, max_iter=2), [K, K + 1], criterion="inertia")
     sizes = {name: K for name in ("n_clusters", "n_components") if name in names_of(kind)}
     limits = {name: 2 for name in ("max_iter", "n_init") if name in names_of(kind)}
     return kind(**sizes, **limits | {"n_init": 1} if limits else sizes)
@@ -258,11 +260,12 @@ for name in fastclust.__all__:
                     check(f"{name}.{method}({argument})", getattr(fresh, method), **given)
             # A fitted model that is a map itself, as joblib loads it.
             fresh = small(thing).fit(X)
-            key = "cluster_centers_" if hasattr(fresh, "cluster_centers_") else "means_"
-            setattr(fresh, key, lost(np.asarray(getattr(fresh, key))))
+            holder = getattr(fresh, "best_estimator_", fresh)
+            key = "cluster_centers_" if hasattr(holder, "cluster_centers_") else "means_"
+            setattr(holder, key, lost(np.asarray(getattr(holder, key))))
             if hasattr(fresh, "_nodes"):  # of which predict makes use instead
                 fresh._nodes = [node._replace(center=lost(node.center)) for node in fresh._nodes]
-            if "fit" not in method:
+            if "fit" not in method and method not in ("cluster_labels", "results_frame"):
                 given = {"n_samples": 5} if method == "sample" else needed(call)
                 check(f"{name}.{method} of a map", getattr(fresh, method), **given)
         for parameter in names_of(thing):
@@ -297,6 +300,7 @@ y n_samples callbacks checkpoint checkpoint_every resume n_clusters n_components
 verbose random_state copy_x algorithm batch_size compute_labels max_no_improvement init_size
 reassignment_ratio bisecting_strategy covariance_type reg_covar init_params warm_start
 verbose_interval acceleration weight_concentration_prior_type mean_precision_prior
+estimator criterion covariance_types n_references reference_rows shared_seeds refine
 degrees_of_freedom_prior return_n_iter n_local_trials metric sample_size
 load_ipython_extension unload_ipython_extension unpatch_sklearn
 """
