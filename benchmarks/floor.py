@@ -8,17 +8,19 @@ The calls are small on purpose: a row to predict, a hundred rows of text, a fit 
 Where there is next to nothing to compute, what is measured is what surrounds it.  Both sides of a
 call are run in turn (see ``targets.py``); its figure is the median of the ratios of N runs over all
 calls, 3 by default.  Below 1 it is missed.  ``--only`` takes a regular expression, such as
-``"^predict"``.
+``"^predict"``: the file is written after every call, and keeps those that were measured before.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,8 +43,9 @@ from benchmarks.targets import (
     Outcome,
     Seconds,
     Session,
+    document,
     in_turn,
-    measure,
+    show,
     timed,
 )
 from fastclust.workloads import gaussian_blobs
@@ -281,29 +284,65 @@ def ratio(seconds: Seconds) -> float:
     return statistics.median(seconds[THEIRS]) / statistics.median(seconds[OURS])
 
 
-def floor(session: Session, chosen: dict[str, Maker], runs: int) -> Outcome:
-    """The chosen calls against scikit-learn's."""
-    ratios: dict[str, list[float]] = {name: [] for name in chosen}
-    seconds: dict[str, list[Seconds]] = {name: [] for name in chosen}
+def outcome(runs: Mapping[str, Sequence[Seconds]]) -> Outcome:
+    """The figures of calls, from the times of their runs."""
+    ratios = {name: [ratio(run) for run in each] for name, each in runs.items()}
+    medians = {name: statistics.median(each) for name, each in ratios.items()}
+    figures = [Figure("floor", name, value, "×", 2, 1) for name, value in medians.items()]
+    mean = statistics.geometric_mean(medians.values())
+    figures.append(Figure("floor", f"geometric mean of {len(medians)}", mean, "×", 2, 1))
+    below = [f"{name}: {value:.2f}" for name, value in medians.items() if value < 1]
+    notes = [f"{len(below)} of {len(medians)} below 1", *below]
+    return Outcome(figures, notes, {"ratios": ratios, "seconds": dict(runs)})
+
+
+def floor(
+    session: Session, chosen: dict[str, Maker], runs: int, keep: Callable[[Outcome], Any]
+) -> Outcome:
+    """The chosen calls against scikit-learn's; what is measured so far is handed to `keep`."""
+    seconds: dict[str, list[Seconds]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fits that are stopped early
         for number in range(runs):
             for name, make in chosen.items():
                 sides = {side: timed(make(side), LEAST) for side in ENGINES}
                 found = in_turn(name, sides, session.effort, warm_up=number == 0, pause=PAUSE)
-                seconds[name].append(found)
-                ratios[name].append(ratio(found))
-    medians = {name: statistics.median(found) for name, found in ratios.items()}
-    figures = [Figure("floor", name, value, "×", 2, 1) for name, value in medians.items()]
-    mean = statistics.geometric_mean(medians.values())
-    figures.append(Figure("floor", f"geometric mean of {len(medians)}", mean, "×", 2, 1))
-    below = [f"{name}: {value:.2f}" for name, value in medians.items() if value < 1]
-    notes = [f"{len(below)} of {len(medians)} below 1", *below]
-    return Outcome(figures, notes, {"ratios": ratios, "seconds": seconds})
+                seconds.setdefault(name, []).append(found)
+                keep(outcome(seconds))
+    return outcome(seconds)
+
+
+class Results:
+    """The JSON file: the calls that were measured now, and those that it has from before.
+
+    Parameters
+    ----------
+    path : Path
+        The file.  What it holds of another effort is no part of the same table, and is replaced.
+    effort : Effort
+        How much is done.
+    """
+
+    def __init__(self, path: Path, effort: Effort) -> None:
+        self.path, self.effort = path, effort
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        same = before.get("effort") == json.loads(json.dumps(asdict(effort)))
+        self.before = before["details"]["floor"]["seconds"] if same else {}
+
+    def write(self, found: Outcome) -> Outcome:
+        """Write what was found over what there was, in the order of :func:`calls`."""
+        runs = self.before | found.details["seconds"]
+        whole = outcome({name: runs[name] for name in calls() if name in runs})
+        text = json.dumps(document({"floor": whole}, self.effort, {}), indent=2, ensure_ascii=False)
+        # A process that is killed while it writes leaves the file as it was.
+        beside = self.path.with_name(self.path.name + ".part")
+        beside.write_text(text + "\n", encoding="utf-8")
+        beside.replace(self.path)
+        return whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; the exit status is that of ``targets.measure``."""
+    """Run the script; the exit status is 0, or 130 if interrupted."""
     parser = argparse.ArgumentParser(description="Time everyday calls beside scikit-learn's.")
     add = parser.add_argument
     add("--only", type=re.compile, default=re.compile(""), metavar="PATTERN", help="part of names")
@@ -322,7 +361,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     runs = 1 if args.quick else args.runs
     session = Session(QUICK if args.quick else EFFORT, ["floor"])
-    return measure(session, args.output, {"floor": partial(floor, chosen=chosen, runs=runs)})
+    results = Results(args.output, session.effort)
+    try:
+        found = floor(session, chosen, runs, results.write)
+    except KeyboardInterrupt:
+        return 130
+    show({"floor": results.write(found)}, {}, session.effort)
+    return 0
 
 
 if __name__ == "__main__":

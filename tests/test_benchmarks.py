@@ -163,8 +163,43 @@ def test_the_figure_of_an_everyday_call_is_the_median_of_its_runs(monkeypatch):
     found = iter([{floor.OURS: [1.0, 9.0, 2.0], floor.THEIRS: [t] * 3} for t in (4.0, 1.0, 6.0)])
     monkeypatch.setattr(floor, "in_turn", lambda *arguments, **options: next(found))
     calls = {"a call": lambda engine: lambda: None}
-    call, mean = floor.floor(Session(TINY, ["floor"]), calls, 3).figures
+    kept = []
+    call, mean = floor.floor(Session(TINY, ["floor"]), calls, 3, kept.append).figures
     assert (call.what, call.value, mean.value) == ("a call", 2.0, 2.0)
+    assert [outcome.figures[0].value for outcome in kept] == [2.0, 1.25, 2.0]
+
+
+def test_everyday_calls_may_be_measured_in_parts_and_stopped(monkeypatch, tmp_path, capsys):
+    found = [{floor.OURS: [1.0], floor.THEIRS: [t]} for t in (2.0, 3.0, 0.5)]
+
+    def next_found(*arguments, **options):
+        if not found:
+            raise KeyboardInterrupt
+        return found.pop(0)
+
+    monkeypatch.setattr(floor, "in_turn", next_found)
+    path = tmp_path / "results.json"
+
+    def run(only, *options):
+        status = floor.main(["--only", only, "--runs", "1", "--output", str(path), *options])
+        written = json.loads(path.read_text(encoding="utf-8"))
+        return status, {figure["what"]: figure["value"] for figure in written["figures"]}
+
+    status, values = run("^fit_predict 50")
+    assert (status, values.pop("geometric mean of 1"), values) == (
+        0,
+        2,
+        {"fit_predict 50×4 k=3": 2},
+    )
+    status, values = run("^predict 1, d=2 ")
+    assert status == 0
+    assert list(values.items())[:2] == [("predict 1, d=2 k=5", 3), ("fit_predict 50×4 k=3", 2)]
+    status, values = run("^predict 1")
+    assert status == 130
+    assert values["predict 1, d=2 k=5"] == 0.5
+    assert values["fit_predict 50×4 k=3"] == 2
+    found.append({floor.OURS: [1.0], floor.THEIRS: [4.0]})
+    assert list(run("^predict 1, d=2 ", "--quick")[1].values()) == [4, 4]  # another effort
 
 
 def test_a_pattern_that_is_no_call_is_refused(capsys):
