@@ -135,11 +135,12 @@ class CentroidEstimator(
         with centers.team_for(rows) as threads:
             if isinstance(rows, SparseRows):
                 validation.check_finite(self, X, threads)
-            labels = None
-            if self._predicts_nearest:
-                wide = centers.wants_float64(X.dtype)
-                labels = nearest(_opened(_widened(X, centers)) if wide else rows, centers, threads)
-            if not centers.distances(rows, labels, threads, distances):
+
+            def labels_of(numbers: Array) -> Array:
+                return nearest(_opened(_widened(X[numbers], centers)), centers, threads)
+
+            agreeing = labels_of if self._predicts_nearest else None
+            if not centers.distances(rows, agreeing, threads, distances):
                 validation.check_finite(self, X, threads)
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from .kernels.distances import all_distances, distance_panels
+from .kernels.distances import agree, all_distances, distance_panels
 from .kernels.parallel import Team, team_for
 from .kernels.serving import FEW_ROWS, DenseCenters, fingerprint
 from .kernels.sparse import (
@@ -97,21 +97,33 @@ class Centers:
         return own_distances(rows, wide, norms, labels, size, team)
 
     def distances(
-        self, rows: Rows | SparseRows, labels: Array | None, team: Team, out: Array
+        self,
+        rows: Rows | SparseRows,
+        labels_of: Callable[[Array], Array] | None,
+        team: Team,
+        out: Array,
     ) -> bool:
-        """Write the distance of each row to each center, least for its label if there are `labels`.
+        """Write the distance of each row to each center, least for its label.
+
+        Only where rounding decides which is the least, `labels_of` is asked for the labels of rows;
+        without it they do not matter.
 
         Returns
         -------
         bool
             False where there may be numbers in dense rows that are not finite.
         """
+        finite = True
+        close = np.empty(len(out) if labels_of and len(self.array) > 1 else 0, np.bool_)
         if isinstance(rows, SparseRows):
             table = self.sparse(np.float64, team)
-            self._form("squares", lambda: SparseDistances(table)).write(rows, labels, team, out)
-            return True
-        panels = self._form("panels", lambda: distance_panels(self.array))
-        return all_distances(rows.X, panels, labels, team, out)
+            self._form("squares", lambda: SparseDistances(table)).write(rows, close, team, out)
+        else:
+            panels = self._form("panels", lambda: distance_panels(self.array))
+            finite = all_distances(rows.X, panels, close, team, out)
+        if labels_of:
+            agree(close, labels_of, rows.dtype, out)
+        return finite
 
     def team_for(self, rows: Any) -> Any:
         """Threads for one look of rows at all centers."""

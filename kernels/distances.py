@@ -5,6 +5,7 @@ All in difference form and, but for the centring, in float64, whatever the dtype
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -124,11 +125,55 @@ def prefer(distances, label, tolerance):
         distances[label] = np.nextafter(least, least - least)
 
 
+@helper
+def are_close(distances, tolerance):
+    """Whether the two least distances of a row are so close that :func:`prefer` may change one.
+
+    Where not, it changes nothing, whichever center is the label: nobody need know.
+    """
+    least, second = np.inf, np.inf
+    for j in range(len(distances)):
+        value = np.float64(distances[j])
+        if value < second:
+            least, second = min(least, value), max(least, value)
+    # Twice the tolerance: this is rounded otherwise than what `prefer` compares.
+    return second - least <= 2.0 * tolerance * second
+
+
+@kernel
+def _prefer_all(numbers, labels, tolerance, distances):
+    """Have the distances of the listed rows agree with their labels."""
+    for i in range(len(numbers)):
+        prefer(distances[numbers[i]], labels[i], tolerance)
+
+
+def agree(close: Array, labels_of: Callable[[Array], Array], dtype: Any, distances: Array) -> None:
+    """Make each row's distance to its label the smallest, where rounding decides which one is.
+
+    Parameters
+    ----------
+    close : ndarray of shape (n_samples,), bool
+        Rows whose least distances are close to each other.
+    labels_of : callable
+        Gives the labels of the rows of these indices.
+    dtype : dtype
+        Of the rows.
+    distances : ndarray of shape (n_samples, n_clusters)
+        Written.
+    """
+    numbers = np.flatnonzero(close)
+    if len(numbers):
+        _prefer_all(numbers, labels_of(numbers), rounding_of(dtype), distances)
+
+
 @kernel
 def _all_distances(
-    counter, gate, n_tasks, slice_size, block_size, X, panels, labels, tolerance, distances, finite,
+    counter, gate, n_tasks, slice_size, block_size, X, panels, tolerance, distances, close, finite,
 ):  # fmt: skip
-    """Distances of all rows to all centers, panel by panel; per slice, whether all are finite."""
+    """Distances of all rows to all centers, panel by panel.
+
+    Per row, where asked for, whether the least are close; per slice, whether all are finite.
+    """
     enter(counter, gate)
     n_samples, n_features = X.shape
     n_clusters = distances.shape[1]
@@ -147,11 +192,15 @@ def _all_distances(
                 for i in range(count):
                     # What is not finite in a row is in its distance to every center.
                     sound &= squares[i * PANEL] < np.inf
-                    for j in range(width):
-                        distances[first + i, center + j] = np.sqrt(squares[i * PANEL + j])
-            if len(labels):
+                    if width == PANEL:  # a number of turns that is known, in vectors
+                        for j in range(PANEL):
+                            distances[first + i, center + j] = np.sqrt(squares[i * PANEL + j])
+                    else:
+                        for j in range(width):
+                            distances[first + i, center + j] = np.sqrt(squares[i * PANEL + j])
+            if len(close):
                 for row in range(first, first + count):
-                    prefer(distances[row], labels[row], tolerance)
+                    close[row] = are_close(distances[row], tolerance)
         finite[task] = sound
     leave(counter, gate)
 
@@ -173,9 +222,7 @@ def rounding_of(dtype: Any) -> float:
     return float(np.sqrt(np.finfo(dtype).eps))
 
 
-def all_distances(
-    X: Array, panels: Array, labels: Array | None, team: Team, distances: Array
-) -> bool:
+def all_distances(X: Array, panels: Array, close: Array, team: Team, distances: Array) -> bool:
     """Write the distances of all rows to all centers.
 
     Parameters
@@ -184,8 +231,8 @@ def all_distances(
         Rows.
     panels : ndarray
         Centers, by :func:`distance_panels`.
-    labels : ndarray of shape (at least n_samples,), int32, or None
-        Centers that are to have the smallest distance, up to rounding.
+    close : ndarray of shape (n_samples,), bool, or empty
+        Written: whether the least distances of a row are close, for :func:`agree`.
     team : Team
         Threads to run on.
     distances : ndarray of shape (n_samples, n_clusters)
@@ -202,9 +249,8 @@ def all_distances(
     n_slices = -(-n_samples // size)
     finite = np.empty(n_slices, np.bool_)
     block_size = max(4, min(BLOCK_ROWS, BLOCK_BYTES // (n_features * X.itemsize)))
-    labels = np.empty(0, np.int32) if labels is None else labels
     team.run(
-        _all_distances, work, n_slices, size, block_size, X, panels, labels, rounding_of(X.dtype),
-        distances, finite,
+        _all_distances, work, n_slices, size, block_size, X, panels, rounding_of(X.dtype),
+        distances, close, finite,
     )  # fmt: skip
     return bool(finite.all())

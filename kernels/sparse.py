@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import inlined, kernel
-from .distances import prefer, rounding_of
+from .distances import are_close, rounding_of
 from .parallel import SMALL_WORK, Team, enter, leave, next_task
 from .seeding import draw_first
 from .simd import lanes, multiply_add, nearest_of_sparse, round_up, sparse_products
@@ -527,9 +527,9 @@ def _exact_norms(table, stride, n_features, high, low):
 
 @kernel
 def _all_distances(
-    counter, gate, n_tasks, slice_size, rows, table, high, low, labels, tolerance, distances,
+    counter, gate, n_tasks, slice_size, rows, table, high, low, tolerance, distances, close,
 ):  # fmt: skip
-    """Distances of all rows to all centers."""
+    """Distances of all rows to all centers; where asked for, whether the least are close."""
     enter(counter, gate)
     data, indices, indptr, _, _ = rows
     n_samples, n_clusters = distances.shape
@@ -557,8 +557,8 @@ def _all_distances(
                 # norm is nearly used up: to what sums of two numbers say of what is left of it.
                 left = (high[j] - covered[j]) + (low[j] - lost[j])
                 distances[row, j] = np.sqrt(squares[j] + max(left, 0.0))
-            if len(labels):
-                prefer(distances[row], labels[row], tolerance)
+            if len(close):
+                close[row] = are_close(distances[row], tolerance)
     leave(counter, gate)
 
 
@@ -578,15 +578,14 @@ class SparseDistances:
         n_features = len(self.table) // stride
         _exact_norms(self.table, stride, n_features, self.high, self.low)
 
-    def write(self, rows: SparseRows, labels: Array | None, team: Team, distances: Array) -> None:
+    def write(self, rows: SparseRows, close: Array, team: Team, distances: Array) -> None:
         """Write all distances; see :func:`.distances.all_distances`."""
         size = sparse_slice_rows(rows, 4 * self.n_clusters)
         n_slices = -(-rows.shape[0] // size)
         work = 4.0 * rows.row_size * distances.size
-        labels = np.empty(0, np.int32) if labels is None else labels
         team.run(
-            _all_distances, work, n_slices, size, rows, self.table, self.high, self.low, labels,
-            rounding_of(rows.dtype), distances,
+            _all_distances, work, n_slices, size, rows, self.table, self.high, self.low,
+            rounding_of(rows.dtype), distances, close,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans
 from fastclust.centroids import assigned
+from fastclust.kernels.distances import agree
 from fastclust.kernels.parallel import team
 from fastclust.kernels.reference import squared_distances
 from fastclust.kernels.serving import FEW_ROWS, DenseCenters, all_finite, fingerprint
@@ -235,9 +236,15 @@ def test_the_smallest_distance_is_the_label_s_where_rounding_decides():
         X = rng.integers(0, 4, size=(200, 3)).astype(float)
         centers = X[rng.permutation(200)[:9]] + rng.integers(0, 3, size=(9, 3)) / 3
         model = model_of(centers, random_state=seed)
-        found = model.transform(X)
-        assert_array_equal(found.argmin(axis=1), model.predict(X))
-        assert_allclose(found, exact(X, centers), rtol=1e-7, atol=1e-15)
+        for rows in (X, scipy.sparse.csr_array(X)):
+            found = model.transform(rows)
+            labels = model.predict(rows)
+            assert_array_equal(found.argmin(axis=1), labels)
+            assert_allclose(found, exact(X, centers), rtol=1e-7, atol=1e-15)
+            # Labels that nobody asked for would have changed nothing.
+            agreed = found.copy()
+            agree(np.ones(len(X), np.bool_), labels.take, X.dtype, agreed)
+            assert agreed.tobytes() == found.tobytes()
 
 
 def test_sparse_distances_are_exact(shape, dtype):
@@ -298,8 +305,8 @@ def test_distances_are_the_same_bits_for_any_number_of_threads():
             from fastclust.serving import Centers, open_dense
 
             out = np.empty((len(X), len(centers)))
-            rows, own = open_dense(X), Centers(centers)
-            own.distances(rows, own.labels(rows, threads), threads, out)
+            own = Centers(centers)
+            own.distances(open_dense(X), lambda few: model.predict(X[few]), threads, out)
             found.append(out.tobytes())
     assert found == [model.transform(X).tobytes()] * 3
 
