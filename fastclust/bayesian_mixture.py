@@ -9,10 +9,9 @@ import sklearn.mixture
 from scipy.special import digamma
 
 from .covariances import precisions_cholesky
-from .em_loop import FusedMixture
+from .em_loop import FusedMixture, defaults_of
 from .em_problem import Problem, Start, shifted
 from .kernels.gaussian import COVARIANCES, VARIANCES, Moments
-from .kernels.parallel import team
 from .kernels.tiles import Array
 
 
@@ -104,6 +103,8 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
     array([0, 1])
     """
 
+    _defaults = defaults_of(sklearn.mixture.BayesianGaussianMixture.__init__)
+
     def _check_parameters_for(self, problem: Problem) -> None:
         """scikit-learn's checks; default priors come from our moments, not from copies of X."""
         self._check_weights_parameters()
@@ -136,12 +137,11 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
                 f"but it adds up to {problem.total}."
             )
         order = VARIANCES if self.covariance_type in ("diag", "spherical") else COVARIANCES
-        with team() as threads:
-            moments = problem.sweep(threads).moments(
-                problem.components(problem.center[None]),
-                order,
-                labels=np.zeros(len(problem.X), np.int32),
-            )
+        moments = problem.sweep.moments(
+            problem.components(problem.center[None]),
+            order,
+            labels=np.zeros(len(problem.X), np.int32),
+        )
         moved = moments.first / problem.total
         spread = shifted(moments, moved).second[0] / (problem.total - 1)
         mean = problem.center + moved[0]

@@ -12,28 +12,27 @@ import contextlib
 import inspect
 import itertools
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import sklearn.mixture
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from . import validation
-from .centroids import is_extreme, near_most, open_parts, unchanged_on_error
+from .centroids import near_most, open_parts, unchanged_on_error
 from .counterpart import Interchangeable
 from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
 from .kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
 from .kernels.parallel import team, team_for
 from .kernels.tiles import Array
-from .kmeans import KMeans, kmeans_plusplus, moments
+from .kmeans import partition, seeds
 from .mapped import Guarded
 from .persistence import Persistent
 from .serving import digest, kept_beside
-from .sources import Source
-from .streaming import StreamedKMeansPlusPlus, StreamedRows
 
 # Releases of scikit-learn that know array namespaces hand one to their own methods.
 NAMESPACE: dict[str, Any] = (
@@ -49,10 +48,16 @@ _PRIORS = {"weight_concentration_prior", "mean_precision_prior", "degrees_of_fre
 _ARRAYS = {"weights_init", "means_init", "precisions_init", "mean_prior", "covariance_prior"}
 
 
+def defaults_of(function: Any) -> dict[str, Any]:
+    """What the parameters of a function are by default."""
+    return {name: found.default for name, found in inspect.signature(function).parameters.items()}
+
+
 class FusedMixture(Guarded, Persistent, Interchangeable):
     """What the two mixtures share: the loop of EM, and everything that is computed row by row."""
 
     _built_on = ("fastclust", "scikit-learn")
+    _defaults: ClassVar[dict[str, Any]]  # of the parameters of the mixture
 
     # What scikit-learn sets, for type checkers, to which its classes are not typed.
     weights_: Array
@@ -245,11 +250,25 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             scalar = name == "covariance_prior" and self.covariance_type == "spherical"
             validation.check_numbers(name, getattr(self, name), scalar=scalar)
 
+    def _validate_params(self: Any) -> None:
+        """scikit-learn's checks, spared to what is a default: they take as long as a small fit."""
+        given = {
+            name: getattr(self, name)
+            for name in self._parameter_constraints
+            if getattr(self, name) is not self._defaults.get(name, self)
+        }
+        validate_parameter_constraints(
+            self._parameter_constraints, given, caller_name=type(self).__name__
+        )
+
     def _checked(self: Any, X: Any) -> Any:
-        """Rows to begin with: an array, or a source of what must be read."""
+        """Rows to begin with: an array, or a source of what must be read.
+
+        Whether they are finite is left to :class:`Problem`.
+        """
         self._check_numbers()
         self._validate_params()
-        X = validation.open_data(self, X, fitting=True)
+        X = validation.open_data(self, X, fitting=True, finite=False)
         if len(X) < 2:
             raise ValueError(
                 f"Found array with {len(X)} sample(s) (shape={X.shape}) while a minimum of 2 is "
@@ -293,7 +312,7 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
 
     def _estimate(self: Any, X: Any, sample_weight: Any) -> Any:
         """The fit; returns the checked rows."""
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), team() as threads:
             X = self._checked(X)
             if len(X) < self.n_components:
                 raise ValueError(
@@ -304,7 +323,7 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             fresh = not (self.warm_start and hasattr(self, "converged_"))
             if not fresh:
                 self._check_goes_on(X, "between fits where warm_start=True")
-            problem = Problem(X, weights, self.covariance_type)
+            problem = Problem(X, weights, self.covariance_type, threads, self)
             self._check_parameters_for(problem)
             random_state = check_random_state(self.random_state)
             best: dict[str, Any] = {}
@@ -343,14 +362,12 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
         bounds: list[float] = []
         n_iter, converged = 0, False
         if self.max_iter > 0:
-            with team() as threads:
-                steps = self._steps(problem, problem.sweep(threads), lower_bound, bounds)
-                for rise, telling in steps:
-                    n_iter += 1
-                    self._print_verbose_msg_iter_end(n_iter, rise)
-                    converged = telling and abs(rise) < self.tol
-                    if converged or n_iter == self.max_iter:
-                        break
+            for rise, telling in self._steps(problem, lower_bound, bounds):
+                n_iter += 1
+                self._print_verbose_msg_iter_end(n_iter, rise)
+                converged = telling and abs(rise) < self.tol
+                if converged or n_iter == self.max_iter:
+                    break
             self._print_verbose_msg_init_end(bounds[-1], converged)
         return {
             "converged_": converged,
@@ -360,54 +377,39 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
         }
 
     def _steps(
-        self: Any, problem: Problem, sweep: Sweep, lower_bound: float, bounds: list[float]
+        self: Any, problem: Problem, lower_bound: float, bounds: list[float]
     ) -> Iterator[tuple[float, bool]]:
         """Endless sweeps: how much each raised the bound, and whether that tells convergence."""
         while True:
-            self._step(problem, sweep, bounds)
+            self._step(problem, bounds)
             yield bounds[-1] - lower_bound, True
             lower_bound = bounds[-1]
 
-    def _step(self: Any, problem: Problem, sweep: Sweep, bounds: list[float]) -> None:
-        moments, means = self._sweep_once(problem, sweep)
+    def _step(self: Any, problem: Problem, bounds: list[float]) -> None:
+        moments, means = self._sweep_once(problem)
         self._maximise(problem, moments, means)
         bounds.append(self._bound(problem, moments))
 
-    def _sweep_once(self: Any, problem: Problem, sweep: Sweep) -> tuple[Moments, Array]:
+    def _sweep_once(self: Any, problem: Problem) -> tuple[Moments, Array]:
         """Moments of the posteriors of this moment, and the means that they are about."""
         means = np.asarray(self.means_, np.float64)
         densities = self._densities(problem.center)
-        return sweep.moments(densities, ORDERS[self.covariance_type]), means
+        return problem.sweep.moments(densities, ORDERS[self.covariance_type]), means
 
     def _start(self: Any, problem: Problem, random_state: Any) -> Start:
         """Moments of the first responsibilities, with scikit-learn's draws."""
         X, weights, k = problem.X, problem.weights, self.n_components
         if self.init_params == "k-means++":
-            return problem.start_from_rows(_seeds(X, weights, k, random_state))
+            known = X, weights, problem.spread
+            return problem.start_from_rows(seeds(*known, k, random_state, problem.team)[1])
         if self.init_params == "random_from_data":
             p = None if weights is None else weights / weights.sum(dtype=np.float64)
             indices = random_state.choice(len(X), size=k, replace=False, p=p)
             return problem.start_from_rows(indices)
         if self.init_params == "random":
-            with team() as threads:
-                return problem.start_at_random(random_state, k, threads)
-        kmeans = KMeans(n_clusters=k, n_init=1, random_state=random_state)
-        labels = kmeans.fit(X, sample_weight=weights).labels_
-        with team() as threads:
-            return problem.start_from_labels(labels, k, threads)
-
-
-def _seeds(X: Any, weights: Array | None, n_components: int, random_state: Any) -> Array:
-    """Indices of rows chosen by k-means++; of a source, by reading it once for each."""
-    if not isinstance(X, Source):
-        options = {"random_state": random_state, "sample_weight": weights}
-        return kmeans_plusplus(X, n_components, **options)[1]
-    with team() as threads:
-        variances = moments(X, threads)[1]
-        validation.check_spread(variances, X)
-        wide = is_extreme(float(variances.max()), X.dtype)
-        rows: Any = StreamedRows(X.astype(np.float64) if wide else X, weights)
-        return StreamedKMeansPlusPlus(rows, n_components, threads).choose(random_state)
+            return problem.start_at_random(random_state, k)
+        known = X, weights, problem.spread
+        return problem.start_from_labels(partition(*known, k, random_state, problem.team), k)
 
 
 def _fit_float32(covariances: Array, factors: Array) -> bool:

@@ -23,7 +23,7 @@ from .kernels.gaussian import (
     Sweep,
     make_densities,
 )
-from .kernels.parallel import Team, team
+from .kernels.parallel import Team
 from .kernels.simd import TILE_ROWS
 from .kernels.tiles import Array, make_rows
 from .kmeans import moments
@@ -55,36 +55,49 @@ class Problem:
         Their weights.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
         Which moments are needed.
+    team : Team
+        Threads to run on.  There is one for all of a fit: to gather it takes longer than a step
+        of EM on few rows, and while it has the helpers there are none for another.
+    estimator : object, optional
+        Whose rows come unseen: that they are finite shows in their moments.
     """
 
-    def __init__(self, X: Any, weights: Array | None, covariance_type: str) -> None:
-        self.X, self.weights, self.covariance_type = X, weights, covariance_type
+    def __init__(
+        self,
+        X: Any,
+        weights: Array | None,
+        covariance_type: str,
+        team: Team,
+        estimator: Any = None,
+    ) -> None:
+        self.X, self.weights, self.covariance_type, self.team = X, weights, covariance_type, team
         self.rows = open_parts(X, weights)
         # What stands for the rows where scikit-learn checks other things by their shape.
         self.example = np.zeros((1, X.shape[1]), X.dtype)
         self.total = float(len(X) if weights is None else weights.sum(dtype=np.float64))
-        with team() as threads:
-            means, variances = moments(X, threads)
-            validation.check_spread(variances, X)
-            self.center = near_most(means, variances)
-            self.scatter, self.sums = np.empty((0, 0)), np.empty(0)
-            if covariance_type == "tied":
-                whole = self.whole(threads)
-                self.scatter, self.sums = whole.second[0], whole.first[0]
+        self.spread = moments(X, team)
+        validation.check_spread(self.spread[1], X, estimator)
+        self.scatter, self.sums = np.empty((0, 0)), np.empty(0)
+        self.centre_by(near_most(*self.spread))
 
-    def sweep(self, threads: Team) -> Sweep:
-        return Sweep(self.rows, self.center, threads)
+    def centre_by(self, center: Array) -> None:
+        """Take the rows relative to this point."""
+        self.center = center
+        self.sweep = Sweep(self.rows, center, self.team)
+        if self.covariance_type == "tied":
+            whole = self._whole()
+            self.scatter, self.sums = whole.second[0], whole.first[0]
 
     def components(self, means: Array) -> Densities:
         """Components of which only the means matter."""
         k = len(means)
         return make_densities("spherical", means - self.center, np.ones(k), np.zeros(k))
 
-    def whole(self, threads: Team) -> Moments:
+    def _whole(self) -> Moments:
         """Moments of all rows about the center."""
         everything = np.zeros(len(self.X), np.int32)
         components = self.components(self.center[None])
-        return self.sweep(threads).moments(components, COVARIANCES, labels=everything)
+        return self.sweep.moments(components, COVARIANCES, labels=everything)
 
     def parameters(
         self, moments: Moments, means: Array, reg_covar: float, scatter: Array | None = None
@@ -110,14 +123,13 @@ class Problem:
             covariances = second / (counts * new.shape[1]) + reg_covar
         return counts, new, covariances
 
-    def start_from_labels(self, labels: Array, n_components: int, threads: Team) -> Start:
+    def start_from_labels(self, labels: Array, n_components: int) -> Start:
         """Each row belongs to its label: means first, then moments about them."""
-        sweep = self.sweep(threads)
         near = np.repeat(self.center[None], n_components, axis=0)
-        moments = sweep.moments(self.components(near), MEANS, labels=labels)
+        moments = self.sweep.moments(self.components(near), MEANS, labels=labels)
         means = near + moments.first / np.maximum(moments.zeroth, LEAST_COUNT)[:, None]
         order = ORDERS[self.covariance_type]
-        return Start(sweep.moments(self.components(means), order, labels=labels), means)
+        return Start(self.sweep.moments(self.components(means), order, labels=labels), means)
 
     def start_from_rows(self, indices: Array) -> Start:
         """Each component is one row."""
@@ -141,7 +153,7 @@ class Problem:
         missing = (self.total - weights.sum()) * np.outer(self.center, self.center)
         return self.scatter - aside - aside.T + missing
 
-    def start_at_random(self, random_state: Any, n_components: int, threads: Team) -> Start:
+    def start_at_random(self, random_state: Any, n_components: int) -> Start:
         """Responsibilities drawn as scikit-learn draws them, some rows at a time."""
         components = self.components(np.repeat(self.center[None], n_components, axis=0))
         order = ORDERS[self.covariance_type]
@@ -150,7 +162,7 @@ class Problem:
             weights = None if self.weights is None else self.weights[first : first + len(X)]
             given = random_state.uniform(size=(len(X), n_components))
             given /= given.sum(axis=1, keepdims=True)
-            sweep = Sweep(make_rows(X, weights), self.center, threads)
+            sweep = Sweep(make_rows(X, weights), self.center, self.team)
             parts.append(sweep.moments(components, order, given=given))
         sums = [sum(part[field] for part in parts) for field in range(2, 5)]
         means = np.repeat(self.center[None], n_components, axis=0)

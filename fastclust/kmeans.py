@@ -23,6 +23,7 @@ from .kernels.sparse import canonical, column_variances
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, State, first_centers, occupied
 from .mapped import surviving
+from .serving import unpadded
 from .sources import Source
 from .streaming import StreamedKMeansPlusPlus, StreamedLoop, StreamedRows
 
@@ -310,19 +311,23 @@ class KMeans(CentroidEstimator):
         return best
 
     def _keep(self, fit: Fit, mean: Array, dtype: Any, n_distances: int) -> None:
-        n_distinct = int(np.count_nonzero(occupied(fit.labels, self.n_clusters)))
-        if n_distinct < self.n_clusters:
-            validation.warn(
-                f"Number of distinct clusters ({n_distinct}) found smaller than "
-                f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-            )
+        _warn_of_duplicates(fit.labels, self.n_clusters)
         self.cluster_centers_ = (fit.centers + mean).astype(dtype, copy=False)
         self._n_features_out = len(self.cluster_centers_)
         self.labels_ = fit.labels
         self.inertia_ = fit.inertia
         self.n_iter_ = fit.n_iter
         self.n_distances_ = n_distances
+
+
+def _warn_of_duplicates(labels: Array, n_clusters: int) -> None:
+    n_distinct = int(np.count_nonzero(occupied(labels, n_clusters)))
+    if n_distinct < n_clusters:
+        validation.warn(
+            f"Number of distinct clusters ({n_distinct}) found smaller than "
+            f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+        )
 
 
 def moments(X: Any, threads: Team) -> tuple[Array, Array]:
@@ -569,7 +574,7 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
-    X = validation.open_unowned(X)
+    X = validation.open_unowned(X, finite=False)
     n_clusters = validation.check_n_clusters(n_clusters, X.shape[0])
     weights = validation.check_weights(sample_weight, X)
     if x_squared_norms is not None:
@@ -578,11 +583,48 @@ def kmeans_plusplus(
         n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
     random_state = validation.check_seed(random_state)
     with team() as threads:
-        variances = moments(X, threads)[1]
-        validation.check_spread(variances, X)
-        wide = is_extreme(float(variances.max()), X.dtype)
-        rows = open_parts(X.astype(np.float64) if wide else X, weights)
-        kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
-        indices = kind(rows, n_clusters, threads, n_local_trials).choose(random_state)
-    chosen = X.take(indices) if isinstance(X, Source) else rows.take(indices)
+        spread = moments(X, threads)
+        validation.check_spread(spread[1], X, unseen=True)
+        known = X, weights, spread
+        rows, indices = seeds(*known, n_clusters, random_state, threads, n_local_trials)
+    chosen = (X if isinstance(X, Source) else rows).take(indices)
     return chosen.astype(X.dtype, copy=False), indices
+
+
+def seeds(
+    X: Any,
+    weights: Array | None,
+    spread: tuple[Array, Array],
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    threads: Team,
+    n_local_trials: int | None = None,
+) -> tuple[Any, Array]:
+    """Rows, and which of them k-means++ chooses, where the moments of the columns are known."""
+    if is_extreme(float(spread[1].max()), X.dtype):
+        X = X.astype(np.float64)
+    rows = unpadded(X, weights) if isinstance(X, np.ndarray) else open_parts(X, weights)
+    kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
+    return rows, kind(rows, n_clusters, threads, n_local_trials).choose(random_state)
+
+
+def partition(
+    X: Any,
+    weights: Array | None,
+    spread: tuple[Array, Array],
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    threads: Team,
+) -> Array:
+    """Labels of a plain fit of :class:`KMeans` with one start, for whoever knows the moments."""
+    means, variances = spread
+    if is_extreme(float(variances.max()), X.dtype):
+        X, weights, _ = in_float64(X, weights, "k-means++")
+    name = "lloyd" if n_clusters == 1 else "auto"
+    loop = _make_loop(name, X, weights, means, n_clusters, threads)
+    loop.tol = 1e-4 * float(variances.mean())
+    start = loop.seeding(loop.rows, n_clusters, threads).choose(random_state)
+    fit = loop.run(loop.centred(start))
+    validation.check_inertia(fit.inertia)
+    _warn_of_duplicates(fit.labels, n_clusters)
+    return fit.labels

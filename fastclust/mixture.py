@@ -14,9 +14,9 @@ from . import validation
 from .centroids import unchanged_on_error
 from .choices import Acceleration, Covariance, Responsibilities
 from .covariances import cholesky_of_precisions, diagonal_of, precisions_cholesky
-from .em_loop import NAMESPACE, FusedMixture
+from .em_loop import NAMESPACE, FusedMixture, defaults_of
 from .em_problem import Problem, Start, shifted
-from .kernels.gaussian import Moments, Sweep
+from .kernels.gaussian import Moments
 from .kernels.parallel import team
 from .kernels.tiles import Array
 
@@ -156,6 +156,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         )
         self.acceleration = acceleration
 
+    _defaults = defaults_of(__init__)
     _batches: _Batches | None = None  # what :meth:`partial_fit` has learnt
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -179,7 +180,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         self : GaussianMixture
             The mixture; `lower_bound_` is the mean log-likelihood of the batch before the step.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), team() as threads:
             fresh = not hasattr(self, "means_")
             if fresh:
                 first = self._checked(X)
@@ -195,7 +196,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
                 first = validation.open_data(self, X, fitting=False)
                 self._check_goes_on(first, "between batches")
                 weights = validation.check_weights(sample_weight, first)
-            problem = Problem(first, weights, self.covariance_type)
+            problem = Problem(first, weights, self.covariance_type, threads, self)
             if fresh:
                 self._check_parameters_for(problem)
                 start = self._start(problem, check_random_state(self.random_state))
@@ -241,11 +242,8 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         """Blend the statistics of a batch into those of the batches before."""
         before = self._batches
         if before is not None:
-            problem.center = before.center
-        with team() as threads:
-            if problem.covariance_type == "tied":
-                problem.scatter = problem.whole(threads).second[0]
-            moments, means = self._sweep_once(problem, problem.sweep(threads))
+            problem.centre_by(before.center)
+        moments, means = self._sweep_once(problem)
         batches = _Batches.first(problem, moments)
         if before is not None:
             batches = before.blended(batches)
@@ -302,15 +300,15 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         return moments.log_likelihood / problem.total
 
     def _steps(
-        self, problem: Problem, sweep: Sweep, lower_bound: float, bounds: list[float]
+        self, problem: Problem, lower_bound: float, bounds: list[float]
     ) -> Iterator[tuple[float, bool]]:
         if self.acceleration is None:
-            yield from super()._steps(problem, sweep, lower_bound, bounds)
+            yield from super()._steps(problem, lower_bound, bounds)
         longest = 1.0
         while True:
             points = [self._point()]
             for _ in range(2):
-                self._step(problem, sweep, bounds)
+                self._step(problem, bounds)
                 yield bounds[-1] - lower_bound, True
                 lower_bound = bounds[-1]
                 points.append(self._point())
@@ -318,7 +316,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
             rise = 0.0
             if length > 1.0:
                 leap = _extrapolated(points[0], points[1], points[2], length)
-                rise = self._leap(problem, sweep, leap, bounds)
+                rise = self._leap(problem, leap, bounds)
                 lower_bound += rise
                 # However small the rise, it is no sign of convergence: only EM's own steps are.
                 yield rise, False
@@ -326,14 +324,14 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
                 helped = rise > 0.0 or length == 1.0
                 longest = longest * STEP_FACTOR if helped else max(1.0, longest / STEP_FACTOR)
 
-    def _leap(self, problem: Problem, sweep: Sweep, point: Array, bounds: list[float]) -> float:
+    def _leap(self, problem: Problem, point: Array, bounds: list[float]) -> float:
         """A step of EM from `point` if it is likelier than before; by how much.
 
         Before is where the last likelihood was computed: a step of EM behind the parameters.
         """
         safe = self._get_parameters()
         self._move_to(point)
-        moments, means = self._sweep_once(problem, sweep)
+        moments, means = self._sweep_once(problem)
         bound = self._bound(problem, moments)
         try:
             if not bound >= bounds[-1]:

@@ -133,8 +133,11 @@ class Centers:
 
 def open_dense(X: Array, weights: Array | None = None) -> Rows:
     """Rows for :class:`Centers`: as by `make_rows`, without a padded tail where it is not read."""
-    if len(X) > FEW_ROWS:
-        return make_rows(X, weights)
+    return make_rows(X, weights) if len(X) > FEW_ROWS else unpadded(X, weights)
+
+
+def unpadded(X: Array, weights: Array | None = None) -> Rows:
+    """As `make_rows`, without the tail, for whoever reads none: it is a copy of up to 63 rows."""
     X = read_only(X)
     return Rows(X, X, read_only(np.empty(0, X.dtype) if weights is None else weights))
 

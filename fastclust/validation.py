@@ -116,16 +116,18 @@ def check_verbose(value: Any) -> bool:
     return check_int("verbose", value, 0) > 0
 
 
-def check_spread(variances: Array, X: Any, estimator: Any = None) -> None:
+def check_spread(variances: Array, X: Any, estimator: Any = None, *, unseen: bool = False) -> None:
     """Data whose squared distances are numbers.
 
-    With `estimator`, data may come unseen: what is not finite shows in the variances, too.
+    With `estimator`, or if `unseen` where there is none, whether they are finite is not known yet:
+    what is not shows in the variances, too.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(variances) * X.shape[0]
     if not np.isfinite(total):
-        if estimator is not None and not isinstance(X, Source):
-            assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+        if (unseen or estimator is not None) and not isinstance(X, Source):
+            name = None if estimator is None else type(estimator).__name__
+            assert_all_finite(X, estimator_name=name, input_name="X")
         raise ValueError(
             "X must have columns whose squares add up to finite numbers, but the sum of squared "
             f"distances to the mean is {total}: scale X down."
@@ -377,14 +379,16 @@ def _has_features_of(estimator: Any, X: Array) -> bool:
     return X.shape[1] == estimator.n_features_in_ and not hasattr(estimator, "feature_names_in_")
 
 
-def open_unowned(X: Any) -> Any:
+def open_unowned(X: Any, *, finite: bool = True) -> Any:
     """As :func:`open_data`, for functions that have no estimator."""
     X = open_rows(X)
     if isinstance(X, Source):
         return X
     if scipy.sparse.issparse(X):
         X = check_sparse(X)
-    return check_array(X, input_name="X", **DATA)
+    if not finite and (_is_in_order(X) or _is_csr(X)):
+        return X
+    return check_array(X, input_name="X", ensure_all_finite=finite, **DATA)
 
 
 def check_rows_and_labels(X: Any, labels: Any) -> tuple[Array, Array]:

@@ -300,11 +300,11 @@ def test_variances_of_round_components_whose_means_move_far(d: int, far: float, 
     """They lose to cancellation what the square of the move is worth, and no more than that."""
     rng = np.random.default_rng(d)
     X = (rng.normal(size=(700, d)) + 1e6).astype(dtype)
-    problem = Problem(X, None, "spherical")
-    means = problem.center[None] + far
     with team() as threads:
+        problem = Problem(X, None, "spherical", threads)
+        means = problem.center[None] + far
         densities = make_densities("spherical", means - problem.center, np.ones(1), np.zeros(1))
-        moments = problem.sweep(threads).moments(densities, DISTANCES)
+        moments = problem.sweep.moments(densities, DISTANCES)
     _, new, variances = problem.parameters(moments, means, 0.0)
     exact = X.astype(np.longdouble)
     mean = exact.mean(axis=0)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import sklearn.mixture
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -20,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 import fastclust
 from fastclust import BayesianGaussianMixture, GaussianMixture
 from fastclust.kernels import parallel
+from fastclust.kmeans import moments, partition
 
 TYPES = ["full", "tied", "diag", "spherical"]
 INITS = ["kmeans", "k-means++", "random", "random_from_data"]
@@ -839,3 +841,72 @@ def test_rows_to_ask_about_are_finite(method: str, value: float, dtype: Any) -> 
     X[17, 1] = value
     with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
         getattr(mixture, method)(X)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("start", INITS)
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_fit_gathers_its_threads_once(
+    kind: str, start: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    gather = parallel.Team.__init__
+
+    def counted(self: Any, wanted: int) -> None:
+        made.append(wanted)
+        gather(self, wanted)
+
+    monkeypatch.setattr(parallel.Team, "__init__", counted)
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    options = {"n_components": 2, "covariance_type": kind, "init_params": start, "n_init": 3}
+    getattr(fastclust, name)(**options, max_iter=2, random_state=0).fit(X)
+    assert len(made) == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("scale", [1.0, 1e-16])
+@pytest.mark.parametrize("k", [1, 4, 40])
+def test_first_labels_are_those_of_kmeans(k: int, scale: float, dtype: Any) -> None:
+    """With the same draws, of which as many are left; 40 clusters are of 30 distinct rows."""
+    rng = np.random.default_rng(k)
+    X = (np.repeat(rng.normal(size=(30, 3)), 3, axis=0) * scale).astype(dtype)
+    weights = rng.integers(1, 4, len(X)).astype(dtype)
+    first, second = np.random.RandomState(5), np.random.RandomState(5)
+    for given in (None, weights):
+        expected = fastclust.KMeans(k, random_state=first).fit(X, sample_weight=given).labels_
+        with parallel.team() as threads:
+            spread = moments(X, threads)
+            found = partition(X, given, spread, k, second, threads)
+        np.testing.assert_array_equal(found, expected)
+    assert first.randint(1 << 30) == second.randint(1 << 30)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_is_no_default_is_checked(name: str) -> None:
+    """Also where it is set later, or is the default of a class derived from ours."""
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    mixture = getattr(fastclust, name)(n_components=2).fit(X)
+    with pytest.raises(ValueError, match="'init_params' parameter"):
+        mixture.set_params(init_params="kmean").fit(X)
+
+    class Derived(getattr(fastclust, name)):  # type: ignore[misc]
+        def __init__(self, n_components: int = 2, covariance_type: Any = "round") -> None:
+            super().__init__(n_components=n_components, covariance_type=covariance_type)
+
+    with pytest.raises(ValueError, match="'covariance_type' parameter of Derived"):
+        Derived().fit(X)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("batch", [False, True])
+def test_rows_that_are_not_finite_are_named(value: float, batch: bool, dtype: Any) -> None:
+    X = np.random.default_rng(0).normal(size=(130, 3)).astype(dtype)
+    X[129, 2] = value
+    mixture = fastclust.GaussianMixture(2)
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+        (mixture.partial_fit if batch else mixture.fit)(X)
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+        fastclust.kmeans_plusplus(X, 2)
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+        fastclust.kmeans_plusplus(scipy.sparse.csr_matrix(X), 2)
