@@ -74,6 +74,7 @@ Maker = Callable[[str], Callable[[], Any]]
 # Features and clusters of the dense models.
 SHAPES = ((2, 5), (20, 20), (100, 1000), (784, 10))
 TEXTS = ((20_000, 20), (200_000, 2))
+KINDS = ("full", "tied", "diag", "spherical")  # of covariances
 MANY = 2_000
 
 
@@ -106,6 +107,13 @@ def fitted_to_text(engine: str, n_features: int, n_clusters: int) -> Any:
     return model("KMeans", engine, n_clusters).fit(sparse(300, n_features))
 
 
+@cache
+def fitted_mixture(name: str, kind: str, engine: str) -> Any:
+    """A mixture of five components."""
+    options = {"n_components": 5, "covariance_type": kind, "random_state": 0}
+    return getattr(ENGINES[engine], name)(**options).fit(dense(300, 8, 5))
+
+
 def model(kind: str, engine: str, n_clusters: int) -> Any:
     """A model that is fitted in next to no time."""
     return getattr(ENGINES[engine], kind)(n_clusters, random_state=0, max_iter=3)
@@ -128,6 +136,11 @@ def fit(kind: str, X: Any, *counts: int, method: str = "fit", **options: Any) ->
         return call
 
     return make
+
+
+def fit_mixture(X: Any, k: int, name: str = "GaussianMixture", **options: Any) -> Maker:
+    """Fit a new mixture to rows."""
+    return fit(name, X, n_components=k, **options)
 
 
 def partial_fit(X: Any, n_clusters: int) -> Maker:
@@ -238,9 +251,13 @@ def _of_seeding_and_silhouettes() -> dict[str, Maker]:
         f"k-means++ {n:,}×{d:,} k={k}": function(
             "kmeans_plusplus", dense(n, d, k), k, random_state=0
         )
-        for n, d, k in ((100, 2, 5), (2_000, 20, 20), (300, 50_000, 8))
+        for n, d, k in ((100, 2, 5), (2_000, 20, 20), (300, 50_000, 8), (100, 5_000, 5))
     }
-    for n, d in ((1_000, 2_000), (2_000, 784), (2_000, 2), (100, 4)):
+    for n, d, k in ((100, 20_000, 8), (2_000, 2_000, 20)):
+        calls[f"sparse k-means++ {n:,}×{d:,} k={k}"] = function(
+            "kmeans_plusplus", sparse(n, d), k, random_state=0
+        )
+    for n, d in ((1_000, 2_000), (5_000, 784), (2_000, 784), (2_000, 2), (300, 10), (100, 4)):
         labels = np.arange(n) % 5
         what = f"silhouette {n:,}×{d:,}"
         calls[what] = function("silhouette_score", dense(n, d, 5), labels)
@@ -249,20 +266,34 @@ def _of_seeding_and_silhouettes() -> dict[str, Maker]:
 
 def _of_mixtures() -> dict[str, Maker]:
     calls: dict[str, Maker] = {}
-    for kind in ("full", "diag"):
-
-        @cache
-        def find(engine: str, kind: str = kind) -> Any:
-            options = {"covariance_type": kind, "random_state": 0}
-            return ENGINES[engine].GaussianMixture(5, **options).fit(dense(300, 8, 5))
-
+    rows = dense(300, 8, 5)
+    for kind in KINDS:
+        find = partial(fitted_mixture, "GaussianMixture", kind)
         for method in ("predict", "score_samples", "predict_proba"):
             for n in (1, 100):
-                X = dense(300, 8, 5)[:n]
-                calls[f"mixture {method} {n}, {kind}, d=8 k=5"] = asked(method, X, find)
-    small, narrow = dense(30, 2, 2), dense(500, 1, 3)
-    calls["mixture fit 30×2 k=2, full"] = fit("GaussianMixture", small, 2)
-    calls["mixture fit 500×1 k=3, tied"] = fit("GaussianMixture", narrow, 3, covariance_type="tied")
+                calls[f"mixture {method} {n}, {kind}, d=8 k=5"] = asked(method, rows[:n], find)
+    find = partial(fitted_mixture, "GaussianMixture", "full")
+    for method in ("score", "bic"):
+        calls[f"mixture {method} 100, full, d=8 k=5"] = asked(method, rows[:100], find)
+    find = partial(fitted_mixture, "BayesianGaussianMixture", "full")
+    for n in (1, 100):
+        calls[f"Bayesian mixture predict {n}, full, d=8 k=5"] = asked("predict", rows[:n], find)
+    return calls
+
+
+def _fits_of_mixtures() -> dict[str, Maker]:
+    calls: dict[str, Maker] = {}
+    small, narrow, rows = dense(30, 2, 2), dense(500, 1, 3), dense(300, 8, 5)
+    for kind in KINDS:
+        one = partial(fit_mixture, covariance_type=kind)
+        calls[f"mixture fit 30×2 k=2, {kind}"] = one(small, 2)
+        calls[f"mixture fit 500×1 k=3, {kind}"] = one(narrow, 3)
+        calls[f"mixture fit 300×8 k=5, {kind}, n_init=5"] = one(rows, 5, n_init=5)
+    for start in ("k-means++", "random"):
+        calls[f"mixture fit 300×8 k=5, {start}"] = fit_mixture(rows, 5, init_params=start)
+    bayesian = partial(fit_mixture, name="BayesianGaussianMixture")
+    calls["Bayesian mixture fit 30×2 k=2, full"] = bayesian(small, 2)
+    calls["Bayesian mixture fit 300×8 k=5, diag"] = bayesian(rows, 5, covariance_type="diag")
     return calls
 
 
@@ -276,6 +307,7 @@ def calls() -> dict[str, Maker]:
         **_fits(),
         **_of_seeding_and_silhouettes(),
         **_of_mixtures(),
+        **_fits_of_mixtures(),
     }
 
 
