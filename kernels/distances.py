@@ -17,7 +17,7 @@ from .tiles import Array, Rows, aligned_empty, scratch, squared_distance
 from .update import slice_rows
 
 # Bytes of rows that meet one panel of centers after the other, and how many rows that is at most.
-BLOCK_BYTES, BLOCK_ROWS = 1 << 17, 64
+BLOCK_BYTES, BLOCK_ROWS = 1 << 17, 60
 
 
 @kernel
@@ -189,15 +189,13 @@ def _all_distances(
             for center in range(0, n_clusters, PANEL):
                 squares_to_panel(X, first, count, panels, center * n_features, squares)
                 width = min(PANEL, n_clusters - center)
+                for i in range(count * PANEL):  # by itself: in vectors
+                    squares[i] = np.sqrt(squares[i])
                 for i in range(count):
                     # What is not finite in a row is in its distance to every center.
                     sound &= squares[i * PANEL] < np.inf
-                    if width == PANEL:  # a number of turns that is known, in vectors
-                        for j in range(PANEL):
-                            distances[first + i, center + j] = np.sqrt(squares[i * PANEL + j])
-                    else:
-                        for j in range(width):
-                            distances[first + i, center + j] = np.sqrt(squares[i * PANEL + j])
+                    for j in range(width):
+                        distances[first + i, center + j] = squares[i * PANEL + j]
             if len(close):
                 for row in range(first, first + count):
                     close[row] = are_close(distances[row], tolerance)

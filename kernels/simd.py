@@ -2320,7 +2320,7 @@ def _squares_to_four(
 # --------------------------------------------------------------------------------------------
 # Distances of rows in place to a panel of centers: lanes are centers
 
-PANEL_VECTORS, PANEL_ROWS = 3, 4  # accumulators: what 16 registers hold beside the operands
+PANEL_VECTORS, PANEL_ROWS = 3, 3  # accumulators: what 16 registers hold beside the operands
 PANEL = PANEL_VECTORS * VECTOR_BYTES // 8  # centers
 
 
