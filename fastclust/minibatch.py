@@ -456,6 +456,8 @@ class MiniBatchKMeans(CentroidEstimator):
         if sparse or getattr(self, "_kept", (None,))[0] != key:
             shift, exact = _centred(self.cluster_centers_, X)
             few = sparse and 0 < len(X.indices) < X.shape[1] // 4
+            if np.shares_memory(exact, self.cluster_centers_) and not few:  # they are written to
+                exact = exact.copy()
             steps = (FewColumns if few else _make_steps)(
                 X, shift, exact, counts.copy(), X.shape[0], rules, threads,
                 relabels=self.compute_labels,

@@ -336,8 +336,10 @@ def test_a_batch_with_few_columns_moves_centers_to_the_same_bits(monkeypatch, dt
         assert np.asarray(part).tobytes() == np.asarray(expected).tobytes()
 
 
-def test_a_batch_leaves_centers_that_somebody_holds_alone():
-    X = scipy.sparse.random(30, 3000, 0.003, "csr", random_state=0)
+@pytest.mark.parametrize("n_features", [5, 3000])
+def test_a_batch_leaves_centers_that_somebody_holds_alone(n_features, dtype):
+    X = scipy.sparse.random(30, n_features, 0.3, "csr", dtype=dtype, random_state=0)
+    X = X if n_features == 5 else X.multiply(np.arange(n_features) % 100 == 0).tocsr()
     model = MiniBatchKMeans(4, random_state=0).partial_fit(X)
     before = model.cluster_centers_
     held = before.copy()
