@@ -454,10 +454,8 @@ class MiniBatchKMeans(CentroidEstimator):
         key = (X.shape, X.dtype, self.n_clusters, self.compute_labels, rules)
         sparse = scipy.sparse.issparse(X)
         if sparse or getattr(self, "_kept", (None,))[0] != key:
-            shift, exact = _centred(self.cluster_centers_, X)
             few = sparse and 0 < len(X.indices) < X.shape[1] // 4
-            if np.shares_memory(exact, self.cluster_centers_) and not few:  # they are written to
-                exact = exact.copy()
+            shift, exact = _centred(self.cluster_centers_, X, copy=not few)
             steps = (FewColumns if few else _make_steps)(
                 X, shift, exact, counts.copy(), X.shape[0], rules, threads,
                 relabels=self.compute_labels,
@@ -767,14 +765,15 @@ def _chosen(X: Any, rows: Array) -> Any:
     return X.take(rows) if isinstance(X, Source) else np.asarray(X[rows])
 
 
-def _centred(centers: Array, X: Any) -> tuple[Array, Array]:
+def _centred(centers: Array, X: Any, *, copy: bool = True) -> tuple[Array, Array]:
     """What rows are centred by, and the centers minus it in float64.
 
     A point near most centers, but zeros for sparse rows, which would not be sparse any more.
+    Without `copy` the centers may be the very array that is given, and must not be written to.
     """
     if scipy.sparse.issparse(X):
         shift = padded_vector(np.zeros(centers.shape[1]), centers.dtype)
-        return shift, np.ascontiguousarray(centers, np.float64)
+        return shift, np.array(centers, np.float64, order="C", copy=copy or None)
     exact = centers.astype(np.float64)
     near = near_most(exact.mean(axis=0), exact.var(axis=0))
     shift = padded_vector(near, centers.dtype)

@@ -346,3 +346,12 @@ def test_a_batch_leaves_centers_that_somebody_holds_alone(n_features, dtype):
     model.partial_fit(X[:10])
     assert_array_equal(before, held)
     assert (model.cluster_centers_ != held).any()
+
+
+@pytest.mark.parametrize("algorithm", [KMeans, MiniBatchKMeans])
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+def test_a_fit_leaves_the_centers_it_starts_from_alone(algorithm, kind, dtype):
+    X = np.random.default_rng(0).random((200, 6)).astype(dtype)
+    init = X[:4].copy()
+    algorithm(4, init=init, n_init=1, random_state=0).fit(kind(X))
+    assert (init == X[:4]).all()
