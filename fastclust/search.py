@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, MetaEstimatorMixin, clone
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import InvalidParameterError
 
 from . import validation
 from .callbacks import Listeners
@@ -47,7 +48,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
     ----------
     estimator : estimator
         What is fitted: anything with a parameter `n_clusters`, or `n_components` for mixtures.
-    n_clusters : iterable of int or int, default=range(2, 31)
+    n_clusters : range, list or array of int, or int, default=range(2, 31)
         The numbers of clusters.
     criterion : str or sequence of str, default='silhouette'
         By which the best is chosen; of several, by the first, and all are computed.
@@ -126,7 +127,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
     def __init__(
         self,
         estimator: Any,
-        n_clusters: Iterable[int] | int = range(2, 31),
+        n_clusters: Sequence[int] | Array | int = range(2, 31),
         *,
         criterion: str | Sequence[str] = "silhouette",
         covariance_types: Sequence[str] | None = None,
@@ -181,6 +182,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
             Where an argument is not what it must be; the search is then as it was before.
         """
         with unchanged_on_error(self), Listeners(callbacks) as listeners:
+            self._check_parameters()
             criteria = self._checked_criteria(sample_weight)
             if set(criteria) & set(HELD):
                 rows = validation.open_array(self, X, fitting=True)
@@ -290,22 +292,36 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
 
     # --- What is fitted -----------------------------------------------------------------------
 
+    def _check_parameters(self) -> None:
+        """What can be said of the parameters without rows, of those that are not used as well."""
+        if self.n_init is not None:
+            validation.check_int("n_init", self.n_init, 1)
+        validation.check_int("n_references", self.n_references, 1)
+        if self.reference_rows is not None:
+            validation.check_int("reference_rows", self.reference_rows, 1)
+        validation.check_bool("shared_seeds", self.shared_seeds)
+        validation.check_seed(self.random_state)
+
     def _size(self) -> str:
         """Name of the parameter that is the number of clusters."""
         known = self.estimator.get_params(deep=False) if _is_estimator(self.estimator) else {}
         for name in ("n_clusters", "n_components"):
             if name in known and hasattr(self.estimator, "fit_predict"):
                 return name
-        raise TypeError(
+        raise InvalidParameterError(
             "estimator must cluster rows and have a parameter n_clusters or n_components, but it "
             f"is {validation.said(self.estimator)}."
         )
 
     def _checked_criteria(self, sample_weight: Any) -> tuple[str, ...]:
         size, criterion = self._size(), self.criterion
+        if not isinstance(criterion, str | Sequence):
+            raise InvalidParameterError(
+                f"criterion must be a name or several, not {validation.said(criterion)}."
+            )
         names = (criterion,) if isinstance(criterion, str) else tuple(criterion)
         if not names:
-            raise ValueError("criterion must be a name or several, but it is empty.")
+            raise InvalidParameterError("criterion must be a name or several, but it is empty.")
         for name in names:
             validation.check_option("criterion", name, CRITERIA)
             of_mixture = hasattr(self.estimator, "bic")
@@ -313,7 +329,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
                 name in OF_INERTIA and size != "n_clusters"
             ):
                 wanted = "a mixture" if name in OF_LIKELIHOOD else "an estimator with an inertia_"
-                raise ValueError(
+                raise InvalidParameterError(
                     f"criterion={name!r} must have {wanted}, but estimator is a "
                     f"{type(self.estimator).__name__}."
                 )
@@ -328,19 +344,19 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         given: Any = self.n_clusters
         if isinstance(given, numbers.Integral):
             given = [given]
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(
+        if not isinstance(given, range | list | tuple | np.ndarray) or np.ndim(given) != 1:
+            raise InvalidParameterError(
                 f"n_clusters must be a range or list of integers, not {validation.said(given)}."
             )
         of_labels = sorted(set(criteria) & set(HELD))
         least, most = (2, n_samples - 1) if of_labels else (1, n_samples)
         found = sorted({validation.check_int("n_clusters", k, 1) for k in given})
         if not found:
-            raise ValueError("n_clusters must be one number or more, but it is empty.")
+            raise InvalidParameterError("n_clusters must be one number or more, but it is empty.")
         for k in (found[0], found[-1]):
             if not least <= k <= most:
                 of = f" for criterion={of_labels[0]!r}" if of_labels else ""
-                raise ValueError(
+                raise InvalidParameterError(
                     f"n_clusters must be from {least} to {most}{of} and n_samples={n_samples}, but "
                     f"one is {k}."
                 )
@@ -351,12 +367,12 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         if self.covariance_types is None:
             return [known.get("covariance_type")]
         if "covariance_type" not in known:
-            raise ValueError(
+            raise InvalidParameterError(
                 "covariance_types must be None for an estimator without covariance_type, but it is "
                 f"{validation.said(self.covariance_types)}."
             )
-        if isinstance(self.covariance_types, str):
-            raise TypeError(
+        if not isinstance(self.covariance_types, list | tuple):
+            raise InvalidParameterError(
                 "covariance_types must be a list of names, not "
                 f"{validation.said(self.covariance_types)}."
             )
@@ -365,7 +381,9 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
             validation.check_option("covariance_types", v, names) for v in self.covariance_types
         ]
         if not kinds:
-            raise ValueError("covariance_types must be one name or more, but it is empty.")
+            raise InvalidParameterError(
+                "covariance_types must be one name or more, but it is empty."
+            )
         return kinds
 
     def _model(self, size: str, kind: Any, k: int, seeds: Array | None) -> Any:
@@ -373,15 +391,15 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         if kind is not None:
             parameters["covariance_type"] = kind
         if self.n_init is not None:
-            parameters["n_init"] = validation.check_int("n_init", self.n_init, 1)
+            parameters["n_init"] = int(self.n_init)
         if seeds is not None:
             parameters |= {"init": seeds[:k], "n_init": 1}
         return clone(self.estimator).set_params(**parameters)
 
     def _shares(self) -> bool:
-        shares = validation.check_bool("shared_seeds", self.shared_seeds)
+        shares = bool(self.shared_seeds)
         if shares and "init" not in self.estimator.get_params(deep=False):
-            raise ValueError(
+            raise InvalidParameterError(
                 "shared_seeds must be False for an estimator without init, such as "
                 f"{type(self.estimator).__name__}."
             )
@@ -425,14 +443,14 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
 
     def _gaps(self, rows: Any) -> dict[str, Array]:
         """The gap statistic of each fit, and its standard error."""
-        n_references = validation.check_int("n_references", self.n_references, 1)
+        n_references = int(self.n_references)
         n_rows, n_columns = rows.shape
         size = n_rows
         if self.reference_rows is not None:
-            size = validation.check_int("reference_rows", self.reference_rows, 1)
+            size = int(self.reference_rows)
         most = int(self.results_["n_clusters"].max())
         if size < most:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"reference_rows must be at least the largest n_clusters, {most}, but it is {size}."
             )
         low, high = _box(rows)

@@ -365,6 +365,11 @@ RIGHT: dict[str, set[str]] = {
     **{key: {"None"} for key in ["mean_prior", "covariance_prior"]},
     **dict.fromkeys(["weight_concentration_prior", "mean_precision_prior"], POSITIVE),
     "degrees_of_freedom_prior": {"None"},  # 1.5 is too small for three columns
+    "refine": {"0"},
+    **dict.fromkeys(["estimator", "criterion", "n_references"], NEVER),
+    "covariance_types": {"None"},
+    "reference_rows": {"None"},
+    "shared_seeds": {"True"},
 }
 # Their shape is compared with that of the data, which are read first.
 COMPARED = {"init", "weights_init", "means_init", "precisions_init", "mean_prior"}
@@ -381,14 +386,18 @@ def never_read() -> Any:
 def test_every_parameter_refuses_what_it_cannot_be(kind: str) -> None:
     """And names itself, before anything is read or changed; by introspection."""
     sizes = {"n_components" if "Gaussian" in kind else "n_clusters": N_CLUSTERS}
-    model = getattr(fastclust, kind)(**sizes)
-    for name in model.get_params():
+    searches = kind == "ClusterSearch"  # which reads rows to know how many clusters there may be
+    model = (
+        fastclust.ClusterSearch(KMeans(), [3]) if searches else getattr(fastclust, kind)(**sizes)
+    )
+    for name in model.get_params(deep=False):
         for case, value in GRID.items():
             no_step = (name, case) == ("max_iter", "0") and "Gaussian" in kind
-            if case in RIGHT[name] or no_step:
+            # Without a number of starts a search has that of its estimator.
+            if case in RIGHT[name] or no_step or (searches and (name, case) == ("n_init", "None")):
                 continue
             fresh = clone(model).set_params(**{name: value})
-            data = X if name in COMPARED else never_read
+            data = X if name in COMPARED or searches else never_read
             methods = ["fit", "partial_fit"] if hasattr(fresh, "partial_fit") else ["fit"]
             for method in methods:
                 if method == "partial_fit" and data is never_read:
