@@ -119,7 +119,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
     >>> search.best_n_clusters_
     2
     >>> search.results_["silhouette"].round(2)
-    array([0.71, 0.49, 0.13])
+    array([0.71, 0.44, 0.17])
     >>> search.predict([[0, 0], [12, 3]])
     array([1, 0], dtype=int32)
     """

@@ -86,9 +86,13 @@ def test_scale_of_batches_that_are_given(scale: float, dtype: Any) -> None:
 
 
 def test_scale_of_files_that_mini_batches_read(tmp_path: Path) -> None:
-    np.save(tmp_path / "X.npy", np.asfortranarray(X.astype(np.float32) * np.float32(2.0**100)))
-    with pytest.raises(ValueError, match=r"X must have squared distances within .* float32 for "):
-        MiniBatchKMeans(5).fit(tmp_path / "X.npy")
+    huge = X.astype(np.float32) * np.float32(2.0**100)
+    np.save(tmp_path / "X.npy", np.asfortranarray(huge))
+    read, held = (MiniBatchKMeans(5, random_state=0).fit(R) for R in (tmp_path / "X.npy", huge))
+    assert read.cluster_centers_.dtype == np.float32
+    assert_array_equal(read.cluster_centers_, held.cluster_centers_)
+    assert_array_equal(read.labels_, held.labels_)
+    assert read.inertia_ == held.inertia_ < np.inf
 
 
 def test_one_huge_row_does_not_blur_the_others(dtype: Any) -> None:
