@@ -34,6 +34,7 @@ def _kmeans(X: Any) -> None:
     model.score(X)
     many = np.resize(X, (MANY_ROWS, X.shape[1])) + np.arange(MANY_ROWS, dtype=X.dtype)[:, None]
     KMeans(N_CLUSTERS, random_state=0, max_iter=5).fit(many)
+    KMeans(N_CLUSTERS, refine=1, random_state=0).fit(X)
 
 
 def _minibatch(X: Any) -> None:
@@ -73,10 +74,11 @@ def _mixture(kind: Covariance, X: Any) -> None:
         model.score_samples(X)
 
 
-def _silhouette(X: Any) -> None:
-    from fastclust import silhouette_score
+def _search(X: Any) -> None:
+    from fastclust import ClusterSearch, KMeans
 
-    silhouette_score(X, np.arange(len(X)) % N_CLUSTERS)
+    criteria = ("silhouette", "calinski_harabasz", "davies_bouldin", "simplified_silhouette")
+    ClusterSearch(KMeans(random_state=0), [2, N_CLUSTERS], criterion=criteria).fit(X)
 
 
 # What is compiled for, and what compiles it.
@@ -89,7 +91,7 @@ ESTIMATORS: dict[str, Callable[[Any], None]] = {
     "mixture-tied": partial(_mixture, "tied"),
     "mixture-diag": partial(_mixture, "diag"),
     "mixture-spherical": partial(_mixture, "spherical"),
-    "silhouette": _silhouette,
+    "search": _search,
 }
 
 
