@@ -173,7 +173,9 @@ class Team:
         # Helpers come back even if Ctrl-C strikes before a `with` block begins or as it ends.
         self.close = weakref.finalize(self, _give_back, self.helpers, _idle)
         self.close.atexit = False
-        _take_helpers(min(wanted, boards.MOST_SEATS), self.helpers)
+        # Helpers run compiled code alone.
+        most = 0 if config.DISABLE_JIT else boards.MOST_SEATS
+        _take_helpers(min(wanted, most), self.helpers)
         # The gate of kernels that are called without helpers, and that of those that are launched.
         self.gate = np.zeros(CALLERS_GATE, np.int64)
         if self.helpers:
