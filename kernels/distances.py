@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .compiling import helper, kernel
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import PANEL, squares_to_panel
 from .tiles import Array, Rows, aligned_empty, scratch, squared_distance
 from .update import slice_rows
@@ -25,7 +25,6 @@ def _own_distances(
     counter, gate, n_tasks, slice_size, rows, shift, centers, labels, inertias, distances,
 ):  # fmt: skip
     """Per slice: weighted sum of squared distances to the own center; each one where asked for."""
-    enter(counter, gate)
     n_samples = rows.X.shape[0]
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -41,7 +40,6 @@ def _own_distances(
                 square *= rows.weights[row]
             total += square
         inertias[task] = total
-    leave(counter, gate)
 
 
 def own_distances(
@@ -174,7 +172,6 @@ def _all_distances(
 
     Per row, where asked for, whether the least are close; per slice, whether all are finite.
     """
-    enter(counter, gate)
     n_samples, n_features = X.shape
     n_clusters = distances.shape[1]
     squares = scratch(panels, BLOCK_ROWS * PANEL)
@@ -200,7 +197,6 @@ def _all_distances(
                 for row in range(first, first + count):
                     close[row] = are_close(distances[row], tolerance)
         finite[task] = sound
-    leave(counter, gate)
 
 
 def distance_panels(centers: Array) -> Array:

@@ -26,7 +26,7 @@ import numpy as np
 
 from .compiling import kernel
 from .hamerly import FEW_FEATURES, MOST_SQUARE, Hamerly
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import (
     BOUND_DOWN,
     BOUND_LANES,
@@ -71,7 +71,6 @@ def _try_bounds(
     (n,) receives the nearest; rows that have changed are `listed`, and so are those whose bounds
     must be measured `afresh`, slice by slice.
     """
-    enter(counter, gate)
     X, _, _ = rows
     n_samples, n_features = X.shape
     n_words = (bounds.shape[1] + 63) // 64
@@ -156,7 +155,6 @@ def _try_bounds(
             count += 1
             n_open += 1
         n_listed[task], n_afresh[task], computed[task] = count - start, n_open - start, n_computed
-    leave(counter, gate)
 
 
 @kernel
@@ -169,7 +167,6 @@ def _measure_afresh(
     `panels` are the centers by rows, `few` those of Lloyd's tile.  Rows for which `bounds` have no
     room share its last line, and have only the bounds `upper` and `lower`.
     """
-    enter(counter, gate)
     X, _, _ = rows
     _, n_wide, n_narrow, panel, bias = panels
     by_features, few_wide, few_narrow, few_centers, few_bias = few
@@ -247,7 +244,6 @@ def _measure_afresh(
         for i in range(TILE_ROWS):
             rows64[i] = min(rows64[i], n_kept)
         scatter_lines(lines, n_bounds, rows64, np.int64(0), bounds)
-    leave(counter, gate)
 
 
 class Elkan(Hamerly):

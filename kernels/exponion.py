@@ -18,7 +18,7 @@ import numpy as np
 
 from .compiling import kernel
 from .hamerly import FEW_FEATURES, RADII, Hamerly
-from .parallel import enter, leave, next_task
+from .parallel import next_task
 from .simd import (
     BOUND_DOWN,
     BOUND_UP,
@@ -56,7 +56,6 @@ def _list_unsettled(
     The key of a row is its cluster and the lowest level outside of which no center can be nearest:
     ``cluster · levels + level``; the last key is for all centers.
     """
-    enter(counter, gate)
     _, n_neighbours, outside = levels
     n_levels, n_clusters = n_neighbours.shape
     while True:
@@ -88,7 +87,6 @@ def _list_unsettled(
                 count += 1
                 histogram[task, key] += 1
         n_listed[task] = count - start
-    leave(counter, gate)
 
 
 @kernel
@@ -140,7 +138,6 @@ def _plan(histogram, n_neighbours, tasks):
 @kernel
 def _group(counter, gate, n_tasks, slice_size, listed, keys, n_listed, places, grouped):
     """Sort the listed rows by key: each slice knows its places."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -151,7 +148,6 @@ def _group(counter, gate, n_tasks, slice_size, listed, keys, n_listed, places, g
             key = np.int64(keys[i])
             grouped[places[task, key]] = row
             places[task, key] += 1
-    leave(counter, gate)
 
 
 @kernel
@@ -163,7 +159,6 @@ def _compare(
 
     `centers` (k, d) are those of `panels`.
     """
-    enter(counter, gate)
     X, _, _ = rows
     _, all_wide, all_narrow, all_centers, all_bias = panels
     neighbours, n_neighbours, outside = levels
@@ -235,7 +230,6 @@ def _compare(
                 lower[row] = min(np.sqrt(below), beyond) * BOUND_DOWN
                 where = np.int64(labels64[i])
                 winners[row] = neighbours[level, cluster, where] if alone else where
-    leave(counter, gate)
 
 
 class Exponion(Hamerly):

@@ -22,7 +22,7 @@ from numba import config
 
 from .compiling import helper, kernel
 from .moments import moment_slice_rows
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .tiles import Array, read_only
 
 CHUNK = 512  # words that have keys of their own
@@ -60,7 +60,6 @@ if config.DISABLE_JIT:
 @kernel
 def _digest_slices(counter, gate, n_tasks, slice_size, words, keys, digests):
     """Digest of each slice of words, (n_tasks, 2)."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -68,7 +67,6 @@ def _digest_slices(counter, gate, n_tasks, slice_size, words, keys, digests):
         start = task * slice_size
         stop = min(start + slice_size, len(words))
         digests[task, 0], digests[task, 1] = digest_words(words, start, stop, keys)
-    leave(counter, gate)
 
 
 class Fingerprint:

@@ -46,7 +46,7 @@ from .gaussian_tiles import (
     weigh_in_tile,
     whiten_in_tile,
 )
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import (
     NARROW,
     TILE_ROWS,
@@ -212,7 +212,6 @@ def _sweep(
 
     Posteriors are computed, unless `given` (n, k) or `given_labels` (n,) has them.
     """
-    enter(counter, gate)
     # Taken out of their tuples here: inside the loop each access would count references.
     X, tail, weights = rows
     kind, k, triangles, shifts, panels, n_wide, n_narrow, halves, constants, means = densities
@@ -352,7 +351,6 @@ def _sweep(
         elif order != NO_MOMENTS:
             _spread_totals(k, d, order, size, totals, kept, task)
             _spread(k, n_sums, size, sums, kept, task)
-    leave(counter, gate)
 
 
 def _panels(numbers: tuple[Array, ...], n_wide: int, n_narrow: int) -> Array:

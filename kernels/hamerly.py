@@ -26,7 +26,7 @@ import numpy as np
 
 from .compiling import kernel
 from .lloyd import Lloyd
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .screening import LEAST_SCORE, fill_screen
 from .simd import (
     ALL_ROWS,
@@ -86,7 +86,6 @@ def _assign(
     same by features, where that is Lloyd's tile.  Where it `asks` the `screen`, None for float32
     data, `doubted` rows of a slice had to be looked at again.
     """
-    enter(counter, gate)
     X, tail, row_weights = rows
     _, n_wide, n_narrow, centers, bias = panels
     by_features, few_wide, few_narrow, few_centers, few_bias = few
@@ -261,13 +260,11 @@ def _assign(
                 n_listed = np.int64(0)
         n_changes[task] = n_changed
         computed[task], doubted[task] = count, n_doubted
-    leave(counter, gate)
 
 
 @kernel
 def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, largest, sums, counts):
     """Per slice and cluster: largest upper bound; where `sums` has room, their sum and number."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -284,7 +281,6 @@ def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, large
                 own = np.int64(labels[row])
                 sums[task, own] += upper[row]
                 counts[task, own] += 1
-    leave(counter, gate)
 
 
 @kernel
@@ -300,7 +296,6 @@ def _tabulate(
     own center among them, in order, their number (-1 for too many), and a lower bound of the
     distances of the centers left out.
     """
-    enter(counter, gate)
     X, tail, _ = rows
     _, n_wide, n_narrow, centers, _ = panels
     neighbours, n_neighbours, outside = levels
@@ -367,7 +362,6 @@ def _tabulate(
                     table[own, 1] = fall[i] * BOUND_UP
                     table[own, 2] = 0.5 * np.sqrt(np.float64(nearest[i])) * down
                     table[own, 3] = outside[level, own]
-    leave(counter, gate)
 
 
 class Levels(NamedTuple):
@@ -384,7 +378,6 @@ def _move_listed(
     winners,
 ):  # fmt: skip
     """Account for the listed rows that have changed, in row order."""
-    enter(counter, gate)
     X, _, row_weights = rows
     records, touched = piles
     n_changes, changed_rows, changed_sources = changes
@@ -413,7 +406,6 @@ def _move_listed(
                 n_changed += count
                 count = np.int64(0)
         n_changes[task] = n_changed
-    leave(counter, gate)
 
 
 class Hamerly(Lloyd):

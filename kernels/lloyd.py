@@ -15,7 +15,7 @@ import numpy as np
 
 from .compiling import kernel
 from .distances import own_distances
-from .parallel import SMALL_WORK, Team, enter, leave, new_counter, next_task, restart
+from .parallel import SMALL_WORK, Team, new_counter, next_task, restart
 from .screening import (
     LEAST_SCORE,
     MOST_DOUBTED,
@@ -82,7 +82,6 @@ def _run(
     Where it `asks` the `screen`, None for float32 data, `doubted` counts the rows of each slice
     that float64 had to decide.
     """
-    enter(counter, gate)
     # Taken out of their tuples here: inside the loop each access would count references.
     X, tail, row_weights = rows
     by_features, n_wide, n_narrow, packed_centers, bias = panels
@@ -208,7 +207,6 @@ def _run(
         if screen is not None and asks:
             asks = round_centers(packed_centers, bias, coarse_centers, coarse_bias, n_coarse)
         restart(counter)
-    leave(counter, gate)
     return step, all_changed, shift, n_empty
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import helper, kernel, vector_sum
-from .parallel import Team, enter, leave, new_counter, next_task, restart
+from .parallel import Team, new_counter, next_task, restart
 from .simd import (
     FEATURE_ROWS,
     TILE_ROWS,
@@ -231,7 +231,6 @@ def _steps(
     task's rows, which is finite only where they are.  Returns the number of steps made and why it
     has come back.
     """
-    enter(counter, gate)
     by_features, n_wide, n_narrow, packed_centers, bias = panels
     pile_sums, pile_weights, pile_touched = piles
     n_features, n_clusters = X.shape[1], len(running.weights)
@@ -339,7 +338,6 @@ def _steps(
         if step == n_steps or status != MORE:
             break
         restart(counter)
-    leave(counter, gate)
     return step, status
 
 
@@ -353,7 +351,6 @@ def _relabel(
     By the triangle inequality a row stays where its own center is closer than `apart` less
     `moved`; only the others are compared with all centers.
     """
-    enter(counter, gate)
     _, n_wide, n_narrow, packed_centers, bias = panels
     n_features = X.shape[1]
     batch_size = len(listed)
@@ -396,7 +393,6 @@ def _relabel(
             weight = np.float64(row_weights[i]) if len(row_weights) else 1.0
             total += own[i - start] * weight
         inertias[task] = total
-    leave(counter, gate)
 
 
 @vector_sum

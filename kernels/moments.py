@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .compiling import kernel
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import TILE_ROWS, round_up
 from .tiles import Array
 
@@ -25,7 +25,6 @@ LANES = 64  # elements that the inner loop runs over at least, so that it vector
 @kernel
 def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
     """Per slice: sums of ``x - first row of the slice`` and of its squares, (n_tasks, d) each."""
-    enter(counter, gate)
     n_samples, n_features = X.shape
     together = -(-LANES // n_features)  # rows
     width = together * n_features
@@ -57,7 +56,6 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
         for i in range(n_features):
             sums[task, i] = total[i]
             squares[task, i] = square[i]
-    leave(counter, gate)
 
 
 # Whoever asked sees from infinite results that the data are too large.

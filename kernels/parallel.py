@@ -21,9 +21,8 @@ their tasks from atomic counters.  What follows from that:
   Nothing more depends on it; what a task computes and where it writes does not change with the
   thread.  Kernels merge their results in task order, so results do not depend on thread counts.
 
-A kernel that can be run here has the signature ``kernel(counter, gate, n_tasks, *arguments)``,
-calls ``enter(counter, gate)`` first, takes tasks by ``next_task(counter, gate, n_tasks)`` until
-they are used up, and calls ``leave(counter, gate)`` last.
+A kernel that can be run here has the signature ``kernel(counter, gate, n_tasks, *arguments)`` and
+takes tasks by ``next_task(counter, gate, n_tasks)`` until they are used up.
 """
 
 from __future__ import annotations
@@ -68,16 +67,6 @@ def new_counter(n_seats: int = 1) -> np.ndarray[Any, Any]:
 def restart(counter: Any) -> None:
     """Offer all tasks again, to a thread that runs a kernel alone."""
     counter[TAKEN] = counter[FRONT] = counter[BACK] = 0
-
-
-@inlined
-def enter(counter: Any, gate: Any) -> None:
-    """What every kernel begins with."""
-
-
-@inlined
-def leave(counter: Any, gate: Any) -> None:
-    """What every kernel ends with."""
 
 
 def _find_getcpu() -> Callable[[], int]:

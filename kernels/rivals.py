@@ -11,7 +11,7 @@ import numpy as np
 
 from .compiling import kernel
 from .moments import MAX_SLICES
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import NARROW, TILE_ROWS, WIDE, distances_in_tile, pack_rows, round_up
 from .sparse import SparseRows
 from .tiles import Array, Rows, fill_panels, make_panels, scratch
@@ -22,7 +22,6 @@ GROUPS = 8  # of centers that a tile meets at a time: their distances stay in th
 @kernel
 def _rivals(counter, gate, n_tasks, slice_size, rows, mean, panels, n_clusters, labels, own, rival):
     """Squared distances of each row to the center of its label, and to the nearest other one."""
-    enter(counter, gate)
     X, tail, _ = rows
     _, n_wide, n_narrow, centers, _ = panels
     n_samples, n_features = X.shape
@@ -57,13 +56,11 @@ def _rivals(counter, gate, n_tasks, slice_size, rows, mean, panels, n_clusters, 
                         nearest[i] = value if value < nearest[i] else nearest[i]
             for i in range(filled):
                 rival[first + i] = nearest[i]
-    leave(counter, gate)
 
 
 @kernel
 def _sparse_rivals(counter, gate, n_tasks, slice_size, rows, table, norms, labels, own, rival):
     """As :func:`_rivals`, for sparse rows; `table` (d, k) are the centers, float64."""
-    enter(counter, gate)
     data, indices, indptr, _, _ = rows
     n_samples, n_clusters = len(indptr) - 1, len(norms)
     squares = np.empty(n_clusters)
@@ -86,7 +83,6 @@ def _sparse_rivals(counter, gate, n_tasks, slice_size, rows, table, norms, label
             for j in range(n_clusters):
                 nearest = min(nearest, squares[j])
             rival[row] = max(nearest + length, 0.0)
-    leave(counter, gate)
 
 
 def rivals(

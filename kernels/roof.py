@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .compiling import kernel, vector_sum
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import ROOF_CHAINS, lanes, spin_multiply_adds
 from .tiles import aligned_empty
 
@@ -23,13 +23,11 @@ TASKS_PER_THREAD = 64
 @kernel
 def _spin(counter, gate, n_tasks, n_rounds, values):
     """Per task: `n_rounds` rounds of multiply-adds on its own row of `values`."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         spin_multiply_adds(values[task], n_rounds)
-    leave(counter, gate)
 
 
 @vector_sum
@@ -43,14 +41,12 @@ def _total(values):
 @kernel
 def _read(counter, gate, n_tasks, values, totals):
     """Per task: the sum of its share of `values`."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * len(values) // n_tasks, (task + 1) * len(values) // n_tasks
         totals[task] = _total(values[start:stop])
-    leave(counter, gate)
 
 
 class Spin:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import inlined, kernel
-from .parallel import SMALL_WORK, Team, enter, leave, new_counter, next_task, restart
+from .parallel import SMALL_WORK, Team, new_counter, next_task, restart
 from .seeding_tiles import (
     PANEL,
     add_potentials,
@@ -212,7 +212,6 @@ def _pass(
     With a `number` of zero, by one thread: all rounds and what lies between them, for data too
     small to come back to Python in between.  Only then do `uniforms` (k - 1, L) matter.
     """
-    enter(counter, gate)
     # Taken out of their tuples here: inside the loops each access would count references.
     X, _, weights = rows
     panels, reach, _, _, first_lane = candidates
@@ -278,7 +277,6 @@ def _pass(
                     potentials[block, j] = settled[0] + sums[first_lane + j]
         if not whole:
             break
-    leave(counter, gate)
 
 
 @kernel

@@ -15,7 +15,7 @@ from numba import config
 from .compiling import kernel
 from .distances import own_distances
 from .lloyd import _run
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .screening import fill_screen, make_screen, pays_to_screen
 from .simd import FEATURE_ROWS, TILE_ROWS, lanes, nearest_in_row, nearest_of_few, round_up
 from .tiles import (
@@ -68,7 +68,6 @@ def fingerprint(array: Array) -> Any:
 @kernel
 def _all_finite(counter, gate, n_tasks, values, found):
     """Per task, whether its share of the numbers are finite."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -77,7 +76,6 @@ def _all_finite(counter, gate, n_tasks, values, found):
         for i in range(task * SCANNED, min((task + 1) * SCANNED, len(values))):
             n_others += values[i] - values[i] != 0
         found[task] = n_others == 0
-    leave(counter, gate)
 
 
 def all_finite(array: Array, team: Team) -> bool:

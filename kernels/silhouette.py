@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .compiling import helper, kernel, vector_sum
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import (
     TILE_ROWS,
     add_differences,
@@ -51,7 +51,6 @@ def _pack(counter, gate, n_tasks, X, tail, center, block, size, tiles, norms):
 
     `size` is the number of rows of a part.
     """
-    enter(counter, gate)
     n_samples, n_features = X.shape
     packed = scratch(center, n_features * TILE_ROWS)
     squares = np.empty(TILE_ROWS)
@@ -77,7 +76,6 @@ def _pack(counter, gate, n_tasks, X, tail, center, block, size, tiles, norms):
                     tiles[here + row] = packed[line + part + row]
         for row in range(TILE_ROWS):
             norms[first + row] = squares[row]
-    leave(counter, gate)
 
 
 @vector_sum
@@ -153,7 +151,6 @@ def _meet(
     ``games[task]`` is the first tile of a band and the one behind it, the same of its opponent,
     and whether the opponent's sums are wanted, too; `sums` begin with those of tile `skipped`.
     """
-    enter(counter, gate)
     pair, size = TILE_ROWS * TILE_ROWS, n_clusters * TILE_ROWS
     squares = scratch(zeros, group * group * pair)
     limits, turned = scratch(zeros, TILE_ROWS), scratch(zeros, pair)
@@ -184,7 +181,6 @@ def _meet(
                         if both and other != tile:
                             pack_rows(table, table, 0, zeros, turned)
                             _add(turned, labels, tile * TILE_ROWS, sums, (other - skipped) * size)
-    leave(counter, gate)
 
 
 @kernel
@@ -194,7 +190,6 @@ def _finish(counter, gate, n_tasks, skipped, labels, firsts, sizes, sums, values
     ``firsts[labeling]`` is where its clusters begin among those of all labelings, and the last
     number where they end.
     """
-    enter(counter, gate)
     n_samples = labels.shape[1]
     nearest = np.empty(TILE_ROWS)
     while True:
@@ -217,7 +212,6 @@ def _finish(counter, gate, n_tasks, skipped, labels, firsts, sizes, sums, values
                 larger = max(own, nearest[i])
                 alone = size == 1 or larger == 0.0
                 values[labeling, first + i] = 0.0 if alone else (nearest[i] - own) / larger
-    leave(counter, gate)
 
 
 class _Tiles:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .compiling import inlined, kernel
 from .distances import are_close, rounding_of
-from .parallel import SMALL_WORK, Team, enter, leave, next_task
+from .parallel import SMALL_WORK, Team, next_task
 from .seeding import draw_first
 from .simd import lanes, multiply_add, nearest_of_sparse, round_up, sparse_products
 from .tiles import Array, aligned_empty, read_only, scratch
@@ -160,7 +160,6 @@ def column_variances(X: Any) -> Array:
 @kernel
 def _fill_table(counter, gate, n_tasks, centers, stride, table):
     """Transpose and negate `centers` (k, d) into ``table`` (d, stride), padding left as it is."""
-    enter(counter, gate)
     n_clusters, n_features = centers.shape
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -171,13 +170,11 @@ def _fill_table(counter, gate, n_tasks, centers, stride, table):
             for cluster in range(n_clusters):
                 for t in range(first, min(first + 16, n_features)):
                     table[t * stride + cluster] = -centers[cluster, t]
-    leave(counter, gate)
 
 
 @kernel
 def _squared_norms(counter, gate, n_tasks, centers, norms):
     """Squared norm of each center, in float64 and in the order of the features."""
-    enter(counter, gate)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -187,7 +184,6 @@ def _squared_norms(counter, gate, n_tasks, centers, norms):
         for t in range(len(center)):
             total += np.float64(center[t]) * np.float64(center[t])
         norms[task] = total
-    leave(counter, gate)
 
 
 def squared_norms(centers: Array, team: Team) -> Array:
@@ -265,7 +261,6 @@ def _assign(
     counter, gate, n_tasks, slice_size, rows, table, bias, n_vectors, labels, record, changes,
 ):  # fmt: skip
     """Label all rows, slice by slice; with `record`, list those whose label changes."""
-    enter(counter, gate)
     # Taken out of their tuples here: inside the loop each access would count references.
     data, indices, indptr, _, _ = rows
     n_changes, changed_rows, changed_labels = changes
@@ -290,7 +285,6 @@ def _assign(
                     changed_labels[start + n_changed] = old
                 n_changed += 1
         n_changes[task] = n_changed
-    leave(counter, gate)
 
 
 @kernel
@@ -298,7 +292,6 @@ def _own_distances(
     counter, gate, n_tasks, slice_size, rows, centers, norms, labels, inertias, distances,
 ):  # fmt: skip
     """Per slice: weighted sum of squared distances to the own center; each one where asked for."""
-    enter(counter, gate)
     data, indices, indptr, weights, _ = rows
     n_samples = len(indptr) - 1
     while True:
@@ -323,7 +316,6 @@ def _own_distances(
                 square *= weights[row]
             total += square
         inertias[task] = total
-    leave(counter, gate)
 
 
 class SparseUpdate(Update):
@@ -387,7 +379,6 @@ def _sum_by_owners(
 
     From the recorded changes, or, with `everything`, afresh from all rows.
     """
-    enter(counter, gate)
     data, indices, indptr, row_weights, _ = rows
     sums, weights, counts = totals
     n_changes, changed_rows, changed_labels = changes
@@ -421,7 +412,6 @@ def _sum_by_owners(
                             sums[cluster, indices[entry]] += signed * np.float64(data[entry])
                         weights[cluster] += signed
                         counts[cluster] += 1 if signed > 0.0 else -1 if signed < 0.0 else 0
-    leave(counter, gate)
 
 
 class SparseLloyd:
@@ -530,7 +520,6 @@ def _all_distances(
     counter, gate, n_tasks, slice_size, rows, table, high, low, tolerance, distances, close,
 ):  # fmt: skip
     """Distances of all rows to all centers; where asked for, whether the least are close."""
-    enter(counter, gate)
     data, indices, indptr, _, _ = rows
     n_samples, n_clusters = distances.shape
     stride = len(high)
@@ -559,7 +548,6 @@ def _all_distances(
                 distances[row, j] = np.sqrt(squares[j] + max(left, 0.0))
             if len(close):
                 close[row] = are_close(distances[row], tolerance)
-    leave(counter, gate)
 
 
 class SparseDistances:
@@ -596,7 +584,6 @@ class SparseDistances:
 @kernel
 def _row_norms(counter, gate, n_tasks, rows, norms):
     """Squared norm of each row, rounded as the product of the row with itself is."""
-    enter(counter, gate)
     data, _, indptr, _, _ = rows
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -608,7 +595,6 @@ def _row_norms(counter, gate, n_tasks, rows, norms):
                 value = np.float64(data[place])
                 total = multiply_add(value, value, total)
             norms[row] = total
-    leave(counter, gate)
 
 
 @kernel
@@ -625,7 +611,6 @@ def _pass(
     counter, gate, n_tasks, rows, norms, listed, table, n_vectors, closest, potentials,
 ):  # fmt: skip
     """One round over all blocks: apply the winner (column 0), evaluate the candidates (others)."""
-    enter(counter, gate)
     data, indices, indptr, weights, _ = rows
     n_candidates = len(listed) - 1
     out = scratch(table, len(table) // rows.n_features)
@@ -644,7 +629,6 @@ def _pass(
             for j in range(n_candidates):
                 square = max(norm + norms[listed[j + 1]] - 2.0 * out[j + 1], 0.0)
                 potentials[task, j] += weight * min(own, square)
-    leave(counter, gate)
 
 
 @kernel

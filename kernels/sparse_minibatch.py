@@ -15,7 +15,7 @@ import numpy as np
 
 from .compiling import kernel
 from .minibatch import MORE, MiniBatches, Rules, begin, judge, make_running
-from .parallel import Team, enter, leave, next_task
+from .parallel import Team, next_task
 from .simd import fetch, lanes, round_up, sparse_products
 from .sparse import SparseRows, canonical, make_sparse_rows
 from .tiles import Array, aligned_empty, scratch
@@ -32,7 +32,6 @@ def _label(
     inertias,
 ):  # fmt: skip
     """Nearest centers of the `listed` rows, and per task the sum of squared distances to them."""
-    enter(counter, gate)
     data, indices, indptr, _, _ = rows
     n_clusters, stride = len(weights), len(squares)
     products, scores = scratch(squares, stride), scratch(squares, stride)
@@ -69,7 +68,6 @@ def _label(
             square += max(2.0 * biases[own] - covered, 0.0)
             total += square * row_weights[i] if len(row_weights) else square
         inertias[task] = total
-    leave(counter, gate)
 
 
 @kernel
@@ -78,7 +76,6 @@ def _absorb(counter, gate, n_tasks, rows, listed, row_weights, labels, table, sq
 
     A center that has had no rows is what it started from, and that is forgotten now.
     """
-    enter(counter, gate)
     data, indices, indptr, _, n_features = rows
     stride = len(squares)
     while True:
@@ -102,7 +99,6 @@ def _absorb(counter, gate, n_tasks, rows, listed, row_weights, labels, table, sq
                 table[at] = before + change
                 longer += change * (2.0 * before + change)
             squares[own] += longer
-    leave(counter, gate)
 
 
 @kernel
@@ -278,7 +274,6 @@ class SparseMiniBatches(MiniBatches):
 @kernel
 def _folded_squares(counter, gate, n_tasks, exact, weights, squares):
     """Squared lengths as :func:`_fold` finds them, a center a task."""
-    enter(counter, gate)
     n_features = exact.shape[1]
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -290,7 +285,6 @@ def _folded_squares(counter, gate, n_tasks, exact, weights, squares):
             value = exact[task, t] * scale
             total += value * value
         squares[task] = total
-    leave(counter, gate)
 
 
 @kernel
@@ -298,7 +292,6 @@ def _expand(
     counter, gate, n_tasks, exact, before, weights, forgotten, columns, changed, centers,
 ):  # fmt: skip
     """Write the centers after a step, a center a task, as if all had been folded and unfolded."""
-    enter(counter, gate)
     n_features = exact.shape[1]
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -314,7 +307,6 @@ def _expand(
                 centers[task, t] = exact[task, t] * fold * unfold + 0.0
         for i in range(len(columns)):
             centers[task, columns[i]] = changed[task, i] + 0.0
-    leave(counter, gate)
 
 
 class FewColumns(SparseMiniBatches):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import inlined, kernel
-from .parallel import SMALL_WORK, Team, enter, leave, next_task
+from .parallel import SMALL_WORK, Team, next_task
 from .simd import (
     CACHE_LINE,
     LIST_SLACK,
@@ -111,7 +111,6 @@ def record_changes(movers, sources, count, changed_rows, changed_labels, place):
 @kernel
 def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
     """Each task brings all rows of its slice to the piles of their clusters, in row order."""
-    enter(counter, gate)
     X, _, row_weights = rows
     records, touched = piles
     n_samples = X.shape[0]
@@ -122,7 +121,6 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
         start = task * slice_size
         count = min(slice_size, n_samples - start)
         add_rows(X, mean, row_weights, start, count, labels, records, touched, task)
-    leave(counter, gate)
 
 
 @inlined
@@ -149,7 +147,6 @@ def _sum_by_owners(
 
     From the recorded changes, or, with `everything`, afresh from all rows.
     """
-    enter(counter, gate)
     X, _, row_weights = rows
     sums, weights, counts = totals
     n_changes, changed_rows, changed_labels = changes
@@ -185,7 +182,6 @@ def _sum_by_owners(
                     add_row(X, row, n_features, mean, -weight, sums, old * n_features)
                     weights[old] -= weight
                     counts[old] -= counted
-    leave(counter, gate)
 
 
 @inlined
