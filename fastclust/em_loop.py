@@ -214,7 +214,7 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
         state = (self.covariance_type, *map(digest, itertools.chain.from_iterable(parameters)))
         center, densities = kept_beside(self, "components", state, self._components)
         rows = open_parts(X, weights)
-        with team_for(sweep_work(densities, *X.shape)) as threads:
+        with team_for(sweep_work(densities.n_components, *X.shape)) as threads:
             validation.check_finite(self, X, threads)
             yield Sweep(rows, center, threads), densities
 

@@ -1,8 +1,9 @@
 """k-means on rows that are read block by block: the same bits as on an array.
 
 Every pass has a size of slice that the shape of all rows decides (``kernels.update.slice_rows``
-and its like).  Blocks are made of whole slices, and the kernels of the passes over arrays are run
-on each; what they sum per slice is merged in the order of the slices, as it is for an array.
+and its like).  The kernels of the passes over arrays are run on each block.  A block is a node of
+the tree along which slices are merged (``kernels.slices``): its sum is what a pass over an array
+makes of its slices, and the sums of blocks are merged as the rest of the tree says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from .kernels.moments import moment_slice_rows, moments_of_blocks
 from .kernels.parallel import Team
 from .kernels.rivals import rivals
 from .kernels.seeding import (
-    MAX_TASKS,
     GreedyKMeansPlusPlus,
     Rounds,
     _pass,
@@ -30,8 +30,9 @@ from .kernels.seeding import (
     settle_round,
 )
 from .kernels.simd import TILE_ROWS, round_up
+from .kernels.slices import MAX_SLICES, Chain, add, aligned, tree_sum
 from .kernels.tiles import Array, Rows, make_rows
-from .kernels.update import Update, slice_rows
+from .kernels.update import PILES, Update, make_piles, slice_rows
 from .lloyd_loop import Loop
 from .sources import Source
 
@@ -56,9 +57,9 @@ class StreamedRows:
         self.weights = np.empty(0, source.dtype) if weights is None else weights
 
     def parts(self, slice_size: int) -> Iterator[tuple[int, Rows]]:
-        """All rows in blocks of whole slices, each with the number of its first row."""
+        """All rows in blocks of aligned slices, each with the number of its first row."""
         per_slice = slice_size * self.source.shape[1] * self.source.dtype.itemsize
-        size = slice_size * max(1, BLOCK_BYTES // per_slice)
+        size = slice_size * aligned(BLOCK_BYTES // per_slice)
         first = 0
         for block in self.source.blocks(size):
             own = self.weights[first : first + len(block)] if len(self.weights) else None
@@ -96,7 +97,7 @@ class StreamedRows:
             here = slice(first, first + len(rows.X))
             own = None if distances is None else distances[here]
             inertias.append(own_inertias(rows, shift, centers, labels[here], team, size, own))
-        return float(np.concatenate(inertias).sum())
+        return float(tree_sum(np.concatenate(inertias)))
 
     def rivals(
         self, shift: Array, centers: Array, labels: Array, team: Team
@@ -117,6 +118,9 @@ class _StreamedUpdate(Update):
         self.slice_of_all = slice_rows(*rows.source.shape, n_clusters)
         none = make_rows(np.empty((0, rows.source.shape[1]), rows.source.dtype), rows.weights)
         super().__init__(none, mean, n_clusters, team, self.slice_of_all)
+        self.brought: Chain[Array] = Chain(add)  # by the parts of a pass, so far
+        if self.mode == PILES:
+            self.piles = make_piles(1, n_clusters, rows.source.shape[1])
 
     def part(self, rows: Rows) -> Update:
         """The same sums, for a pass over some of the rows."""
@@ -129,11 +133,30 @@ class _StreamedUpdate(Update):
         """The rows of each pass."""
         return self.streamed.parts(self.slice_of_all)
 
+    def absorb_part(self, part: Update, labels: Array) -> None:
+        """Bring the sums up to date with what a pass over the next part has changed."""
+        if self.mode == PILES:
+            self.brought.add(part.n_slices, part.piles.records[0].copy())
+        else:
+            part.absorb(labels)
+
+    def settle(self) -> None:
+        """Take what the parts of a pass have brought together for what one slice has."""
+        if self.mode == PILES:
+            self.piles.records[0] = self.brought.total()
+            self.piles.touched[0] = True
+
     def refresh(self, labels: Array, out: Array) -> None:
         """Sum all clusters afresh, in row order, and write their means to `out`."""
         self.reset()
         for first, rows in self.parts():
-            self.part(rows).add_all(labels[first : first + len(rows.X)])
+            part, own = self.part(rows), labels[first : first + len(rows.X)]
+            if self.mode == PILES:
+                part.sum_slices(own)
+                self.absorb_part(part, own)
+            else:
+                part.add_all(own)
+        self.settle()
         self.average(out)
 
     def new_centers(self, labels: Array, centers: Array, out: Array) -> tuple[float, int]:
@@ -172,8 +195,10 @@ class _StreamedLloyd:
             lloyd.labels = self.labels[first : first + len(lloyd.labels)]
             n_changed += lloyd.assign(centers, account=account)
             if account:
-                part.absorb(lloyd.labels)
+                self.update.absorb_part(part, lloyd.labels)
             self.n_distances += lloyd.n_distances
+        if account:
+            self.update.settle()
         return n_changed
 
     def own_distances(self, centers: Array, distances: Array | None = None) -> float:
@@ -202,9 +227,9 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         n_candidates = 1
         prepare_round(n_candidates, 1, first, candidates, rounds)
         self._read(n_candidates, 0)
-        settle_round(n_candidates, 0, rounds)
+        best = settle_round(n_candidates, 0, rounds)
         for latest, uniform in enumerate(uniforms):
-            drawn = self._draw(uniform, latest)
+            drawn = self._draw(uniform * rounds.merged[0, best], latest)
             prepare_round(n_trials, latest + 1, drawn, candidates, rounds)
             self._read(n_trials, latest)
             best = settle_round(n_trials, latest + 1, rounds)
@@ -218,20 +243,17 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         for first, rows in self.rows.parts(per_sum):
             sums = slice(first // per_sum, -(-(first + len(rows.X)) // per_sum))
             part = _part(rounds, slice(first, first + len(rows.X)), sums)
-            n_tasks = min(len(part.patience), MAX_TASKS)
+            n_tasks = min(len(part.patience), MAX_SLICES)
             self.team.run(
                 _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, 1, np.empty((0, 0)),
-                per_sum, rows, self.candidates, n_candidates, latest, part,
+                per_sum, sums.start, rows, self.candidates, n_candidates, latest, part,
             )  # fmt: skip
 
-    def _draw(self, uniforms: Array, latest: int) -> Array:
+    def _draw(self, values: Array, latest: int) -> Array:
         """Draw the candidates of a round into ``rounds.drawn``; their coordinates."""
         source, rounds = self.rows.source, self.rounds
         per_sum, n_samples = rows_per_block(source.shape[1]), source.shape[0]
-        total = 0.0
-        for value in rounds.block_sums.tolist():
-            total += value
-        found = [_find(uniform * total, rounds.block_sums) for uniform in uniforms.tolist()]
+        found = [_find(value, rounds.block_sums) for value in values.tolist()]
         borders = [(b * per_sum, min((b + 1) * per_sum, n_samples)) for b, _ in found]
         coordinates = np.empty((len(found), source.shape[1]), source.dtype)
         for j, ((block, value), (start, stop), X) in enumerate(

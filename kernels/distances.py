@@ -13,6 +13,7 @@ import numpy as np
 from .compiling import helper, kernel
 from .parallel import Team, next_task
 from .simd import PANEL, squares_to_panel
+from .slices import tree_sum
 from .tiles import Array, Rows, aligned_empty, scratch, squared_distance
 from .update import slice_rows
 
@@ -75,7 +76,7 @@ def own_distances(
     """
     n_samples, n_features = rows.X.shape
     size = slice_rows(n_samples, n_features, 1)
-    return float(own_inertias(rows, shift, centers, labels, team, size, distances).sum())
+    return float(tree_sum(own_inertias(rows, shift, centers, labels, team, size, distances)))
 
 
 def own_inertias(

@@ -91,7 +91,7 @@ def _list_unsettled(
 
 @kernel
 def _plan(histogram, n_neighbours, tasks):
-    """Turn counts by slice and key into places, and make tasks (key, begin, end).
+    """Turn counts by group of slices and key into places, and make tasks (key, begin, end).
 
     Rows that it does not pay to compare with neighbours alone come first, as tasks of the last
     key.  Returns the numbers of tasks and of comparisons.
@@ -137,7 +137,7 @@ def _plan(histogram, n_neighbours, tasks):
 
 @kernel
 def _group(counter, gate, n_tasks, slice_size, listed, keys, n_listed, places, grouped):
-    """Sort the listed rows by key: each slice knows its places."""
+    """Sort the listed rows by key: each group of slices knows its places."""
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -252,7 +252,8 @@ class Exponion(Hamerly):
         self._make_lists()
         self.grouped, self.keys = np.empty_like(self.listed), np.empty(n_padded, np.int32)
         n_keys = N_LEVELS * n_clusters + 1
-        self.histogram = np.zeros((self.n_slices, n_keys), np.int64)
+        self.histogram = np.zeros((self.n_groups, n_keys), np.int64)
+        self.n_listed = np.zeros(self.n_groups, np.int64)
         self.tasks = np.empty((n_padded // TASK_ROWS + n_keys + 2, 3), np.int64)
 
     def _due(self) -> bool:
@@ -267,12 +268,12 @@ class Exponion(Hamerly):
         if self.before is None or self.panels.by_features:
             return super().assign_by_bounds(centers, mode)
         self._prepare(centers)
-        update, size = self.update, self.update.slice_rows
+        size = self.group_rows
         n_samples = self.rows.X.shape[0]
         self.team.run(
             _list_unsettled,
             4.0 * n_samples,
-            self.n_slices,
+            self.n_groups,
             size,
             n_samples,
             self.labels,
@@ -284,19 +285,19 @@ class Exponion(Hamerly):
             self.levels,
             self.listed,
             self.keys,
-            self.computed,
+            self.n_listed,
             self.histogram,
         )
         n_tasks, n_compared = _plan(self.histogram, self.levels.n_neighbours, self.tasks)
-        n_listed = float(self.computed.sum())
+        n_listed = float(self.n_listed.sum())
         self.team.run(
             _group,
             4.0 * n_listed,
-            self.n_slices,
+            self.n_groups,
             size,
             self.listed,
             self.keys,
-            self.computed,
+            self.n_listed,
             self.histogram,
             self.grouped,
         )
@@ -318,7 +319,7 @@ class Exponion(Hamerly):
             self.winners,
             np.ascontiguousarray(centers),
         )
-        self._move_listed(self.computed, mode)
+        self._move_listed(self.n_listed, mode, self.n_together)
         self.n_distances += n_compared
         self._finish(centers)
-        return int(update.changes.n.sum())
+        return int(self.update.changes.n.sum())

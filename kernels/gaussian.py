@@ -6,8 +6,8 @@ algorithm. Journal of the Royal Statistical Society B 39 (1977).
 A sweep reads X once and stores nothing of size n·k.  Whatever the dtype of X, it computes in
 float64 on rows that are centred by a point near them; second moments are taken about the means
 that the posteriors were computed from, so that nothing cancels however far the data lie from the
-origin.  Moments are added up slice by slice; slices and their order are fixed by the shape of the
-data, so results are the same bits for any number of threads.
+origin.  Moments are summed slice by slice and merged along a tree that the shape of the data fixes
+(:mod:`.slices`), so results are the same bits for any number of threads.
 
 Covariances of many features work on lists: the rows in which a component has a part at all are
 gathered, 64 at a time, and their outer products go through a tile with lanes over features.  Round
@@ -53,8 +53,8 @@ from .simd import (
     WIDE,
     center_groups,
     lowest_bit,
-    round_up,
 )
+from .slices import Chain, add, aligned, first_of, next_merge, rows_per_slice
 from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
 
 FULL, TIED, AXES, ROUND = 0, 1, 2, 3  # kinds of densities
@@ -62,8 +62,8 @@ FULL, TIED, AXES, ROUND = 0, 1, 2, 3  # kinds of densities
 INVISIBLE = 1e-30
 # From here on outer products are faster by lists, as measured.
 MANY_FEATURES = 24
-# A slice is a 64th of the rows, but neither too few rows to be worth it nor too many to be read.
-MAX_SLICES, LEAST_SLICE_ROWS, MAX_SLICE_ELEMENTS = 64, 1024, 1 << 19
+# Of fewer rows a slice takes as long to add up its lanes as to fill them.
+LEAST_SLICE_ROWS = 1024
 # Moments that are kept apart at a time: as many slices as fit, and 16 at least.
 MAX_MOMENT_BYTES, LEAST_SLICES = 1 << 24, 16
 
@@ -203,14 +203,31 @@ def _spread_products(n_components, n_features, stride, zeroth, firsts, products,
                 kept[task, component, line + j] = products[base + j * stride + i]
 
 
+@helper
+def _merge(number, n_slices, arrivals, kept, likelihoods):
+    """After slice `number`: add up what can be; see :func:`.slices.next_merge`."""
+    step = next_merge(number, np.int64(1), n_slices, arrivals)
+    while step > 0:
+        left = first_of(number, 2 * step)
+        right = left + step
+        for i in range(2):
+            likelihoods[left, i] += likelihoods[right, i]
+        for component in range(kept.shape[1]):
+            for i in range(kept.shape[2]):
+                kept[left, component, i] += kept[right, component, i]
+        step = next_merge(number, 2 * step, n_slices, arrivals)
+
+
 @kernel
 def _sweep(
     counter, gate, n_tasks, slice_size, size, rows, zeros, center, densities, given, given_labels,
-    order, kept, likelihoods, outputs,
+    order, kept, likelihoods, arrivals, outputs,
 ):  # fmt: skip
     """Sweep over all rows, slice by slice; `size` is the number of lanes of moments.
 
-    Posteriors are computed, unless `given` (n, k) or `given_labels` (n,) has them.
+    What slices bring is merged along the tree of :mod:`.slices`, to the first line of ``kept``
+    (n_tasks, k, moments) and of `likelihoods` (n_tasks, 2).  Posteriors are computed, unless
+    `given` (n, k) or `given_labels` (n,) has them.
     """
     # Taken out of their tuples here: inside the loop each access would count references.
     X, tail, weights = rows
@@ -351,6 +368,7 @@ def _sweep(
         elif order != NO_MOMENTS:
             _spread_totals(k, d, order, size, totals, kept, task)
             _spread(k, n_sums, size, sums, kept, task)
+        _merge(task, n_tasks, arrivals, kept, likelihoods)
 
 
 def _panels(numbers: tuple[Array, ...], n_wide: int, n_narrow: int) -> Array:
@@ -411,11 +429,11 @@ def make_densities(
 
 
 def sweep_work(
-    densities: Densities, n_samples: int, n_features: int, order: int = NO_MOMENTS
+    n_components: int, n_samples: int, n_features: int, order: int = NO_MOMENTS
 ) -> float:
     """Multiply-adds of a sweep, roughly."""
     depth = 4 * n_features if order < COVARIANCES else n_features**2
-    return float(n_samples) * densities.n_components * (depth + 20)
+    return float(n_samples) * n_components * (depth + 20)
 
 
 # Second moments of a component of d features.
@@ -425,6 +443,16 @@ _N_SECOND = {
     VARIANCES: lambda d: d,
     COVARIANCES: lambda d: d * (d + 1) // 2,
 }
+
+
+def moments_of_component(order: int, n_features: int) -> int:
+    """Numbers that a slice sums for each component."""
+    return 1 + n_features + _N_SECOND[order](n_features)
+
+
+def sweep_rows(n_samples: int, n_features: int) -> int:
+    """Rows of a slice: by the shape of the data alone."""
+    return rows_per_slice(n_samples, n_features, LEAST_SLICE_ROWS)
 
 
 class Sweep:
@@ -469,30 +497,30 @@ class Sweep:
             Component of each row; -1 for none.
         """
         k, d = densities.n_components, self.n_features
-        length = 1 + d + _N_SECOND[order](d)
+        length = moments_of_component(order, d)
         by_lists = order == COVARIANCES and d >= MANY_FEATURES
-        slice_size = self._slice_rows()
-        sums, likelihoods = np.zeros((k, length)), np.zeros(2)
+        slice_size = sweep_rows(self.n_samples, self.n_features)
+        sums: Chain[Array] = Chain(add)
+        likelihoods: Chain[Array] = Chain(add)
         for first, rows in self._parts(slice_size, MAX_MOMENT_BYTES // (8 * k * length)):
             here = slice(first, first + len(rows.X))
             n_slices = -(-len(rows.X) // slice_size)
-            # What there is so far comes first.
-            kept, parts = np.empty((1 + n_slices, k, length)), np.empty((1 + n_slices, 2))
-            kept[0], parts[0] = sums, likelihoods
+            kept, parts = np.empty((n_slices, k, length)), np.empty((n_slices, 2))
             self._run(
                 rows,
                 densities,
                 OUTER_PRODUCTS if by_lists else order,
                 slice_size,
-                kept[1:],
-                parts[1:],
+                kept,
+                parts,
                 given=None if given is None else given[here],
                 labels=None if labels is None else labels[here],
             )
-            # In the order of the slices: NumPy adds pairwise along the last axis only.
-            sums, likelihoods = kept.sum(axis=0), parts.sum(axis=0)
-        log_likelihood, negentropy = likelihoods
-        second = sums[:, 1 + d :]
+            sums.add(n_slices, kept[0].copy())
+            likelihoods.add(n_slices, parts[0])
+        moments = sums.total()
+        log_likelihood, negentropy = likelihoods.total()
+        second = moments[:, 1 + d :]
         if order == DISTANCES:
             second = second[:, 0]
         if order == COVARIANCES:
@@ -502,7 +530,7 @@ class Sweep:
             square[:, lower[1], lower[0]] = second
             second = square
         return Moments(
-            float(log_likelihood), float(negentropy), sums[:, 0], sums[:, 1 : 1 + d], second
+            float(log_likelihood), float(negentropy), moments[:, 0], moments[:, 1 : 1 + d], second
         )
 
     def log_norms(self, densities: Densities) -> Array:
@@ -528,23 +556,17 @@ class Sweep:
         return float(self._evaluate(densities)[0])
 
     def _evaluate(self, densities: Densities, **outputs: Array) -> Array:
-        slice_size = self._slice_rows()
-        likelihoods = np.zeros(2)
+        slice_size = sweep_rows(self.n_samples, self.n_features)
+        likelihoods: Chain[Array] = Chain(add)
         for first, rows in self._parts(slice_size, self.n_samples):
             here = slice(first, first + len(rows.X))
             n_slices = -(-len(rows.X) // slice_size)
-            parts = np.empty((1 + n_slices, 2))
-            parts[0] = likelihoods
+            parts = np.empty((n_slices, 2))
             kept = np.empty((n_slices, densities.n_components, 0))
             wanted = {name: array[here] for name, array in outputs.items()}
-            self._run(rows, densities, NO_MOMENTS, slice_size, kept, parts[1:], outputs=wanted)
-            likelihoods = parts.sum(axis=0)
-        return likelihoods
-
-    def _slice_rows(self) -> int:
-        """Rows of a slice: by the shape of the data alone."""
-        share = min(-(-self.n_samples // MAX_SLICES), MAX_SLICE_ELEMENTS // self.n_features)
-        return round_up(max(LEAST_SLICE_ROWS, share), TILE_ROWS)
+            self._run(rows, densities, NO_MOMENTS, slice_size, kept, parts, outputs=wanted)
+            likelihoods.add(n_slices, parts[0])
+        return likelihoods.total()
 
     def _parts(self, slice_size: int, n_slices: int) -> Iterator[tuple[int, Rows]]:
         """The rows, those of an array so many slices at a time, with the number of the first.
@@ -555,7 +577,7 @@ class Sweep:
             yield from self.rows.parts(slice_size)
             return
         X, _, weights = self.rows
-        size = slice_size * max(LEAST_SLICES, n_slices)
+        size = slice_size * aligned(max(LEAST_SLICES, n_slices))
         if size >= len(X):
             yield 0, self.rows
             return
@@ -580,7 +602,7 @@ class Sweep:
         n_samples, n_features = rows.X.shape
         self.team.run(
             _sweep,
-            sweep_work(densities, n_samples, n_features, order),
+            sweep_work(densities.n_components, n_samples, n_features, order),
             len(likelihoods),
             slice_size,
             LANES,
@@ -593,5 +615,6 @@ class Sweep:
             order,
             kept,
             likelihoods,
+            np.zeros(len(likelihoods), np.int64),
             kept_rows,
         )

@@ -63,7 +63,16 @@ from .tiles import (
     make_rows,
     scratch,
 )
-from .update import LABELS_ONLY, LIST_ROOM, LISTED, PILES, RECORD, Update, record_changes
+from .update import (
+    LABELS_ONLY,
+    LIST_ROOM,
+    LISTED,
+    PILES,
+    RECORD,
+    Update,
+    merge_pile,
+    record_changes,
+)
 
 FEW_FEATURES = 4  # up to here rows are gathered one number at a time
 MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without a list
@@ -72,6 +81,7 @@ MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without
 RADII, GAPS = 2.3, 2.0
 # Rounds after which radii are measured; until then they grow from nothing as the centers move.
 RADIUS_ROUNDS = 16
+MOST_GROUPS = 64  # of slices, for each of which something is kept of each cluster
 MOST_SQUARE = 1e38  # of a distance that is used as a bound
 
 
@@ -89,7 +99,7 @@ def _assign(
     X, tail, row_weights = rows
     _, n_wide, n_narrow, centers, bias = panels
     by_features, few_wide, few_narrow, few_centers, few_bias = few
-    records, touched = piles
+    records, touched, arrivals = piles
     n_changes, changed_rows, changed_sources = changes
     n_samples, n_features = X.shape
     packed = scratch(mean, len(mean) * TILE_ROWS)
@@ -260,6 +270,8 @@ def _assign(
                 n_listed = np.int64(0)
         n_changes[task] = n_changed
         computed[task], doubted[task] = count, n_doubted
+        if mode == PILES:
+            merge_pile(task, n_tasks, records, touched, arrivals)
 
 
 @kernel
@@ -374,38 +386,46 @@ class Levels(NamedTuple):
 
 @kernel
 def _move_listed(
-    counter, gate, n_tasks, slice_size, rows, mean, labels, mode, piles, changes, listed, n_listed,
-    winners,
+    counter, gate, n_tasks, n_together, slice_size, rows, mean, labels, mode, piles, changes,
+    listed, n_listed, winners,
 ):  # fmt: skip
-    """Account for the listed rows that have changed, in row order."""
+    """Account for the listed rows that have changed, in row order; `n_together` slices a task."""
     X, _, row_weights = rows
-    records, touched = piles
+    records, touched, arrivals = piles
     n_changes, changed_rows, changed_sources = changes
+    n_slices = len(n_changes)
     movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
-        start = task * slice_size
-        n_changed, count = np.int64(0), np.int64(0)
-        for i in range(n_listed[task]):
-            row = np.int64(listed[start + i])
-            if winners[row] != labels[row]:
-                movers[count], sources[count] = row, labels[row]
-                labels[row] = winners[row]
-                count += 1
-            if count == LISTED or (count and i + 1 == n_listed[task]):
-                if mode == PILES:
-                    move_rows(
-                        X, mean, row_weights, movers, sources, count, labels, records, touched, task
-                    )
-                elif mode == RECORD:
-                    record_changes(
-                        movers, sources, count, changed_rows, changed_sources, start + n_changed
-                    )
-                n_changed += count
-                count = np.int64(0)
-        n_changes[task] = n_changed
+        place = task * n_together * slice_size
+        end = place + n_listed[task]
+        for number in range(task * n_together, min((task + 1) * n_together, n_slices)):
+            start, stop = number * slice_size, (number + 1) * slice_size
+            n_changed, count = np.int64(0), np.int64(0)
+            while place < end and listed[place] < stop:
+                row = np.int64(listed[place])
+                place += 1
+                if winners[row] != labels[row]:
+                    movers[count], sources[count] = row, labels[row]
+                    labels[row] = winners[row]
+                    count += 1
+                if count == LISTED or (count and (place == end or listed[place] >= stop)):
+                    if mode == PILES:
+                        move_rows(
+                            X, mean, row_weights, movers, sources, count, labels, records, touched,
+                            number,
+                        )  # fmt: skip
+                    elif mode == RECORD:
+                        record_changes(
+                            movers, sources, count, changed_rows, changed_sources, start + n_changed
+                        )
+                    n_changed += count
+                    count = np.int64(0)
+            n_changes[number] = n_changed
+            if mode == PILES:
+                merge_pile(number, n_slices, records, touched, arrivals)
 
 
 class Hamerly(Lloyd):
@@ -413,8 +433,8 @@ class Hamerly(Lloyd):
 
     Notes
     -----
-    Memory: 8 bytes a row, and 4 bytes for each cluster in each of up to 64 slices; for float64
-    data, the centers once more in float32.
+    Memory: 8 bytes a row, and 4 bytes for each cluster in each of up to 64 groups of slices; for
+    float64 data, the centers once more in float32.
     """
 
     needs_typical = False  # whether :meth:`_radii` looks at the typical distances
@@ -432,6 +452,10 @@ class Hamerly(Lloyd):
         self.rounds = 0
         self.largest, self.reach = 0.0, np.float32(0)
         self.equipped = False
+        # What is kept of each cluster and of each part of the rows is kept for groups of slices.
+        self.n_together = -(-self.n_slices // MOST_GROUPS)
+        self.n_groups = -(-self.n_slices // self.n_together)
+        self.group_rows = self.n_together * update.slice_rows
 
     def _equip(self) -> None:
         """Make room for the bounds: when they are first asked for, since little work needs none."""
@@ -441,8 +465,8 @@ class Hamerly(Lloyd):
         self.upper = aligned_empty(len(self.labels), np.float32)
         self.lower = aligned_empty(len(self.labels), np.float32)
         self.table = aligned_empty((n_clusters, 4), np.float32)
-        largest = np.empty((self.n_slices, n_clusters), np.float32)
-        sums, counts = np.empty((2, self.n_slices if self.needs_typical else 0, n_clusters))
+        largest = np.empty((self.n_groups, n_clusters), np.float32)
+        sums, counts = np.empty((2, self.n_groups if self.needs_typical else 0, n_clusters))
         self.measured = largest, sums, counts
         self.radii = np.zeros((1, n_clusters))
         self.computed = np.zeros(self.n_slices, np.int64)
@@ -537,13 +561,14 @@ class Hamerly(Lloyd):
         self.listed = np.empty(n_padded, np.int64 if n_padded > 2**31 - 1 else np.int32)
         self.winners = np.empty(n_padded, np.int32)
 
-    def _move_listed(self, n_listed: Array, mode: int) -> None:
-        """Account for the rows, so many of each slice, that are listed and have changed."""
+    def _move_listed(self, n_listed: Array, mode: int, n_together: int = 1) -> None:
+        """Account for rows that are listed, so many for each `n_together` slices, and changed."""
         update = self.update
         self.team.run(
             _move_listed,
             float(n_listed.sum()) * (self.rows.X.shape[1] + 4),
-            self.n_slices,
+            len(n_listed),
+            n_together,
             update.slice_rows,
             self.rows,
             self.mean,
@@ -565,8 +590,8 @@ class Hamerly(Lloyd):
             self.team.run(
                 _measure,
                 4.0 * n_samples,
-                self.n_slices,
-                self.update.slice_rows,
+                self.n_groups,
+                self.group_rows,
                 n_samples,
                 self.labels,
                 self.upper,

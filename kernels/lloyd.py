@@ -62,8 +62,9 @@ from .update import (
     RECORD,
     Update,
     average,
-    merge_piles,
+    merge_pile,
     record_changes,
+    take_pile,
 )
 
 
@@ -85,7 +86,7 @@ def _run(
     # Taken out of their tuples here: inside the loop each access would count references.
     X, tail, row_weights = rows
     by_features, n_wide, n_narrow, packed_centers, bias = panels
-    records, touched = piles
+    records, touched, arrivals = piles
     n_changes, changed_rows, changed_sources = changes
     n_samples, n_features = X.shape
     packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
@@ -190,12 +191,14 @@ def _run(
                     n_changed += n_listed
                     n_listed = np.int64(0)
             n_changes[task], doubted[task] = n_changed, n_doubted
+            if mode == PILES:
+                merge_pile(task, n_tasks, records, touched, arrivals)
         if n_steps == 0:
             break
         all_changed = np.int64(0)
         for task in range(n_tasks):
             all_changed += n_changes[task]
-        merge_piles(piles, totals)
+        take_pile(piles, totals)
         shift, n_empty = average(totals, centers, new_centers)
         step += 1
         if step == n_steps or all_changed == 0 or shift <= tol or n_empty > 0:

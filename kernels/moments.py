@@ -1,8 +1,8 @@
 """Mean and variance of every column in one read of X, without cancellation far from the origin.
 
 Chan, T. F., Golub, G. H., LeVeque, R. J.: Algorithms for computing the sample variance. The
-American Statistician 37 (1983).  Each slice of rows is shifted by its own first row; slices are
-merged in their order.
+American Statistician 37 (1983).  Each slice of rows is shifted by its own first row; means and sums
+of squares about them are merged along the tree of :mod:`.slices`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,43 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .compiling import kernel
+from .compiling import helper, kernel
 from .parallel import Team, next_task
-from .simd import TILE_ROWS, round_up
+from .slices import first_of, next_merge, rows_per_slice
 from .tiles import Array
 
-MIN_SLICE_ELEMENTS = 32_768
-MAX_SLICES = 64
-MAX_SLICE_ELEMENTS = 1 << 21
+LEAST_ELEMENTS, LEAST_ROWS = 32_768, 256  # of a slice
 LANES = 64  # elements that the inner loop runs over at least, so that it vectorises
 
 
+@helper
+def _merge(number, slice_size, n_samples, arrivals, means, squares):
+    """After slice `number`: merge what can be; see :func:`.slices.next_merge`."""
+    n_slices = len(arrivals)
+    step = next_merge(number, np.int64(1), n_slices, arrivals)
+    while step > 0:
+        left = first_of(number, 2 * step)
+        right = left + step
+        before = step * slice_size
+        rows = np.float64(min((right + step) * slice_size, n_samples) - left * slice_size)
+        share = (rows - before) / rows
+        for i in range(means.shape[1]):
+            gap = means[right, i] - means[left, i]
+            means[left, i] += gap * share
+            squares[left, i] += squares[right, i] + gap * gap * (before * share)
+        step = next_merge(number, 2 * step, n_slices, arrivals)
+
+
 @kernel
-def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
-    """Per slice: sums of ``x - first row of the slice`` and of its squares, (n_tasks, d) each."""
-    n_samples, n_features = X.shape
+def _slice_moments(
+    counter, gate, n_tasks, first_slice, slice_size, n_samples, X, flat, arrivals, means, squares,
+):  # fmt: skip
+    """Means of the columns, and sums of squares about them, of the slices that `X` has.
+
+    Merged along the tree: those of all `n_samples` rows, of which `X` may be a part, are in the
+    first line of `means` and `squares` (all slices, d) at last.
+    """
+    n_rows, n_features = X.shape
     together = -(-LANES // n_features)  # rows
     width = together * n_features
     first, total, square = np.empty(width), np.empty(width), np.empty(width)
@@ -33,7 +55,7 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
-        start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
+        start, stop = task * slice_size, min((task + 1) * slice_size, n_rows)
         for i in range(width):
             first[i] = X[start, i % n_features]
             total[i] = 0.0
@@ -53,31 +75,19 @@ def _slice_moments(counter, gate, n_tasks, slice_size, X, flat, sums, squares):
                 value = X[row, i] - first[i]
                 total[i] += value
                 square[i] += value * value
+        number = first_slice + task
         for i in range(n_features):
-            sums[task, i] = total[i]
-            squares[task, i] = square[i]
-
-
-# Whoever asked sees from infinite results that the data are too large.
-@np.errstate(over="ignore", invalid="ignore")
-def _merge(
-    n_samples: int, slice_size: int, firsts: Array, sums: Array, squares: Array
-) -> tuple[Array, Array]:
-    """Mean and variance out of the slices', each relative to its own first row."""
-    sizes = np.full((len(sums), 1), float(slice_size))
-    sizes[-1] = n_samples - slice_size * (len(sums) - 1)
-    shifts = sums / sizes
-    means = firsts.astype(np.float64) + shifts
-    mean = means[0] + (sizes * (means - means[0])).sum(axis=0) / n_samples
-    inside = np.maximum(squares - shifts * sums, 0.0).sum(axis=0)
-    between = (sizes * (means - mean) ** 2).sum(axis=0)
-    return mean, (inside + between) / n_samples
+            shift = total[i] / (stop - start)
+            left = square[i] - shift * total[i]
+            means[number, i] = first[i] + shift
+            squares[number, i] = 0.0 if left < 0.0 else left
+        _merge(number, slice_size, n_samples, arrivals, means, squares)
 
 
 def moment_slice_rows(n_samples: int, n_features: int) -> int:
     """Rows per slice, decided by the shape alone."""
-    share = min(-(-n_samples // MAX_SLICES), MAX_SLICE_ELEMENTS // n_features)
-    return round_up(max(-(-MIN_SLICE_ELEMENTS // n_features), share), TILE_ROWS)
+    least = max(LEAST_ROWS, -(-LEAST_ELEMENTS // n_features))
+    return rows_per_slice(n_samples, n_features, least)
 
 
 def column_moments(X: Array, team: Team) -> tuple[Array, Array]:
@@ -121,14 +131,14 @@ def moments_of_blocks(
     n_samples, n_features = shape
     slice_size = moment_slice_rows(n_samples, n_features)
     n_slices = -(-n_samples // slice_size)
-    firsts, sums, squares = np.empty((3, n_slices, n_features))
+    arrivals = np.zeros(n_slices, np.int64)
+    means, squares = np.empty((2, n_slices, n_features))
     first = 0
     for X in blocks:
-        here = slice(first, first + -(-len(X) // slice_size))
-        firsts[here] = X[::slice_size]
+        n_here = -(-len(X) // slice_size)
         team.run(
-            _slice_moments, 2.0 * X.size, here.stop - first, slice_size, X, X.reshape(-1),
-            sums[here], squares[here],
+            _slice_moments, 2.0 * X.size, n_here, first, slice_size, n_samples, X, X.reshape(-1),
+            arrivals, means, squares,
         )  # fmt: skip
-        first = here.stop
-    return _merge(n_samples, slice_size, firsts, sums, squares)
+        first += n_here
+    return means[0].copy(), squares[0] / n_samples

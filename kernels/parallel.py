@@ -154,6 +154,15 @@ class _Helper(threading.Thread):
             self.avoids = processor
 
 
+def threads_that_pay(work: float, most: int) -> int:
+    """Threads, up to `most`, that a launch of so many multiply-adds takes if they are awake."""
+    if most < 2 or work < LEAST_WORK:
+        return 1
+    if work < most * most * THREAD_WORK:
+        return int(math.sqrt(work / THREAD_WORK))
+    return most
+
+
 class Team:
     """The caller and the helpers that it could get; see :func:`team`."""
 
@@ -204,12 +213,7 @@ class Team:
 
     def threads_for(self, work: float, n_tasks: int) -> int:
         """Threads that a launch of so much work takes; they are awake, or told how to wake up."""
-        most = min(self.n_threads, n_tasks)
-        if most < 2 or work < LEAST_WORK:
-            return 1
-        n_threads = most
-        if work < most * most * THREAD_WORK:
-            n_threads = int(math.sqrt(work / THREAD_WORK))
+        n_threads = threads_that_pay(work, min(self.n_threads, n_tasks))
         for group in range((n_threads - 1).bit_length()):
             if self._sleeping[group]:
                 if work < SMALL_WORK:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
-from .moments import MAX_SLICES
 from .parallel import Team, next_task
-from .simd import NARROW, TILE_ROWS, WIDE, distances_in_tile, pack_rows, round_up
+from .simd import NARROW, TILE_ROWS, WIDE, distances_in_tile, pack_rows
+from .slices import rows_per_slice
 from .sparse import SparseRows
 from .tiles import Array, Rows, fill_panels, make_panels, scratch
 
@@ -110,7 +110,7 @@ def rivals(
     """
     n_samples, n_features = rows.shape
     own, rival = np.empty((2, n_samples))
-    size = round_up(-(-n_samples // MAX_SLICES), TILE_ROWS)
+    size = rows_per_slice(n_samples, n_features, 1)
     n_tasks = -(-n_samples // size)
     if isinstance(rows, SparseRows):
         table = np.ascontiguousarray(centers.T, np.float64)

@@ -7,7 +7,8 @@ For every new center, L candidates are drawn with probability proportional to th
 to the closest center so far, and the one that leaves the smallest potential is kept.  Here
 
 * sums over blocks of rows replace the cumulative sum over all rows: a draw searches the
-  block sums and then one block;
+  block sums and then one block.  Potentials are merged along the tree of :mod:`.slices`, whose
+  slices are these blocks;
 * one pass tells the rows of the winner of the previous round and evaluates the new candidates;
   rows are read in place, against all candidates side by side (:mod:`.seeding_tiles`);
 * a row x whose closest center a has ``d(z, a) ≥ 2 d(x, a)`` for every candidate z can not come
@@ -33,6 +34,7 @@ from .seeding_tiles import (
     lower_to_candidates,
     n_panels,
 )
+from .slices import MAX_SLICES, merge_upward
 from .tiles import Array, Rows, aligned_empty
 
 # Features below which so many rows share a sum.  A draw reads a block, which should not cost more
@@ -41,7 +43,6 @@ BLOCK_ROWS = ((32, 1024), (256, 256), (np.inf, 64))
 CHUNK_ROWS = 64  # rows between two looks at anything but rows
 CHUNK_BYTES = 8192  # of rows that are to stay in the first-level cache until they are read again
 AHEAD = 16  # rows of which the later ones are fetched early
-MAX_TASKS = 256
 NEARLY_ALL = 0.95  # share of the rows of a block
 PATIENCE, MOST_PATIENCE = 4, 32  # rounds
 
@@ -63,6 +64,9 @@ class Rounds(NamedTuple):
     nearest: Array  # (n,) int32, which center that is
     block_sums: Array  # (n_blocks,) weighted sums of `closest`, the latest winner included
     potentials: Array  # (n_blocks, L) the same if a candidate were chosen
+    # (n_blocks of all rows, L) these merged: the sums over all rows are in the first line
+    merged: Array
+    arrivals: Array  # (n_blocks of all rows,); see slices.next_merge
     chosen: Array  # (k,) int64, rows
     centers: Array  # (k, d) their coordinates
     drawn: Array  # (L,) int64, rows
@@ -82,11 +86,8 @@ def _keep_best(n_candidates, latest, rounds):
     n_blocks = len(rounds.block_sums)
     best, smallest = 0, np.inf
     for candidate in range(n_candidates):
-        total = 0.0
-        for block in range(n_blocks):
-            total += rounds.potentials[block, candidate]
-        if total < smallest:
-            best, smallest = candidate, total
+        if rounds.merged[0, candidate] < smallest:
+            best, smallest = candidate, rounds.merged[0, candidate]
     for block in range(n_blocks):
         rounds.block_sums[block] = rounds.potentials[block, best]
     rounds.chosen[latest] = rounds.drawn[best]
@@ -171,9 +172,9 @@ def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
     none after the last round, and the latest center.
     """
     n_features, n_trials = rows.X.shape[1], uniforms.shape[1]
-    latest = max(0, number - 1)
+    latest, best = max(0, number - 1), 0
     if number > 0:
-        _keep_best(1 if number == 1 else n_trials, latest, rounds)
+        best = _keep_best(1 if number == 1 else n_trials, latest, rounds)
     for t in range(n_features):
         rounds.centers[latest, t] = rows.X[rounds.chosen[latest], t]
     n = 0
@@ -181,11 +182,8 @@ def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
         rounds.drawn[0] = rounds.chosen[0]
         n = 1
     elif number < len(rounds.chosen):
-        total = 0.0
-        for block in range(len(rounds.block_sums)):
-            total += rounds.block_sums[block]
         for j in range(n_trials):
-            value = uniforms[number - 1, j] * total
+            value = uniforms[number - 1, j] * rounds.merged[0, best]
             rounds.drawn[j] = _draw(value, block_rows, rows, candidates, latest, rounds)
         n = n_trials
     if n > 0:
@@ -204,10 +202,12 @@ def _next_round(uniforms, block_rows, rows, candidates, number, rounds):
 
 @kernel
 def _pass(
-    counter, gate, n_tasks, number, uniforms, block_rows, rows, candidates, n_candidates, latest,
-    rounds,
+    counter, gate, n_tasks, number, uniforms, block_rows, first_block, rows, candidates,
+    n_candidates, latest, rounds,
 ):  # fmt: skip
-    """One round over all blocks; ``rounds.potentials`` is written, the winner before applied.
+    """One round over the blocks of `rows`, which may be a part of all, from `first_block` on.
+
+    ``rounds.potentials`` is written, the winner before applied.
 
     With a `number` of zero, by one thread: all rounds and what lies between them, for data too
     small to come back to Python in between.  Only then do `uniforms` (k - 1, L) matter.
@@ -215,7 +215,7 @@ def _pass(
     # Taken out of their tuples here: inside the loops each access would count references.
     X, _, weights = rows
     panels, reach, _, _, first_lane = candidates
-    closest, nearest, _, potentials, _, centers, _, patience = rounds
+    closest, nearest, _, potentials, merged, arrivals, _, centers, _, patience = rounds
     n_samples, n_blocks = X.shape[0], potentials.shape[0]
     chunk, ahead = CHUNK_ROWS, AHEAD
     if first_lane == 0:  # rows are told of the winner apart, a chunk at a time, and so are fetched
@@ -275,6 +275,8 @@ def _pass(
                         )  # fmt: skip
                 for j in range(n_candidates):
                     potentials[block, j] = settled[0] + sums[first_lane + j]
+                    merged[first_block + block, j] = potentials[block, j]
+                merge_upward(first_block + block, len(arrivals), arrivals, merged)
         if not whole:
             break
 
@@ -348,6 +350,8 @@ class GreedyKMeansPlusPlus:
             np.empty(n_samples, np.int32),
             np.empty(n_blocks),
             np.empty((n_blocks, n_trials)),
+            np.zeros((n_blocks, n_trials)),
+            np.zeros(n_blocks, np.int64),
             np.empty(n_clusters, np.int64),
             np.empty((n_clusters, n_features), dtype),
             np.empty(n_trials, np.int64),
@@ -376,16 +380,19 @@ class GreedyKMeansPlusPlus:
         if n_clusters == 1:
             return rounds.chosen.copy()
         work = 2.0 * rows.X.size * (n_trials + 1)
-        n_tasks = min(len(rounds.patience), MAX_TASKS)
+        n_tasks = min(len(rounds.patience), MAX_SLICES)
         block = rows_per_block(rows.X.shape[1])
-        common = (uniforms, block, rows, candidates)
         if work < SMALL_WORK:
             counter = new_counter()
-            _pass(counter, self.team.gate, n_tasks, 0, *common, 0, 0, rounds)
+            arguments = (0, uniforms, block, 0, rows, candidates, 0, 0, rounds)
+            _pass(counter, self.team.gate, n_tasks, *arguments)
             return rounds.chosen.copy()
+        common = (uniforms, block, rows, candidates)
         for number in range(n_clusters):
             n_candidates, latest = _next_round(*common, number, rounds)
-            arguments = (number + 1, *common, n_candidates, latest, rounds)
+            arguments = (
+                number + 1, uniforms, block, 0, rows, candidates, n_candidates, latest, rounds
+            )  # fmt: skip
             self.team.run(_pass, work, n_tasks, *arguments)
         _next_round(*common, n_clusters, rounds)
         return rounds.chosen.copy()
@@ -395,3 +402,4 @@ class GreedyKMeansPlusPlus:
         self.rounds.closest.fill(np.inf)
         self.rounds.nearest.fill(0)
         self.rounds.patience[:] = 0, PATIENCE
+        self.rounds.arrivals.fill(0)

@@ -111,7 +111,7 @@ def _label_few(X, mean, by_features, n_wide, n_narrow, centers, bias, labels):
             labels[row] = nearest_in_row(x, centers, bias, n_wide, n_narrow, n_features)
 
 
-NO_PILES = Piles(np.empty((0, 0, 0)), np.empty((0, 0), np.bool_))
+NO_PILES = Piles(np.empty((0, 0, 0)), np.empty((0, 0), np.bool_), np.empty(0, np.int64))
 NO_TOTALS = Totals(np.empty((0, 0)), np.empty(0), np.empty(0, np.int64))
 
 

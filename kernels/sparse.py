@@ -21,11 +21,11 @@ from .distances import are_close, rounding_of
 from .parallel import SMALL_WORK, Team, next_task
 from .seeding import draw_first
 from .simd import lanes, multiply_add, nearest_of_sparse, round_up, sparse_products
+from .slices import MAX_SLICES, tree_sum
 from .tiles import Array, aligned_empty, read_only, scratch
 from .update import RECORD, Changes, Piles, Totals, Update
 
-MAX_SLICES = 256
-SLICE_WORK = 200_000  # multiply-adds, about 50 µs
+SLICE_WORK = 200_000  # multiply-adds of a slice that are worth a task, about 50 µs
 TABLE_FEATURES = 256  # features that a task transposes
 BLOCK_ROWS = 512  # rows that share a sum of distances in seeding
 
@@ -331,7 +331,9 @@ class SparseUpdate(Update):
         self.n_slices = -(-n_samples // self.slice_rows)
         self.row_size = rows.row_size
         self.piles = Piles(
-            np.empty((0, n_clusters, n_features)), np.zeros((0, n_clusters), np.bool_)
+            np.empty((0, n_clusters, n_features)),
+            np.zeros((0, n_clusters), np.bool_),
+            np.zeros(0, np.int64),
         )
         self.changes = Changes(
             np.zeros(self.n_slices, np.int64),
@@ -489,7 +491,7 @@ def own_distances(
         _own_distances, 4.0 * len(rows.data), n_slices, slice_size, rows, centers, norms, labels,
         inertias, distances,
     )  # fmt: skip
-    return float(inertias.sum())
+    return float(tree_sum(inertias))
 
 
 # --------------------------------------------------------------------------------------------
@@ -691,10 +693,12 @@ class SparseKMeansPlusPlus:
         _set_columns(self.rows, listed, self.stride, True, self.table)
         for latest, uniform in enumerate(uniforms):
             potentials = self._evaluate(listed)
-            best = self._best(potentials)
+            totals = tree_sum(potentials)
+            best = int(np.argmin(totals))
             chosen[latest] = listed[best + 1]
-            listed = self._draw(uniform, listed, best, potentials[:, best])
-        chosen[-1] = listed[self._best(self._evaluate(listed)) + 1]
+            listed = self._draw(uniform * totals[best], listed, best, potentials[:, best])
+        totals = tree_sum(self._evaluate(listed))
+        chosen[-1] = listed[int(np.argmin(totals)) + 1]
         _set_columns(self.rows, listed, self.stride, False, self.table)
         return chosen
 
@@ -716,16 +720,13 @@ class SparseKMeansPlusPlus:
         )
         return potentials
 
-    def _best(self, potentials: Array) -> int:
-        return int(np.argmin(np.add.reduce(potentials, axis=0)))
-
-    def _draw(self, uniform: Array, listed: Array, best: int, block_sums: Array) -> Array:
+    def _draw(self, values: Array, listed: Array, best: int, block_sums: Array) -> Array:
         """The winner, followed by the next candidates; the table then holds them."""
         block_sums = np.ascontiguousarray(block_sums)
-        following = np.empty(1 + len(uniform), np.int64)
+        following = np.empty(1 + len(values), np.int64)
         following[0] = listed[best + 1]
         _draw(
-            uniform * float(np.add.reduce(block_sums)),
+            values,
             self.rows,
             self.norms,
             following[0],

@@ -6,7 +6,8 @@ depends on the size of a pile (one sum per cluster), never on the number of thre
 
 small piles
     Every slice of rows has a pile of its own that stays in the cache beside the tile; piles are
-    merged in the order of the slices.
+    merged along the tree of :mod:`.slices` as slices are finished, and what that leaves in the
+    first one is added to the totals.
 large piles
     Slices record their changed rows; then every thread owns a range of clusters and moves the
     rows that concern it.  A cluster's sum is thus made in row order whoever makes it.
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiling import inlined, kernel
+from .compiling import helper, inlined, kernel
 from .parallel import SMALL_WORK, Team, next_task
 from .simd import (
     CACHE_LINE,
@@ -32,24 +33,28 @@ from .simd import (
     record_size,
     round_up,
 )
+from .slices import SLICE_ELEMENTS, first_of, next_merge, rows_per_slice
 from .tiles import Array, Rows, aligned_empty
 
 LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache beside X
 LABELS_ONLY, PILES, RECORD = 0, 1, 2
 
-# Rows are cut into at most MAX_SLICES slices of about SLICE_WORK multiply-adds or more: some
-# 10 µs of work, and enough slices to keep many threads busy.  No slice has more than
-# SLICE_ELEMENTS numbers, so that rows which do not fit in memory can be read by slices.
-MAX_SLICES = 64
-SLICE_WORK = 500_000
-SLICE_ELEMENTS = 1 << 21
+# Multiply-adds of a slice that are worth a task: 5 to 25 µs, beside which 0.3 µs are little.
+SLICE_WORK = 250_000
 
 
 def slice_rows(n_samples: int, n_features: int, n_clusters: int) -> int:
     """Rows per slice, a multiple of the tile: decided by the shape of the problem alone."""
     least = SLICE_WORK // (n_features * (n_clusters + 4))
-    share = min(-(-n_samples // MAX_SLICES), SLICE_ELEMENTS // n_features)
-    return round_up(max(1, least, share), TILE_ROWS)
+    kept = 0
+    if not is_large(n_clusters, n_features):
+        kept = 8 * n_clusters * record_size(n_features)
+    return rows_per_slice(n_samples, n_features, least, kept)
+
+
+def is_large(n_clusters: int, n_features: int) -> bool:
+    """Whether piles are too large for every slice to have one."""
+    return n_clusters * n_features * 8 > LARGE_PILE
 
 
 class Piles(NamedTuple):
@@ -57,6 +62,7 @@ class Piles(NamedTuple):
 
     records: Array  # (n_slices, k or more, size); see simd.move_rows. Zero where not touched
     touched: Array  # (n_slices, k or more)
+    arrivals: Array  # (n_slices,); see slices.next_merge
 
 
 def make_piles(n_slices: int, n_clusters: int, n_features: int) -> Piles:
@@ -70,7 +76,7 @@ def make_piles(n_slices: int, n_clusters: int, n_features: int) -> Piles:
     touched = aligned_empty((n_slices, round_up(n_clusters, lines)), np.bool_)
     records[:] = 0.0
     touched[:] = False
-    return Piles(records, touched)
+    return Piles(records, touched, np.zeros(n_slices, np.int64))
 
 
 class Changes(NamedTuple):
@@ -108,11 +114,31 @@ def record_changes(movers, sources, count, changed_rows, changed_labels, place):
         changed_labels[place + i] = sources[i]
 
 
+@helper
+def merge_pile(number, n_slices, records, touched, arrivals):
+    """After the pile of slice `number` is complete: add up what can be, and empty what was added.
+
+    When all slices are done the first pile holds what they have brought together.
+    """
+    step = next_merge(number, np.int64(1), n_slices, arrivals)
+    while step > 0:
+        left = first_of(number, 2 * step)
+        right = left + step
+        for cluster in range(records.shape[1]):
+            if touched[right, cluster]:
+                touched[right, cluster] = False
+                touched[left, cluster] = True
+                for t in range(records.shape[2]):
+                    records[left, cluster, t] += records[right, cluster, t]
+                    records[right, cluster, t] = 0.0
+        step = next_merge(number, 2 * step, n_slices, arrivals)
+
+
 @kernel
 def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
     """Each task brings all rows of its slice to the piles of their clusters, in row order."""
     X, _, row_weights = rows
-    records, touched = piles
+    records, touched, arrivals = piles
     n_samples = X.shape[0]
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -121,22 +147,22 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
         start = task * slice_size
         count = min(slice_size, n_samples - start)
         add_rows(X, mean, row_weights, start, count, labels, records, touched, task)
+        merge_pile(task, n_tasks, records, touched, arrivals)
 
 
 @inlined
-def merge_piles(piles, totals):
-    """Add the piles to the totals in the order of the slices, and empty them."""
+def take_pile(piles, totals):
+    """Add what all slices have brought, which is in the first pile, to the totals; empty it."""
     n_clusters, n_features = totals.sums.shape
-    for task in range(len(piles.touched)):
-        for cluster in range(n_clusters):
-            if piles.touched[task, cluster]:
-                piles.touched[task, cluster] = False
-                for t in range(n_features):
-                    totals.sums[cluster, t] += piles.records[task, cluster, t]
-                totals.weights[cluster] += piles.records[task, cluster, n_features]
-                totals.counts[cluster] += np.int64(piles.records[task, cluster, n_features + 1])
-                for t in range(n_features + 2):
-                    piles.records[task, cluster, t] = 0.0
+    for cluster in range(n_clusters if len(piles.touched) else 0):
+        if piles.touched[0, cluster]:
+            piles.touched[0, cluster] = False
+            for t in range(n_features):
+                totals.sums[cluster, t] += piles.records[0, cluster, t]
+            totals.weights[cluster] += piles.records[0, cluster, n_features]
+            totals.counts[cluster] += np.int64(piles.records[0, cluster, n_features + 1])
+            for t in range(n_features + 2):
+                piles.records[0, cluster, t] = 0.0
 
 
 @kernel
@@ -217,13 +243,13 @@ def average(totals, centers, new_centers):
 
 
 @kernel
-def _merge(piles, totals):
-    merge_piles(piles, totals)
+def _take(piles, totals):
+    take_pile(piles, totals)
 
 
 @kernel
-def _merge_and_average(piles, totals, centers, new_centers):
-    merge_piles(piles, totals)
+def _take_and_average(piles, totals, centers, new_centers):
+    take_pile(piles, totals)
     return average(totals, centers, new_centers)
 
 
@@ -252,8 +278,7 @@ class Update:
         self.slice_rows = slice_size or slice_rows(n_samples, n_features, n_clusters)
         self.n_slices = -(-n_samples // self.slice_rows)
         self.row_size: float = n_features  # elements to read
-        pile_bytes = n_clusters * n_features * 8
-        self.mode = RECORD if pile_bytes > LARGE_PILE else PILES
+        self.mode = RECORD if is_large(n_clusters, n_features) else PILES
         n_piles = self.n_slices if self.mode == PILES else 0
         n_recorded = self.n_slices * self.slice_rows if self.mode == RECORD else 0
         self.piles = make_piles(n_piles, n_clusters, n_features)
@@ -272,8 +297,8 @@ class Update:
         """Forget all rows: the labels start at -1 again."""
         for total in self.totals:
             total[:] = 0
-        self.piles.records[:] = 0.0
-        self.piles.touched[:] = False
+        for pile in self.piles:
+            pile[:] = 0
 
     def new_centers(self, labels: Array, centers: Array, out: Array) -> tuple[float, int]:
         """Bring the sums up to date with what an assignment pass has changed, and average them.
@@ -304,28 +329,32 @@ class Update:
         if self.mode == RECORD:
             work = float(self.changes.n.sum()) * 2 * self.row_size
             self._sum_by_owners(work, labels, everything=False)
-        _merge(self.piles, self.totals)
+        _take(self.piles, self.totals)
 
     def add_all(self, labels: Array) -> None:
         """Add all rows, in row order, as if they had had no label before."""
         if self.mode == PILES:
-            self.team.run(
-                _sum_slices,
-                float(self.rows.X.size),
-                self.n_slices,
-                self.slice_rows,
-                self.rows,
-                self.mean,
-                labels,
-                self.piles,
-            )
-            _merge(self.piles, self.totals)
+            self.sum_slices(labels)
+            _take(self.piles, self.totals)
             return
         n_samples = len(self.rows.X)
         counts = np.minimum(self.slice_rows, n_samples - np.arange(self.n_slices) * self.slice_rows)
         rows = np.arange(n_samples, dtype=self.changes.rows.dtype)
         self.changes = Changes(counts, rows, np.full(n_samples, -1, np.int32))
         self._sum_by_owners(float(self.rows.X.size), labels, everything=False)
+
+    def sum_slices(self, labels: Array) -> None:
+        """Bring all rows to the piles of their slices, and merge these to the first one."""
+        self.team.run(
+            _sum_slices,
+            float(self.rows.X.size),
+            self.n_slices,
+            self.slice_rows,
+            self.rows,
+            self.mean,
+            labels,
+            self.piles,
+        )
 
     def refresh(self, labels: Array, out: Array) -> None:
         """Sum all clusters afresh, in the order of the rows, and write their means to `out`."""
@@ -355,7 +384,7 @@ class Update:
 
     def average(self, out: Array, centers: Array | None = None) -> tuple[float, int]:
         """Write the means of the clusters to `out`; as :meth:`new_centers` after :meth:`absorb`."""
-        return _merge_and_average(self.piles, self.totals, out if centers is None else centers, out)
+        return _take_and_average(self.piles, self.totals, out if centers is None else centers, out)
 
     def take(self, numbers: Array) -> Array:
         """The listed rows of the data."""
@@ -400,7 +429,7 @@ class Update:
             totals.weights[labels[number]] -= weight
             totals.sums[cluster], totals.weights[cluster] = weighted, weight
             totals.counts[cluster] = 1
-        shift, _ = _merge_and_average(self.piles, totals, centers, out)
+        shift, _ = _take_and_average(self.piles, totals, centers, out)
         out[moved] = rows  # but for the rounding of their weights
         return float(shift), len(rows)
 

@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 import fastclust.minibatch
 import fastclust.streaming
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, SampledKMeansPlusPlus
-from fastclust.kernels import update
+from fastclust.kernels import slices, update
 from fastclust.sources import ArrayLike, Blocks, Parquet, Source, open_rows
 
 Array = np.ndarray[Any, Any]
@@ -143,9 +143,10 @@ def test_bisecting_labels_what_is_read_and_fits_what_is_mapped(tmp_path: Path) -
 
 
 def test_slices_are_bounded_for_rows_on_disk(monkeypatch: Any, tmp_path: Path) -> None:
-    """With more slices than 64, as large data have: the same bits again."""
+    """With more slices than MAX_SLICES, as large data have: the same bits again."""
     monkeypatch.setattr(update, "SLICE_WORK", 100)
-    monkeypatch.setattr(update, "SLICE_ELEMENTS", 300)
+    monkeypatch.setattr(slices, "SLICE_ELEMENTS", 300)
+    monkeypatch.setattr(slices, "MAX_SLICES", 64)
     assert update.slice_rows(9000, 3, 5) == 128
     X = rows(9000, 3)
     array = KMeans(5, random_state=0).fit(X)
