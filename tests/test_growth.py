@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from fastclust.__main__ import main
-from fastclust.commands import growth, measuring
-from fastclust.commands.calls import Problem
+from fastclust.commands import growth, measuring, scaling
+from fastclust.commands.calls import Fit, Problem, make_task
 from fastclust.commands.growth import Curve, Grid, Scaling
+from fastclust.commands.scaling import Counted, Machine, count, expected
+from fastclust.kernels.parallel import Team, team
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TINY = Grid(
@@ -25,6 +27,8 @@ def tiny(monkeypatch):
     """A grid of next to nothing, each point timed once."""
     monkeypatch.setattr(growth, "GRIDS", {"quick": TINY})
     monkeypatch.setattr(measuring, "FILL_SECONDS", 0.0)
+    for name, value in {"READ_BYTES": 8000, "N_ROUNDS": 2, "LAUNCHES": 3}.items():
+        monkeypatch.setattr(scaling, name, value)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -50,10 +54,19 @@ def test_the_whole_command(capsys, tmp_path):
     for each in found["threads"]:
         assert each["speed_up"] == each["one_thread_median_seconds"] / each["median_seconds"]
         assert each["efficiency"] == each["speed_up"] / each["n_threads"]
+        assert each["shares_cores"] == (each["n_threads"] > found["machine"]["cores"])
+        assert each["allowed_speed_up"] > 0
+    assert [each["n_threads"] for each in found["machines"]] == [1, 2, 3]
+    for each in found["machines"]:
+        assert min(each["launch"], each["bandwidth"], *each["peaks"].values()) > 0
+    assert [each["kernel"] for each in found["expected"]] == list(growth.KERNELS)
+    assert all(list(each["seconds"]) == ["8", "16", "64"] for each in found["expected"])
     assert (tmp_path / "fastclust-growth.png").read_bytes().startswith(PNG_SIGNATURE)
     printed = capsys.readouterr()
     assert "exponent" in printed.out
     assert "efficiency" in printed.out
+    for title in ("launch", "GFLOP/s float32", "GB/s", "machine allows", "64 cores"):
+        assert title in printed.out
     assert "EM sweep, full, on 3 threads" in printed.err
 
 
@@ -102,3 +115,66 @@ def test_the_figure_has_a_panel_for_each_axis_and_one_for_threads():
     efficiencies = {line.get_label(): list(line.get_ydata()) for line in panels[-1].lines}
     assert efficiencies["EM sweep, full"] == [100.0, 75.0]
     assert efficiencies["Lloyd iteration"] == [100.0]
+
+
+def test_threads_that_share_cores_say_so():
+    alone = Scaling("a kernel", Problem(1, 1, 1), 2, 4.0, 2.0, allowed=1.6, n_cores=2)
+    shared = replace(alone, n_threads=64)
+    assert not alone.shares_cores
+    row = growth.scaling_row(alone)
+    assert (row["threads"], row["efficiency"]) == ("2", "100 %")
+    assert (row["machine allows"], row["share of that"]) == ("1.60", "125 %")
+    row = growth.scaling_row(shared)
+    assert row["threads"] == "64 on 2 cores"
+    assert {row[title] for title in ("efficiency", "machine allows", "share of that")} == {"-"}
+    machine = Machine(64, 1e-5, {"float32": 1e9, "float64": 1e9}, 1e9)
+    assert growth.machine_row(machine, 2)["threads"] == "64 on 2 cores"
+    panels = growth.growth_figure([], [shared]).get_axes()
+    assert all(len(line.get_xdata()) == 1 for line in panels[-1].lines)
+
+
+def test_the_roof_is_the_lower_one():
+    task = replace(make_task("column moments", Problem(64, 2, 1), Team(0)), flops=6.0, n_bytes=3.0)
+    machine = Machine(1, 1e-6, {"float32": 1.0, task.arithmetic: 5.0}, bandwidth=2.0)
+    assert machine.roof(task) == 4.0
+    assert replace(machine, bandwidth=9.0).roof(task) == 5.0
+
+
+def test_the_model_counts_what_kernels_do(monkeypatch):
+    """Tasks and bytes that kernels have, and the multiply-adds that they say they have."""
+    assert doctest.testmod(scaling).failed == 0
+    problem = Problem(30_000, 3, 4)
+    launches = []
+
+    def run(self, function, work, n_tasks, *arguments):
+        launches.append((work, n_tasks))
+        return plain(self, function, work, n_tasks, *arguments)
+
+    plain = Team.run
+    for kernel, dtype in growth.KERNELS.items():
+        own = problem._replace(dtype=dtype)
+        with team(1) as threads:
+            task = make_task(kernel, own, threads)
+            launches.clear()
+            monkeypatch.setattr(Team, "run", run)
+            task.action()
+            monkeypatch.undo()
+        counted = count(kernel, own)
+        assert launches == [(counted.work, counted.n_tasks)] * counted.n_launches, kernel
+    with team(1) as threads:
+        fit = Fit(problem, threads)
+    counted = count("Lloyd iteration", problem)
+    assert counted.merged == fit.update.piles.records[1:, : problem.n_clusters].nbytes
+    large = Problem(30_000, 200, 200)
+    assert count("Lloyd iteration", large).merged == 0  # owners sum them, in row order
+
+
+def test_the_model():
+    counted = Counted(1, 1e12, n_tasks=512, kept=1_000_000, serial=1e-5)
+    times = [expected(counted, 0.1, n) for n in (1, 2, 8, 64)]
+    assert times == sorted(times, reverse=True)
+    assert times[0] == pytest.approx(0.1)
+    assert 0.1 / times[-1] < 64
+    # What does not pay for two threads is expected to run on one.
+    little = Counted(1, 1000.0, n_tasks=1, kept=0, serial=0.0)
+    assert expected(little, 1e-5, 64) == pytest.approx(1e-5)

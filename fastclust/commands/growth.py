@@ -6,16 +6,21 @@ of the operations that the problem needs, counted as in `.calls`: time that grow
 fixed cost that comes to weigh less, or fuller vectors; time that grows by more is a cache that has
 become too small.
 
-For threads, one thread and several are timed in turn on the same problem: the efficiency is the
-speed-up divided by the number of threads.
+For 1, 2, 4, … threads stands what they cost and could do: a launch, the peak of multiply-adds, the
+bandwidth. Each kernel is timed on one thread and on several in turn, on the same problem: the
+efficiency is the speed-up divided by the number of threads; beside it stands the speed-up that the
+machine would allow, by its own peak and bandwidth, and which share of that is reached. More threads
+than cores share these, and are no measure of what more cores would give. For those there is a
+model, which counts what threads do not share: see `.scaling`.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,10 +29,12 @@ import numpy as np
 from fastclust.kernels.parallel import effective_n_threads, team
 
 from . import documents, options
+from . import scaling as model
 from .calls import Problem, make_task
 from .drawing import COLOURS, duration
 from .measuring import in_turn
 from .progress import announcer
+from .scaling import Machine
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -57,6 +64,13 @@ CURVES = {
     "upper half": False,
     "operations": False,
 }
+MACHINE = {
+    "threads": False,
+    "launch": False,
+    "GFLOP/s float32": False,
+    "GFLOP/s float64": False,
+    "GB/s": False,
+}
 THREADS = {
     "kernel": True,
     "shape": True,
@@ -65,6 +79,16 @@ THREADS = {
     "time": False,
     "speed-up": False,
     "efficiency": False,
+    "machine allows": False,
+    "share of that": False,
+}
+EXPECTED = {
+    "kernel": True,
+    "shape": True,
+    "tasks": False,
+    "merged": False,
+    "serial": False,
+    **{f"{n} cores": False for n in model.ON_CORES},
 }
 
 
@@ -177,6 +201,10 @@ class Scaling:
         How many.
     one, seconds : float
         Median times on one thread and on all of them.
+    allowed : float
+        The speed-up of the machine's own roof over this kernel, where it was measured.
+    n_cores : int
+        Cores that the threads had; 0 for enough.
     """
 
     kernel: str
@@ -184,6 +212,8 @@ class Scaling:
     n_threads: int
     one: float
     seconds: float
+    allowed: float = math.nan
+    n_cores: int = 0
 
     @property
     def speed_up(self) -> float:
@@ -194,6 +224,11 @@ class Scaling:
     def efficiency(self) -> float:
         """Speed-up for each thread; 1 at best."""
         return self.speed_up / self.n_threads
+
+    @property
+    def shares_cores(self) -> bool:
+        """Whether there were more threads than cores."""
+        return 0 < self.n_cores < self.n_threads
 
 
 # --- Measuring -------------------------------------------------------------------------------
@@ -226,7 +261,13 @@ def measure_curve(kernel: str, axis: str, problems: Sequence[Problem], repeats: 
     return Curve(kernel, axis, tuple(problems), medians, tuple(task.flops for task in tasks))
 
 
-def measure_scaling(kernel: str, problem: Problem, n_threads: int, repeats: int) -> Scaling:
+def measure_scaling(
+    kernel: str,
+    problem: Problem,
+    n_threads: int,
+    repeats: int,
+    machines: Mapping[int, Machine] | None = None,
+) -> Scaling:
     """Time a kernel on one thread and on several, in turn.
 
     Parameters
@@ -239,6 +280,8 @@ def measure_scaling(kernel: str, problem: Problem, n_threads: int, repeats: int)
         How many threads.
     repeats : int
         Timed calls of each, at least.
+    machines : mapping of int to Machine, optional
+        What one thread and so many could do.
 
     Returns
     -------
@@ -246,13 +289,25 @@ def measure_scaling(kernel: str, problem: Problem, n_threads: int, repeats: int)
         The times; of as many threads as the system gives.
     """
     with team(1) as one, team(n_threads) as several:
-        calls = {
-            name: make_task(kernel, problem, threads).action
+        tasks = {
+            name: make_task(kernel, problem, threads)
             for name, threads in (("one", one), ("several", several))
         }
-        seconds, _ = in_turn(calls, repeats)
+        seconds, _ = in_turn({name: task.action for name, task in tasks.items()}, repeats)
         medians = {name: statistics.median(of) for name, of in seconds.items()}
-        return Scaling(kernel, problem, several.n_threads, medians["one"], medians["several"])
+        allowed = math.nan
+        if machines is not None:
+            task = tasks["one"]
+            allowed = machines[n_threads].roof(task) / machines[1].roof(task)
+        return Scaling(
+            kernel,
+            problem,
+            several.n_threads,
+            medians["one"],
+            medians["several"],
+            allowed,
+            documents.machine()["cores"],
+        )
 
 
 def curves(grid: Grid, repeats: int, report: Callable[[str], None]) -> Iterator[Curve]:
@@ -283,9 +338,13 @@ def curves(grid: Grid, repeats: int, report: Callable[[str], None]) -> Iterator[
 
 
 def scalings(
-    grid: Grid, most: int, repeats: int, report: Callable[[str], None]
+    grid: Grid,
+    most: int,
+    repeats: int,
+    report: Callable[[str], None],
+    machines: Mapping[int, Machine] | None = None,
 ) -> Iterator[Scaling]:
-    """Measure every kernel on 2, 3, … threads.
+    """Measure every kernel on 2, 4, … threads.
 
     Parameters
     ----------
@@ -297,6 +356,8 @@ def scalings(
         Timed calls of each, at least.
     report : callable
         Told of each measurement as it begins.
+    machines : mapping of int to Machine, optional
+        What each number of threads could do.
 
     Yields
     ------
@@ -304,9 +365,34 @@ def scalings(
         As soon as it is there.
     """
     for kernel, dtype in KERNELS.items():
-        for n_threads in range(2, most + 1):
+        problem = grid.threads._replace(dtype=dtype)
+        for n_threads in model.thread_counts(most)[1:]:
             report(f"{kernel}, on {n_threads} threads")
-            yield measure_scaling(kernel, grid.threads._replace(dtype=dtype), n_threads, repeats)
+            yield measure_scaling(kernel, problem, n_threads, repeats, machines)
+
+
+def machines_of(most: int, repeats: int, report: Callable[[str], None]) -> dict[int, Machine]:
+    """Measure what 1, 2, 4, … threads cost and could do.
+
+    Parameters
+    ----------
+    most : int
+        Up to how many threads.
+    repeats : int
+        Timed calls of each, at least.
+    report : callable
+        Told of each measurement as it begins.
+
+    Returns
+    -------
+    dict of int to Machine
+        By the number of threads.
+    """
+    found = {}
+    for n_threads in model.thread_counts(most):
+        report(f"the machine, on {n_threads} threads")
+        found[n_threads] = model.measure_machine(n_threads, repeats)
+    return found
 
 
 # --- Results ---------------------------------------------------------------------------------
@@ -328,15 +414,51 @@ def curve_row(curve: Curve) -> dict[str, str]:
 
 
 def scaling_row(scaling: Scaling) -> dict[str, str]:
-    """A measurement in the table of `THREADS`."""
+    """A measurement in the table of `THREADS`.
+
+    Threads that share cores have no efficiency of their own, and say so.
+    """
+    measured = not math.isnan(scaling.allowed) and not scaling.shares_cores
+    share = scaling.speed_up / scaling.allowed if measured else math.nan
     return {
         "kernel": scaling.kernel,
         "shape": scaling.problem.text,
-        "threads": str(scaling.n_threads),
+        "threads": threads_text(scaling.n_threads, scaling.n_cores),
         "one thread": duration(scaling.one),
         "time": duration(scaling.seconds),
         "speed-up": f"{scaling.speed_up:.2f}",
-        "efficiency": f"{100 * scaling.efficiency:.0f} %",
+        "efficiency": "-" if scaling.shares_cores else f"{100 * scaling.efficiency:.0f} %",
+        "machine allows": f"{scaling.allowed:.2f}" if measured else "-",
+        "share of that": f"{100 * share:.0f} %" if measured else "-",
+    }
+
+
+def threads_text(n_threads: int, n_cores: int) -> str:
+    """A number of threads, and of cores where these are fewer."""
+    return f"{n_threads} on {n_cores} cores" if 0 < n_cores < n_threads else str(n_threads)
+
+
+def machine_row(machine: Machine, n_cores: int) -> dict[str, str]:
+    """What threads cost and could do in the table of `MACHINE`."""
+    return {
+        "threads": threads_text(machine.n_threads, n_cores),
+        "launch": duration(machine.launch),
+        **{f"GFLOP/s {dtype}": f"{peak / 1e9:.0f}" for dtype, peak in machine.peaks.items()},
+        "GB/s": f"{machine.bandwidth / 1e9:.1f}",
+    }
+
+
+def expected_row(kernel: str, problem: Problem, one: float) -> dict[str, str]:
+    """What the model says of a kernel that takes one thread `one` seconds, for `EXPECTED`."""
+    counted = model.count(kernel, problem)
+    speed_ups = {n: one / model.expected(counted, one, n) for n in model.ON_CORES}
+    return {
+        "kernel": kernel,
+        "shape": problem.text,
+        "tasks": str(counted.n_tasks),
+        "merged": f"{counted.merged / 1e6:.2f} MB",
+        "serial": duration(counted.serial),
+        **{f"{n} cores": f"{each:.1f}" for n, each in speed_ups.items()},
     }
 
 
@@ -364,6 +486,21 @@ def scaling_document(scaling: Scaling) -> dict[str, Any]:
         "median_seconds": scaling.seconds,
         "speed_up": scaling.speed_up,
         "efficiency": scaling.efficiency,
+        "allowed_speed_up": None if math.isnan(scaling.allowed) else scaling.allowed,
+        "shares_cores": scaling.shares_cores,
+    }
+
+
+def expected_document(kernel: str, problem: Problem, one: float) -> dict[str, Any]:
+    """What the model says of a kernel, in JSON's types."""
+    counted = model.count(kernel, problem)
+    return {
+        "kernel": kernel,
+        "problem": problem._asdict(),
+        "one_thread_median_seconds": one,
+        **asdict(counted),
+        "merged_bytes": counted.merged,
+        "seconds": {str(n): model.expected(counted, one, n) for n in model.ON_CORES},
     }
 
 
@@ -407,11 +544,11 @@ def growth_figure(measured: Sequence[Curve], scaled: Sequence[Scaling]) -> Figur
 def _draw_threads(axes: Axes, scaled: Sequence[Scaling], colours: Mapping[str, str]) -> None:
     """The efficiency of each kernel over threads; one thread is all of one."""
     for kernel, colour in colours.items():
-        here = [each for each in scaled if each.kernel == kernel]
+        here = [each for each in scaled if each.kernel == kernel and not each.shares_cores]
         x = [1, *(each.n_threads for each in here)]
         y = [100.0, *(100 * each.efficiency for each in here)]
         axes.plot(x, y, color=colour, marker=".", label=kernel)
-    axes.set_xticks(range(1, max((each.n_threads for each in scaled), default=1) + 1))
+    axes.set_xticks(sorted({1, *(each.n_threads for each in scaled if not each.shares_cores)}))
     axes.set_ylim(0, 115)
     axes.set_xlabel("threads")
     axes.set_ylabel("% of the ideal speed-up")
@@ -437,7 +574,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=options.count,
         metavar="N",
-        help="measure 1, 2, … N threads (default: as many as a fit uses)",
+        help="measure 1, 2, 4, … N threads (default: as many as a fit uses)",
     )
 
 
@@ -451,7 +588,10 @@ def _run(args: argparse.Namespace) -> int:
     most = args.threads or effective_n_threads()
     report = announcer(fancy)
     measured = list(curves(grid, args.repeats, report))
-    scaled = list(scalings(grid, most, args.repeats, report))
+    machines = machines_of(most, args.repeats, report)
+    scaled = list(scalings(grid, most, args.repeats, report, machines))
+    cores = documents.machine()["cores"]
+    ones = {each.kernel: (each.problem, each.one) for each in scaled}
     notes = [
         f"{AXES[axis]}: {', '.join(map(str, values))}, the others as in {grid.base.text}"
         for axis, values in grid.values.items()
@@ -459,19 +599,39 @@ def _run(args: argparse.Namespace) -> int:
     notes += [
         "exponent: of the time, over all points and over their upper half; operations: of those "
         "that the problem needs",
-        *args.note,
+        "launch: of as many tasks as threads, which do nothing; machine allows: the speed-up of "
+        "its own peak or bandwidth, whichever is the roof over the kernel",
     ]
+    if most > cores:
+        notes.append(
+            f"more than {cores} threads share the {cores} cores: such rows say nothing about what "
+            "more cores would bring"
+        )
+    if scaled:
+        notes.append(
+            "expected on more cores: speed-ups by a model of what threads do not share (tasks, "
+            "sums merged at most, seconds of one thread between passes), where the machine's "
+            "bandwidth and clock keep up"
+        )
+    notes += args.note
     print_table(CURVES, [curve_row(curve) for curve in measured], fancy)
+    print()
+    print_table(MACHINE, [machine_row(each, cores) for each in machines.values()], fancy)
     if scaled:
         print()
         print_table(THREADS, [scaling_row(each) for each in scaled], fancy)
+        print()
+        rows = [expected_row(kernel, *found) for kernel, found in ones.items()]
+        print_table(EXPECTED, rows, fancy)
     for line in notes:
         print(line)
     contents = documents.head(STEM, args.repeats, notes) | {
         "profile": args.profile,
         "most_threads": most,
         "curves": [curve_document(curve) for curve in measured],
+        "machines": [asdict(each) for each in machines.values()],
         "threads": [scaling_document(each) for each in scaled],
+        "expected": [expected_document(kernel, *found) for kernel, found in ones.items()],
     }
     drawing = None if args.no_figure else growth_figure(measured, scaled)
     documents.write(args.output, STEM, contents, drawing)
