@@ -66,7 +66,7 @@ CURVES = {
 }
 MACHINE = {
     "threads": False,
-    "launch": False,
+    "launch, µs": False,
     "GFLOP/s float32": False,
     "GFLOP/s float64": False,
     "GB/s": False,
@@ -442,7 +442,7 @@ def machine_row(machine: Machine, n_cores: int) -> dict[str, str]:
     """What threads cost and could do in the table of `MACHINE`."""
     return {
         "threads": threads_text(machine.n_threads, n_cores),
-        "launch": duration(machine.launch),
+        "launch, µs": f"{1e6 * machine.launch:.1f}",
         **{f"GFLOP/s {dtype}": f"{peak / 1e9:.0f}" for dtype, peak in machine.peaks.items()},
         "GB/s": f"{machine.bandwidth / 1e9:.1f}",
     }
