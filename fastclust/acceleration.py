@@ -41,9 +41,9 @@ class _Substitute:
         self._by_either("fit", X, y, sample_weight, **options)
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """As the class it substitutes."""
-        return self._by_either("fit_predict", X, y, sample_weight)
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
+        """As the class it substitutes, and with the options of fastclust's `fit`."""
+        return self._by_either("fit_predict", X, y, sample_weight, **options)
 
     def _by_either(self, method: str, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
         try:

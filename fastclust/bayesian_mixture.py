@@ -8,6 +8,7 @@ import numpy as np
 import sklearn.mixture
 from scipy.special import digamma
 
+from .ascent import Limits
 from .covariances import precisions_cholesky
 from .em_loop import FusedMixture, defaults_of
 from .em_problem import Problem, Start, shifted
@@ -120,10 +121,46 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
         if self.covariance_prior is None:
             self.covariance_prior_ = covariance
 
+    def _limits(self, problem: Problem) -> Limits:
+        k, total, process = self.n_components, problem.total, self._is_process()
+        concentration, precision = self.weight_concentration_prior_, self.mean_precision_prior_
+        freedom = self.degrees_of_freedom_prior_
+        least = min(1.0, concentration) if process else concentration
+
+        def counted(prior: float) -> float:
+            """No less than a prior with the counts of all rows, however it is rounded."""
+            return 2.0 * (prior + total)
+
+        return {
+            "weight_concentration": (
+                (2, k) if process else (k,),
+                least,
+                counted(max(1.0, concentration)),
+            ),
+            "mean_precision": ((k,), precision, counted(precision)),
+            "means": (problem.limits(k, float(np.abs(self.mean_prior_).max())))["means"],
+            "degrees_of_freedom": (
+                () if self.covariance_type == "tied" else (k,),
+                freedom,
+                counted(freedom),
+            ),
+            "covariances": problem.limits(k)["covariances"],
+        }
+
+    def _is_process(self) -> bool:
+        return bool(self.weight_concentration_prior_type == "dirichlet_process")
+
+    def _set_parameters(self, params: Any, **options: Any) -> None:
+        """As scikit-learn; in a checkpoint the two parts of the concentrations are one array."""
+        concentration, *others = params
+        if self._is_process():
+            concentration = tuple(concentration)
+        super()._set_parameters((concentration, *others), **options)
+
     def _check_type(self, when: str) -> None:
         super()._check_type(when)
-        prior = self.weight_concentration_prior_type
-        if isinstance(self.weight_concentration_, tuple) != (prior == "dirichlet_process"):
+        if isinstance(self.weight_concentration_, tuple) != self._is_process():
+            prior = self.weight_concentration_prior_type
             raise ValueError(
                 f"weight_concentration_prior_type={prior!r} must not change {when}, but the "
                 "mixture was fitted with the other one."

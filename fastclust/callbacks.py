@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypedDict
 
 from .validation import said
 
@@ -31,7 +31,10 @@ class Progress:
     breath : int
         Number of the breath of ``KMeans(refine=...)``, from 1; 0 during the starts.
     shift : float
-        Sum of squared movements of the centers; NaN for mini-batches without `tol`.
+        Sum of squared movements of the centers; NaN for mini-batches without `tol`, and mixtures.
+    rise : float
+        By how much a step has raised the lower bound of a mixture, infinite for the first one; NaN
+        where there is no mixture.
     rows_per_second : float
         Rows assigned per second, since the fit began.
     elapsed : float
@@ -51,11 +54,12 @@ class Progress:
         unit: str = "iterations",
         objective: Callable[[], float],
         breath: int = 0,
+        rise: float = math.nan,
     ) -> None:
         self.iteration, self.max_iter, self.unit = iteration, max_iter, unit
         self.start, self.n_starts = start, n_starts
         self.breath = breath
-        self.shift = shift
+        self.shift, self.rise = shift, rise
         self.elapsed = elapsed
         self.rows_per_second = n_rows / max(elapsed, 1e-9)
         self._objective = objective
@@ -64,6 +68,7 @@ class Progress:
     def objective(self) -> float:
         """Inertia of the centers that the iteration began with, or of the batches smoothed.
 
+        For mixtures it is the lower bound, which is to rise.
         For :class:`fastclust.KMeans` it is computed when it is asked for, during the callback, and
         takes a pass over the rows.
         """
@@ -78,6 +83,15 @@ class Progress:
 
 # What `fit(callbacks=...)` takes.
 Callbacks: TypeAlias = Sequence[Callable[[Progress], object]] | None
+
+
+class FitOptions(TypedDict, total=False):
+    """What `fit_predict` and `fit_transform` hand on to `fit`."""
+
+    callbacks: Callbacks
+    checkpoint: Any
+    checkpoint_every: int
+    resume: bool
 
 
 class Listeners:
@@ -187,8 +201,9 @@ class ProgressBar:
             self._bar = self._make(**{"total": total, "desc": label, **self._options})
         self._last = progress
         shown = {"rows/s": f"{progress.rows_per_second:.3g}"}
-        if not math.isnan(progress.shift):
-            shown = {"shift": f"{progress.shift:.3g}", **shown}
+        for name in ("shift", "rise"):
+            if math.isfinite(value := getattr(progress, name)):
+                shown = {name: f"{value:.3g}", **shown}
         if self._objective:
             shown["objective"] = f"{progress.objective:.6g}"
         self._bar.set_postfix(shown, refresh=False)

@@ -258,16 +258,18 @@ class Checkpoint:
             )
         return value
 
-    def real(self, name: str) -> float:
-        """A finite number of what was found."""
+    def real(self, name: str, least: float = -np.inf) -> float:
+        """A finite number of what was found, not below `least`."""
         assert self.found is not None
         value: Any = self.found.get(name)
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)
             or not abs(value) <= np.finfo(np.float64).max
+            or value < least
         ):
-            raise self.wrong(f"its {name} must be a finite number, but it is {said(value)}")
+            wanted = "" if least == -np.inf else f" of at least {least}"
+            raise self.wrong(f"its {name} must be a finite number{wanted}, but it is {said(value)}")
         return float(value)
 
     def array(

@@ -24,10 +24,14 @@ _ILL_DEFINED = (
 )
 
 
+def covariance_shapes(k: int, d: int) -> dict[str, tuple[int, ...]]:
+    """Shape of the covariances of k components in d dimensions, by `covariance_type`."""
+    return {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}
+
+
 def are_factors_of(factors: Array, covariance_type: str, k: int, d: int) -> bool:
     """Whether these are `precisions_cholesky_` of k components of this type in d dimensions."""
-    shapes = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}
-    if factors.shape != shapes[covariance_type]:
+    if factors.shape != covariance_shapes(k, d)[covariance_type]:
         return False
     if covariance_type in ("full", "spherical") or k != d or d == 1:
         return True

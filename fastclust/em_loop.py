@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import itertools
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
@@ -21,16 +20,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
-from . import validation
+from . import mapped, validation
+from .ascent import Ascent, Limits, Watch
+from .callbacks import Callbacks, Listeners
 from .centroids import near_most, open_parts, unchanged_on_error
+from .checkpoints import Checkpoint, described
 from .counterpart import Interchangeable
 from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
+from .kernels.fingerprint import fingerprint
 from .kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
 from .kernels.parallel import team, team_for
 from .kernels.tiles import Array
 from .kmeans import partition, seeds
-from .mapped import Guarded
 from .persistence import Persistent
 from .serving import digest, kept_beside
 
@@ -53,7 +55,7 @@ def defaults_of(function: Any) -> dict[str, Any]:
     return {name: found.default for name, found in inspect.signature(function).parameters.items()}
 
 
-class FusedMixture(Guarded, Persistent, Interchangeable):
+class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
     """What the two mixtures share: the loop of EM, and everything that is computed row by row."""
 
     _built_on = ("fastclust", "scikit-learn")
@@ -70,7 +72,17 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
     lower_bound_: float
     lower_bounds_: list[float]
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        callbacks: Callbacks = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+    ) -> Self:
         """Estimate the parameters of the mixture by EM.
 
         Parameters
@@ -84,6 +96,18 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row, not negative: a row of weight 2 counts as the same row twice.
+        callbacks : list of callable, default=None
+            Each is called after every step with a :class:`fastclust.callbacks.Progress`; True from
+            one of them ends this start.  :class:`fastclust.ProgressBar` is one.
+        checkpoint : path-like, default=None
+            File that is written after every `checkpoint_every` steps (with 'squarem' when the round
+            that these end in is over), and removed at the end of the fit.  The file must not
+            exist, unless ``resume=True``.
+        checkpoint_every : int, default=10
+            Steps from one checkpoint to the next.
+        resume : bool, default=False
+            Go on from `checkpoint` where it is there, to the bits of a fit that was never
+            interrupted.
 
         Returns
         -------
@@ -95,11 +119,31 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
         ValueError, TypeError
             Where an argument is not what it must be, or a component has collapsed; the estimator
             is then as it was before.
+        OSError
+            Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
+            is the estimator.
         """
-        self._estimate(X, sample_weight)
+        self._estimate(
+            X,
+            sample_weight,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+        )
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+    def fit_predict(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        callbacks: Callbacks = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+    ) -> Array:
         """Estimate the parameters and return the likeliest component of each row.
 
         Parameters
@@ -110,13 +154,23 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
+        callbacks, checkpoint, checkpoint_every, resume
+            As for :meth:`fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
             Index of the component of each row.
         """
-        return self._labels(self._estimate(X, sample_weight))
+        rows = self._estimate(
+            X,
+            sample_weight,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+        )
+        return self._labels(rows)
 
     def predict(self, X: Any) -> Array:
         """Likeliest component of each row of `X`, the lowest of several.
@@ -208,10 +262,7 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
         self: Any, X: Any, weights: Array | None = None
     ) -> Iterator[tuple[Sweep, Densities]]:
         """A sweep over rows, and the components that it is to meet."""
-        parameters = (
-            value if isinstance(value, tuple) else (value,) for value in self._get_parameters()
-        )
-        state = (self.covariance_type, *map(digest, itertools.chain.from_iterable(parameters)))
+        state = (self.covariance_type, *map(digest, self._flat_parameters()))
         center, densities = kept_beside(self, "components", state, self._components)
         rows = open_parts(X, weights)
         with team_for(sweep_work(densities.n_components, *X.shape)) as threads:
@@ -310,9 +361,19 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
                 f"{self.covariances_.shape}."
             )
 
-    def _estimate(self: Any, X: Any, sample_weight: Any) -> Any:
+    def _estimate(
+        self: Any,
+        X: Any,
+        sample_weight: Any,
+        *,
+        callbacks: Callbacks = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+    ) -> Any:
         """The fit; returns the checked rows."""
-        with unchanged_on_error(self), team() as threads:
+        with unchanged_on_error(self), Listeners(callbacks) as listeners, team() as threads:
+            saved = Checkpoint(checkpoint, checkpoint_every, resume)
             X = self._checked(X)
             if len(X) < self.n_components:
                 raise ValueError(
@@ -323,21 +384,23 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             fresh = not (self.warm_start and hasattr(self, "converged_"))
             if not fresh:
                 self._check_goes_on(X, "between fits where warm_start=True")
-            problem = Problem(X, weights, self.covariance_type, threads, self)
+            problem = Problem(X, weights, self.covariance_type, threads, self, identify=bool(saved))
             self._check_parameters_for(problem)
             random_state = check_random_state(self.random_state)
-            best: dict[str, Any] = {}
-            for init in range(self.n_init if fresh else 1):
-                self._print_verbose_msg_init_beg(init)
-                if fresh:
-                    self._initialize_from(problem, self._start(problem, random_state))
-                lower_bound = -np.inf if fresh else self.lower_bound_
-                found = self._iterate(problem, lower_bound)
-                so_far = best.get("lower_bound_", -np.inf)
-                if so_far == -np.inf or found["lower_bound_"] > so_far:
-                    best = {**found, "parameters": self._get_parameters()}
-            self._keep(best, X.dtype)
-        if not self.converged_ and self.max_iter > 0:
+            if saved:
+                saved.describe(**self._described(problem, random_state, fresh))
+            watch = Watch(
+                listeners,
+                saved,
+                random_state,
+                self._limits(problem),
+                n_starts=self.n_init if fresh else 1,
+                n_rows=len(X),
+                max_iter=self.max_iter,
+            )
+            self._keep(self._best_of(problem, fresh, watch), X.dtype)
+            saved.remove()
+        if not self.converged_ and self.max_iter > 0 and not listeners.stopped:
             validation.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
                 "or increase max_iter, tol, or check for degenerate data.",
@@ -345,50 +408,95 @@ class FusedMixture(Guarded, Persistent, Interchangeable):
             )
         return X
 
-    def _keep(self: Any, best: dict[str, Any], dtype: Any) -> None:
+    def _described(
+        self: Any, problem: Problem, random_state: np.random.RandomState, fresh: bool
+    ) -> dict[str, Any]:
+        """What decides about a fit, for its checkpoint."""
+        own = self.get_params()
+        for name in ("init_params", "random_state", "warm_start", "verbose", "verbose_interval"):
+            del own[name]
+        start = [] if fresh else [self.lower_bound_, *self._flat_parameters()]
+        own["start"] = np.concatenate([np.ravel(part) for part in start]) if start else ""
+        X, weights, threads = problem.X, problem.weights, problem.team
+        for name, value in own.items():
+            if np.ndim(value) > 0:
+                own[name] = fingerprint(np.array(value, np.float64, order="C"), threads)
+        return {
+            "estimator": type(self).__name__,
+            **own,
+            **described(self.init_params, self.random_state, random_state, X, weights, threads),
+            "data": problem.identity,
+        }
+
+    def _flat_parameters(self: Any) -> Iterator[Any]:
+        """What a fit has estimated, array by array."""
+        for value in self._get_parameters():
+            yield from value if isinstance(value, tuple) else (value,)
+
+    def _limits(self: Any, problem: Problem) -> Limits:
+        """What every parameter is within after a step of EM, but the factors of the precisions."""
+        raise NotImplementedError
+
+    def _best_of(self: Any, problem: Problem, fresh: bool, watch: Watch) -> Ascent:
+        """The best of several starts."""
+        ascent = watch.resume(self.covariance_type)
+        for number in range(watch.number, watch.n_starts):
+            watch.number = number
+            self._print_verbose_msg_init_beg(number)
+            if ascent is not None:
+                self._set_parameters(ascent.parameters, **NAMESPACE)
+            else:
+                if fresh:
+                    self._initialize_from(problem, self._start(problem, watch.random_state))
+                ascent = Ascent(-np.inf if fresh else self.lower_bound_)
+            self._iterate(problem, ascent, watch)
+            best = watch.best
+            if best is None or best.reached == -np.inf or ascent.reached > best.reached:
+                ascent.parameters = self._get_parameters()
+                watch.best = ascent
+            ascent = None
+        assert watch.best is not None
+        return watch.best
+
+    def _keep(self: Any, best: Ascent, dtype: Any) -> None:
         """Set the attributes; they have the dtype of the data if it can hold them."""
-        parameters = best.pop("parameters")
+        parameters = best.parameters
         narrow = dtype == np.float32 and _fit_float32(*parameters[-2:])
         if narrow:
             parameters = tuple(_as_float32(value) for value in parameters)
         self._set_parameters(parameters, **NAMESPACE)
         if narrow:
             self.precisions_ = _as_float32(self.precisions_)  # float64 in earlier releases
-        for name, value in best.items():
-            setattr(self, name, value)
+        self.converged_, self.n_iter_ = best.converged, best.n_iter
+        self.lower_bound_, self.lower_bounds_ = best.reached, best.bounds
 
-    def _iterate(self: Any, problem: Problem, lower_bound: float) -> dict[str, Any]:
+    def _iterate(self: Any, problem: Problem, ascent: Ascent, watch: Watch) -> None:
         """EM from the present parameters until the bound changes by less than `tol`."""
-        bounds: list[float] = []
-        n_iter, converged = 0, False
-        if self.max_iter > 0:
-            for rise, telling in self._steps(problem, lower_bound, bounds):
-                n_iter += 1
-                self._print_verbose_msg_iter_end(n_iter, rise)
-                converged = telling and abs(rise) < self.tol
-                if converged or n_iter == self.max_iter:
-                    break
-            self._print_verbose_msg_init_end(bounds[-1], converged)
-        return {
-            "converged_": converged,
-            "n_iter_": n_iter,
-            "lower_bound_": bounds[-1] if bounds else -np.inf,
-            "lower_bounds_": bounds,
-        }
+        if self.max_iter == 0:
+            return
+        for rise, telling in self._steps(problem, ascent):
+            ascent.n_iter += 1
+            mapped.check()
+            self._print_verbose_msg_iter_end(ascent.n_iter, rise)
+            ascent.converged = telling and abs(rise) < self.tol
+            stops = watch.tell(ascent, rise)
+            if ascent.converged or stops or ascent.n_iter == self.max_iter:
+                break
+            watch.save(ascent, self._get_parameters())
+        self._print_verbose_msg_init_end(ascent.reached, ascent.converged)
 
-    def _steps(
-        self: Any, problem: Problem, lower_bound: float, bounds: list[float]
-    ) -> Iterator[tuple[float, bool]]:
+    def _steps(self: Any, problem: Problem, ascent: Ascent) -> Iterator[tuple[float, bool]]:
         """Endless sweeps: how much each raised the bound, and whether that tells convergence."""
         while True:
-            self._step(problem, bounds)
-            yield bounds[-1] - lower_bound, True
-            lower_bound = bounds[-1]
+            yield self._step(problem, ascent), True
 
-    def _step(self: Any, problem: Problem, bounds: list[float]) -> None:
+    def _step(self: Any, problem: Problem, ascent: Ascent) -> float:
+        """One step of EM; how much it raised the bound."""
         moments, means = self._sweep_once(problem)
         self._maximise(problem, moments, means)
-        bounds.append(self._bound(problem, moments))
+        before, ascent.lower_bound = ascent.lower_bound, self._bound(problem, moments)
+        ascent.bounds.append(ascent.lower_bound)
+        return ascent.lower_bound - before
 
     def _sweep_once(self: Any, problem: Problem) -> tuple[Moments, Array]:
         """Moments of the posteriors of this moment, and the means that they are about."""

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import validation
+from .ascent import Limits
 from .centroids import near_most, open_parts
+from .covariances import covariance_shapes
 from .kernels.gaussian import (
     COVARIANCES,
     DISTANCES,
@@ -26,7 +28,7 @@ from .kernels.gaussian import (
 from .kernels.parallel import Team
 from .kernels.simd import TILE_ROWS
 from .kernels.tiles import Array, make_rows
-from .kmeans import moments
+from .kmeans import survey
 from .sources import Source
 
 ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}
@@ -60,6 +62,8 @@ class Problem:
         of EM on few rows, and while it has the helpers there are none for another.
     estimator : object, optional
         Whose rows come unseen: that they are finite shows in their moments.
+    identify : bool, default=False
+        Whether :attr:`identity` is asked for, which tells these rows from others.
     """
 
     def __init__(
@@ -69,16 +73,34 @@ class Problem:
         covariance_type: str,
         team: Team,
         estimator: Any = None,
+        *,
+        identify: bool = False,
     ) -> None:
         self.X, self.weights, self.covariance_type, self.team = X, weights, covariance_type, team
         self.rows = open_parts(X, weights)
         # What stands for the rows where scikit-learn checks other things by their shape.
         self.example = np.zeros((1, X.shape[1]), X.dtype)
         self.total = float(len(X) if weights is None else weights.sum(dtype=np.float64))
-        self.spread = moments(X, team)
+        means, variances, self.identity = survey(X, team, identify=identify)
+        self.spread = means, variances
         validation.check_spread(self.spread[1], X, estimator)
         self.scatter, self.sums = np.empty((0, 0)), np.empty(0)
         self.centre_by(near_most(*self.spread))
+
+    def limits(self, n_components: int, prior: float = 0.0) -> Limits:
+        """Of means and covariances: means are weighted ones of the rows, of zero and of a prior.
+
+        The largest number of the prior is given.
+        """
+        d = self.X.shape[1]
+        means, variances = self.spread
+        farthest = np.abs(means) + np.sqrt(len(self.X)) * np.sqrt(variances)
+        most = 2.0 * max(float(farthest.max()), prior)  # twice: sums are rounded
+        shapes = covariance_shapes(n_components, d)
+        return {
+            "means": ((n_components, d), -most, most),
+            "covariances": (shapes[self.covariance_type], -np.inf, np.inf),
+        }
 
     def centre_by(self, center: Array) -> None:
         """Take the rows relative to this point."""

@@ -233,17 +233,32 @@ def _surviving_method(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **options: Any) -> Any:
-        if (
-            _are_in_memory(args)
-            and _has_memory_alone(self)
-            and (not options or _are_in_memory(options.values()))
-        ):
-            return method(self, *args, **options)
-        with survived():
-            return method(self, *args, **options)
+        try:
+            if (
+                _are_in_memory(args)
+                and _has_memory_alone(self)
+                and (not options or _are_in_memory(options.values()))
+            ):
+                return method(self, *args, **options)
+            with survived():
+                return method(self, *args, **options)
+        except TypeError as error:
+            _name_class(error, method, self)
+            raise
 
     guarded.survives = True  # type: ignore[attr-defined]
     return guarded
+
+
+def _name_class(error: TypeError, method: Callable[..., Any], estimator: Any) -> None:
+    """Let Python's complaint of arguments name the public class, and not one that it is built on.
+
+    As in "GaussianMixture.fit() got an unexpected keyword argument 'callback'".
+    """
+    said, internal = str(error), f"{method.__qualname__}() "
+    if said.startswith(internal):
+        name = f"{type(estimator).__name__}.{method.__name__}() "
+        error.args = (name + said.removeprefix(internal),)
 
 
 class Guarded:

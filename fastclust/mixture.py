@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from . import validation
+from .ascent import Ascent, Limits
 from .centroids import unchanged_on_error
 from .choices import Acceleration, Covariance, Responsibilities
 from .covariances import cholesky_of_precisions, diagonal_of, precisions_cholesky
@@ -256,10 +257,15 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         self.converged_ = False
         self._set_parameters(self._get_parameters(), **NAMESPACE)
 
-    def _estimate(self, X: Any, sample_weight: Any) -> Any:
-        X = super()._estimate(X, sample_weight)
+    def _estimate(self, X: Any, sample_weight: Any, **options: Any) -> Any:
+        X = super()._estimate(X, sample_weight, **options)
         self._batches = None  # statistics of batches before this fit are of other components
         return X
+
+    def _limits(self, problem: Problem) -> Limits:
+        k = self.n_components
+        weights = (k,), 0.0, 1.0
+        return {"weights": weights, **problem.limits(k)}
 
     def _initialize_from(self, problem: Problem, start: Start) -> None:
         counts, means, covariances = problem.parameters(
@@ -299,30 +305,31 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
     def _bound(self, problem: Problem, moments: Moments) -> float:
         return moments.log_likelihood / problem.total
 
-    def _steps(
-        self, problem: Problem, lower_bound: float, bounds: list[float]
-    ) -> Iterator[tuple[float, bool]]:
+    def _steps(self, problem: Problem, ascent: Ascent) -> Iterator[tuple[float, bool]]:
         if self.acceleration is None:
-            yield from super()._steps(problem, lower_bound, bounds)
-        longest = 1.0
+            yield from super()._steps(problem, ascent)
         while True:
             points = [self._point()]
-            for _ in range(2):
-                self._step(problem, bounds)
-                yield bounds[-1] - lower_bound, True
-                lower_bound = bounds[-1]
-                points.append(self._point())
-            length = min(longest, _step_length(*points))
-            rise = 0.0
-            if length > 1.0:
+            rise = self._step(problem, ascent)
+            ascent.resting = False
+            yield rise, True
+            points.append(self._point())
+            rise = self._step(problem, ascent)
+            points.append(self._point())
+            length = min(ascent.longest, _step_length(*points))
+            leaps = length > 1.0
+            if leaps:
+                yield rise, True
                 leap = _extrapolated(points[0], points[1], points[2], length)
-                rise = self._leap(problem, leap, bounds)
-                lower_bound += rise
-                # However small the rise, it is no sign of convergence: only EM's own steps are.
-                yield rise, False
-            if length == longest:  # the limit was felt: widen it where that helped
-                helped = rise > 0.0 or length == 1.0
-                longest = longest * STEP_FACTOR if helped else max(1.0, longest / STEP_FACTOR)
+                rise = self._leap(problem, leap, ascent.bounds)
+                ascent.lower_bound += rise
+            if length == ascent.longest:  # the limit was felt: widen it where that helped
+                helped = rise > 0.0 or not leaps
+                wider, narrower = length * STEP_FACTOR, max(1.0, length / STEP_FACTOR)
+                ascent.longest = wider if helped else narrower
+            ascent.resting = True
+            # However small the rise by a leap, it is no sign of convergence: only EM's own are.
+            yield rise, not leaps
 
     def _leap(self, problem: Problem, point: Array, bounds: list[float]) -> float:
         """A step of EM from `point` if it is likelier than before; by how much.

@@ -204,7 +204,7 @@ import hashlib, io, json, sys, warnings
 from pathlib import Path
 import numpy as np
 import scipy.sparse
-from fastclust import KMeans, MiniBatchKMeans
+from fastclust import BayesianGaussianMixture, GaussianMixture, KMeans, MiniBatchKMeans
 from fastclust.checkpoints import MAGIC
 
 warnings.simplefilter("ignore")
@@ -218,6 +218,17 @@ def kmeans():
 
 def mini():
     return MiniBatchKMeans(4, random_state=0, batch_size=30, max_iter=3, tol=1e-9)
+
+def mixture():
+    return GaussianMixture(
+        4, n_init=3, random_state=0, tol=0, max_iter=9, init_params="random_from_data"
+    )
+
+def bayesian():
+    return BayesianGaussianMixture(
+        n_components=4, n_init=3, random_state=0, tol=0, max_iter=9,
+        init_params="random_from_data",
+    )
 
 class Killed(Exception):
     pass
@@ -250,9 +261,10 @@ def resumed(make, X, header, arrays):
         model.fit(X, checkpoint=path, resume=True)
     except ValueError as error:
         assert str(error).startswith(f"checkpoint={path!r} "), error
-        assert not hasattr(model, "labels_")
+        assert not hasattr(model, "labels_") and not hasattr(model, "means_")
         return "refused"
-    assert set(model.labels_.tolist()) <= set(range(4))
+    labels = model.labels_ if hasattr(model, "labels_") else model.predict(X)
+    assert set(labels.tolist()) <= set(range(4))
     return "fitted"
 
 def other_arrays(array):
@@ -294,12 +306,12 @@ def outcomes(make, X):
         results[name] = [resumed(make, X, header | {"values": v}, arrays) for v in changed]
     return results
 
-problems = {"kmeans": kmeans, "mini": mini}
-print(json.dumps({
-    f"{name} {kind}": outcomes(make, X)
-    for name, make in problems.items()
-    for kind, X in {"dense": dense, "sparse": sparse}.items()
-}))
+problems = {
+    "kmeans dense": (kmeans, dense), "kmeans sparse": (kmeans, sparse),
+    "mini dense": (mini, dense), "mini sparse": (mini, sparse),
+    "mixture": (mixture, dense), "bayesian": (bayesian, dense),
+}
+print(json.dumps({name: outcomes(*problem) for name, problem in problems.items()}))
 """
 
 
@@ -308,18 +320,33 @@ def test_a_crafted_checkpoint_never_ends_the_process(tmp_path: Path) -> None:
     child = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert child.returncode == 0, child.stderr[-3000:]
     results: dict[str, dict[str, list[str]]] = json.loads(child.stdout)
-    assert len(results) == 4
+    assert len(results) == 6
+    lloyd = {"labels", "best_labels", "best_centers", "centers", "sums", "counts", "n_iter"}
+    ascent = {
+        f"{prefix}{name}"
+        for prefix in ("", "best_")
+        for name in ("n_iter", "n_bounds", "bounds", "means", "covariances")
+    } | {"number", "lower_bound", "longest", "best_converged"}
+    posterior = {"weight_concentration", "mean_precision", "degrees_of_freedom"}
+    own = {
+        "kmeans": {"weights", *lloyd},
+        "mini": {"weights", "start", "monitor"},
+        "mixture": {"weights", "best_weights", *ascent},
+        "bayesian": ascent | posterior | {f"best_{name}" for name in posterior},
+    }
+    common = {"generator", "place", "has_gauss", "gauss", "header"}
     for problem, found in results.items():
-        common = {"generator", "place", "has_gauss", "gauss", "weights", "header"}
-        lloyd = {"labels", "best_labels", "best_centers", "centers", "sums", "counts", "n_iter"}
-        own = lloyd if problem.startswith("kmeans") else {"start", "monitor"}
-        assert common | own <= found.keys()
+        assert common | own[problem.split()[0]] <= found.keys()
         for name, outcomes in found.items():
             assert outcomes.count("refused") >= 7, (problem, name)
         assert set(found["header"]) == {"refused"}
         for name in ("labels", "best_labels", "counts"):  # no number of these is one that could be
             indices = found.get(name, [])
             assert indices.count("fitted") <= (6 if name == "counts" else 0)
+        for name in found.keys() & {"means", "degrees_of_freedom", "weights", "mean_precision"}:
+            # Other numbers than these could be: some from 0 to 1, and for means -1.
+            if problem in ("mixture", "bayesian"):
+                assert found[name].count("fitted") <= 6, (problem, name)
 
 
 # --- Wherever it is to be ---

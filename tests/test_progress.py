@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastclust import ClusterSearch, KMeans, MiniBatchKMeans, ProgressBar
+from fastclust import (
+    BayesianGaussianMixture,
+    ClusterSearch,
+    GaussianMixture,
+    KMeans,
+    MiniBatchKMeans,
+    ProgressBar,
+)
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(0).normal(size=(6000, 4))
@@ -50,6 +57,31 @@ FITS: dict[str, Any] = {
         50, random_state=0, batch_size=60, reassignment_ratio=0.3, max_iter=2, tol=1e-9
     ),
 }
+
+
+MIXTURES: dict[str, Any] = {
+    "three starts": lambda **more: GaussianMixture(3, n_init=3, **more),
+    "squarem": lambda **more: GaussianMixture(3, acceleration="squarem", **more),
+    "tied": lambda **more: GaussianMixture(3, covariance_type="tied", **more),
+    "spherical": lambda **more: GaussianMixture(3, covariance_type="spherical", **more),
+    "process": lambda **more: BayesianGaussianMixture(n_components=3, n_init=2, **more),
+    "process, tied": lambda **more: BayesianGaussianMixture(
+        n_components=3, covariance_type="tied", **more
+    ),
+    "Dirichlet": lambda **more: BayesianGaussianMixture(
+        n_components=3,
+        n_init=2,
+        covariance_type="diag",
+        weight_concentration_prior_type="dirichlet_distribution",
+        **more,
+    ),
+}
+
+
+def mixture(name: str, **more: Any) -> Any:
+    """A mixture whose starts all take 13 steps."""
+    common = {"tol": 0, "max_iter": 13, "random_state": 0, "init_params": "random_from_data"}
+    return MIXTURES[name](**{**common, **more})
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
@@ -127,6 +159,134 @@ def test_sparse_rows_go_on_to_the_same_bits(dtype: Any, tmp_path: Path) -> None:
         resumed = model()
         resumed.fit(sparse, sample_weight=WEIGHTS[:3000], checkpoint=path, resume=True)
         assert_same(resumed, whole)
+
+
+def assert_same_mixture(ours: Any, theirs: Any) -> None:
+    """Every attribute of a fit is the same, in type, dtype and bits."""
+    for name, value in vars(theirs).items():
+        if name.endswith("_"):
+            own = getattr(ours, name)
+            assert type(own) is type(value), name
+            for one, other in zip(np.atleast_1d(own), np.atleast_1d(value), strict=True):
+                assert one.dtype == other.dtype, name
+                np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_goes_on_to_the_same_bits(name: str, dtype: Any, tmp_path: Path) -> None:
+    rows, weights = X[:900].astype(dtype), WEIGHTS[:900]
+    whole = mixture(name).fit(rows, sample_weight=weights)
+    n_steps = 13 * whole.n_init
+    path = tmp_path / "c"
+    for moment in (1, 4, 13, n_steps // 2 + 2, n_steps - 1):
+        for attempt in range(2):  # killed twice
+            try:
+                mixture(name).fit(
+                    rows,
+                    sample_weight=weights,
+                    callbacks=[ends_after(moment)],
+                    checkpoint=path,
+                    checkpoint_every=3,
+                    resume=attempt > 0,
+                )
+            except Killed:
+                pass
+            else:
+                break
+        resumed = mixture(name)
+        labels = resumed.fit_predict(
+            rows, sample_weight=weights, checkpoint=path, checkpoint_every=3, resume=True
+        )
+        assert_same_mixture(resumed, whole)
+        np.testing.assert_array_equal(labels, whole.predict(rows))
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.parametrize("name", ["squarem", "process"])
+def test_a_warm_start_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    rows, path = X[:900], tmp_path / "c"
+
+    def warm() -> Any:
+        return mixture(name, max_iter=4, warm_start=True).fit(rows).set_params(max_iter=13)
+
+    with pytest.raises(Killed):
+        warm().fit(rows, callbacks=[ends_after(7)], checkpoint=path, checkpoint_every=2)
+    cold = mixture(name, warm_start=True)
+    with pytest.raises(ValueError, match=r"a different fit \(different: start\)"):
+        cold.fit(rows, checkpoint=path, resume=True)
+    assert_same_mixture(warm().fit(rows, checkpoint=path, resume=True), warm().fit(rows))
+
+
+def test_a_mixture_of_rows_that_are_read_goes_on(tmp_path: Path) -> None:
+    """From an array to blocks of the same rows."""
+
+    def blocks() -> Any:
+        return (X[start : start + 700] for start in range(0, len(X), 700))
+
+    def model() -> Any:
+        return GaussianMixture(3, max_iter=10, random_state=0, init_params="k-means++")
+
+    path = tmp_path / "c"
+    with pytest.raises(Killed):
+        model().fit(X, callbacks=[ends_after(6)], checkpoint=path, checkpoint_every=2)
+    resumed = model().fit(blocks, checkpoint=path, resume=True)
+    assert_same_mixture(resumed, model().fit(X))
+
+
+@pytest.mark.parametrize(
+    ("more", "different"),
+    [
+        ({"tol": 1e-9}, "tol"),
+        ({"n_components": 4}, "n_components"),
+        ({"covariance_type": "diag"}, "covariance_type"),
+        ({"init_params": "kmeans"}, "init"),
+        ({"means_init": X[1:4]}, "means_init"),
+        ({"acceleration": "squarem"}, "acceleration"),
+        ({"random_state": 1}, "random_state"),
+    ],
+)
+def test_checkpoints_of_another_mixture_are_refused(
+    more: Any, different: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    given = {"means_init": X[:3].tolist()}
+    with pytest.raises(Killed):
+        mixture("tied", **given).fit(
+            X, callbacks=[ends_after(3)], checkpoint=path, checkpoint_every=1
+        )
+    content = path.read_bytes()
+    other = GaussianMixture(
+        **{**mixture("tied", **given).get_params(), **more},
+    )
+    if more.get("n_components") == 4:
+        other.set_params(means_init=None)
+        different = "means_init, n_components"
+    with pytest.raises(ValueError, match=rf"a different fit \(different: {different}\)"):
+        other.fit(X, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match=r"a different fit \(different: data\)"):
+        mixture("tied", **given).fit(X[::-1], checkpoint=path, resume=True)
+    assert path.read_bytes() == content
+
+
+def test_callbacks_of_a_mixture(recwarn: pytest.WarningsRecorder) -> None:
+    told: list[Any] = []
+    model = mixture("three starts").fit(X, callbacks=[told.append])
+    assert_same_mixture(model, mixture("three starts").fit(X))
+    assert [(each.start, each.iteration) for each in told] == [
+        (start, step) for start in (1, 2, 3) for step in range(1, 14)
+    ]
+    assert (told[0].rise, told[-1].unit, told[-1].n_starts) == (np.inf, "steps", 3)
+    assert max(each.objective for each in told) == model.lower_bound_
+    assert told[5].rise == told[5].objective - told[4].objective
+    recwarn.clear()
+    model.fit(X, callbacks=[lambda progress: progress.iteration == 4])
+    assert (model.n_iter_, model.converged_) == (4, False)
+    assert not recwarn.list  # who has ended it needs no warning that it did not converge
+    with pytest.raises(Killed):
+        GaussianMixture(2).fit(X, callbacks=[ends_after(2)])
 
 
 @pytest.mark.parametrize("scale", [1e-18, 1e18])
@@ -323,6 +483,7 @@ def test_the_bar_shows_where_a_fit_is() -> None:
         (MiniBatchKMeans(3, random_state=0, batch_size=64), r"converged after \d+ steps"),
         (MiniBatchKMeans(3, random_state=0, algorithm="nested"), r"converged after \d+ steps"),
         (ClusterSearch(KMeans(random_state=0), [2, 3]), "2 fits"),
+        (GaussianMixture(2, random_state=0, tol=0.1), r"converged after \d+ steps"),
     ],
 )
 def test_a_bar_ends_full_and_says_why(model: Any, why: str) -> None:
