@@ -13,19 +13,23 @@ import numpy as np
 import scipy.sparse
 
 from . import validation
+from .callbacks import Callbacks, Listeners
 from .centroids import CentroidEstimator, assigned, is_extreme, open_parts, unchanged_on_error
+from .checkpoints import Checkpoint, described, restore_generator
 from .choices import Algorithm, Strategy
 from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team, team
 from .kernels.tiles import Array, padded_vector
-from .kmeans import moments
-from .lloyd_loop import Fit, Loop, first_centers
+from .kmeans import MOST, best_found, recorded, state_found, survey
+from .lloyd_loop import Fit, Loop, State, first_centers
 from .mapped import in_memory
 from .sources import Listed, Source
 from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6
+# What decides about a fit, beside the data and the draws: `algorithm` does not.
+DECIDING = ("n_clusters", "n_init", "max_iter", "tol", "bisecting_strategy")
 # Rows that are compared at a time: the first of most clusters differ.
 COMPARED_ROWS = 256
 # Rows of a cluster that take more are not copied, but gathered block by block in every pass, which
@@ -48,6 +52,168 @@ class _Leaf(NamedTuple):
     node: int
     rows: Array
     score: float
+
+
+class _Tree:
+    """The cuts so far.
+
+    Parameters
+    ----------
+    center : ndarray of shape (n_features,)
+        Of the root.
+    rows : ndarray of shape (n_samples,)
+        Numbers of all rows.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        The root first, and the two halves of a cut after those of the cut before.
+    leaves : list of _Leaf
+        From left to right.
+    places : list of int
+        Of each cut: which leaf it was of those at that time.
+    """
+
+    def __init__(self, center: Array, rows: Array) -> None:
+        self.nodes = [Node(center, -1, -1, -1)]
+        self.leaves = [_Leaf(0, rows, 0.0)]
+        self.places: list[int] = []
+
+    def cut(self, place: int, centers: Array, labels: Array, scores: Array) -> None:
+        """Cut a leaf in two by the labels of its rows, 0 and 1."""
+        rows = self.leaves[place].rows
+        self.grow(place, centers, [rows[labels == side] for side in range(2)], scores)
+
+    def grow(self, place: int, centers: Array, rows: list[Array], scores: Array) -> None:
+        """Put two leaves in the place of one."""
+        parent, first = self.leaves[place].node, len(self.nodes)
+        self.nodes[parent] = self.nodes[parent]._replace(left=first, right=first + 1)
+        self.nodes += [Node(own, -1, -1, -1) for own in centers]
+        self.leaves[place : place + 1] = [
+            _Leaf(first + side, rows[side], scores[side]) for side in range(2)
+        ]
+        self.places.append(place)
+
+    def state(self) -> dict[str, Array]:
+        """All of it, as arrays for a checkpoint."""
+        labels = np.empty(sum(len(leaf.rows) for leaf in self.leaves), np.int32)
+        for label, leaf in enumerate(self.leaves):
+            labels[leaf.rows] = label
+        return {
+            "tree_places": np.array(self.places, np.int64),
+            "tree_centers": np.array([node.center for node in self.nodes[1:]]),
+            "tree_scores": np.array([leaf.score for leaf in self.leaves], np.float64),
+            "tree_labels": labels,
+        }
+
+    def restore(self, saved: Checkpoint, most: int, reach: float) -> None:
+        """Make again the cuts of a checkpoint: at most so many, and no center beyond `reach`."""
+        n_cuts = saved.integer("n_cuts", 0, most)
+        root, all_rows = self.nodes[0].center, self.leaves[0].rows
+        places = saved.array("tree_places", (n_cuts,), np.int64, 0, most)
+        if (places > np.arange(n_cuts)).any():
+            raise saved.wrong("its tree_places must be those of leaves that are there")
+        if not n_cuts:
+            return
+        shape = 2 * n_cuts, len(root)
+        centers = saved.array("tree_centers", shape, root.dtype, -reach, reach)
+        scores = saved.array("tree_scores", (n_cuts + 1,), np.float64, 0.0)
+        labels = saved.array("tree_labels", (len(all_rows),), np.int32, 0, n_cuts)
+        nobody, unknown = all_rows[:0], np.zeros(2)
+        for number, place in enumerate(places.tolist()):
+            self.grow(place, centers[2 * number : 2 * number + 2], [nobody, nobody], unknown)
+        sizes = np.bincount(labels, minlength=n_cuts + 1)
+        own = np.split(all_rows[np.argsort(labels, kind="stable")], np.cumsum(sizes)[:-1])
+        self.leaves = [
+            leaf._replace(rows=rows, score=score)
+            for leaf, rows, score in zip(self.leaves, own, scores, strict=True)
+        ]
+
+
+class _Watch:
+    """What happens beside the iterations: callbacks are told, and checkpoints written.
+
+    Parameters
+    ----------
+    listeners, saved, random_state
+        The callbacks, the checkpoint and the generator of the fit.
+    n_clusters, n_init : int
+        As for the estimator.
+    spread : float
+        No row is farther from the mean of all rows.
+
+    Attributes
+    ----------
+    number : int
+        Number of the start of the present cut, from 0.
+    best : Fit or None
+        The best start of that cut so far.
+    n_iter : int
+        Number of iterations of all cuts that another one has followed.
+    """
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        saved: Checkpoint,
+        random_state: np.random.RandomState,
+        n_clusters: int,
+        n_init: int,
+        spread: float,
+    ) -> None:
+        self.listeners, self.saved, self.random_state = listeners, saved, random_state
+        self.n_clusters, self.n_init, self.spread = n_clusters, n_init, spread
+        self.number, self.n_iter = 0, 0
+        self.best: Fit | None = None
+        self.resumes = saved.found is not None
+
+    def resume(self, tree: _Tree) -> None:
+        """Take what is to be cut, and has been where a checkpoint was written."""
+        self.tree = tree
+        # Twice what it would be if nothing was rounded.
+        self.reach = 2.0 * (float(np.abs(tree.nodes[0].center).max()) + self.spread)
+        if self.resumes:
+            tree.restore(self.saved, self.n_clusters - 2, self.reach)
+            self.n_iter = self.saved.integer("n_written", 1, MOST)
+
+    def begin(self, loop: Loop) -> State | None:
+        """Begin a cut; where its run had come to, if a checkpoint was written in it."""
+        self.number, self.best, state = 0, None, None
+        if self.resumes:
+            self.number = self.saved.integer("number", 0, self.n_init - 1)
+            self.best = best_found(self.saved, loop, self.reach)
+            state = state_found(self.saved, loop)
+            restore_generator(self.random_state, self.saved)
+            self.resumes = False
+        loop.observe = self._observer(loop) if self.listeners else None
+        loop.save = self._save if self.saved else None
+        return state
+
+    def _observer(self, loop: Loop) -> Any:
+        """What tells the callbacks of an iteration."""
+
+        def observe(n_iter: int, shift: float, centers: Array) -> bool:
+            return self.listeners.tell(
+                float(loop.rows.shape[0]),
+                iteration=n_iter,
+                max_iter=loop.max_iter,
+                start=self.number + 1,
+                n_starts=self.n_init,
+                cut=len(self.tree.leaves),
+                n_cuts=self.n_clusters - 1,
+                shift=shift,
+                objective=lambda: loop.inertia(centers),
+            )
+
+        return observe
+
+    def _save(self, state: State) -> None:
+        """Write a checkpoint when it is due."""
+        self.n_iter += 1
+        if self.saved.due(self.n_iter):
+            values, arrays = recorded(state, self.number, self.best, self.random_state)
+            values |= {"n_written": self.n_iter, "n_cuts": len(self.tree.places)}
+            self.saved.write(values, arrays | self.tree.state())
 
 
 class BisectingKMeans(CentroidEstimator):
@@ -145,7 +311,17 @@ class BisectingKMeans(CentroidEstimator):
         self.algorithm = algorithm
         self.bisecting_strategy = bisecting_strategy
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        callbacks: Callbacks = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+    ) -> Self:
         """Find the clusters of `X`.
 
         Parameters
@@ -156,6 +332,17 @@ class BisectingKMeans(CentroidEstimator):
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row, not negative; one for all by default.
+        callbacks : list of callable, default=None
+            Each is called after every iteration with a :class:`fastclust.callbacks.Progress`; True
+            from one of them ends this start of this cut.  :class:`fastclust.ProgressBar` is one.
+        checkpoint : path-like, default=None
+            File that is written after every `checkpoint_every` iterations, and removed at the end
+            of the fit.  The file must not exist, unless ``resume=True``.
+        checkpoint_every : int, default=10
+            Iterations from one checkpoint to the next; those of all cuts are counted on.
+        resume : bool, default=False
+            Go on from `checkpoint` where it is there, to the bits of a fit that was never
+            interrupted.
 
         Returns
         -------
@@ -166,8 +353,11 @@ class BisectingKMeans(CentroidEstimator):
         ------
         ValueError, TypeError
             Where an argument is not what it must be; the estimator is then as it was before.
+        OSError
+            Where `checkpoint` cannot be read or written (a full disk); it is then as it was, and so
+            is the estimator.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), Listeners(callbacks) as listeners:
             validation.check_algorithm(self.algorithm)
             validation.check_bisecting_init(self.init)
             validation.check_int("n_init", self.n_init, 1)
@@ -181,49 +371,49 @@ class BisectingKMeans(CentroidEstimator):
             )
             validation.check_bool("copy_x", self.copy_x)
             validation.check_verbose(self.verbose)
+            saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
             X = validation.open_array(self, X, fitting=True, finite=False)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             with team() as threads:
-                means, variances = moments(X, threads)
+                means, variances, identity = survey(X, threads, identify=bool(saved))
                 validation.check_spread(variances, X, self)
+                if saved:
+                    saved.describe(
+                        estimator="BisectingKMeans",
+                        **{name: getattr(self, name) for name in DECIDING},
+                        **described(
+                            self.init, self.random_state, random_state, X, weights, threads
+                        ),
+                        data=identity,
+                    )
                 dtype = X.dtype
                 if is_extreme(float(variances.max()), dtype):
                     X = X.astype(np.float64)
                     weights = None if weights is None else weights.astype(np.float64)
                 mean = padded_vector(means, X.dtype)
-                nodes, leaves = self._cut(X, weights, mean, n_clusters, random_state, threads)
-                self._keep(X, weights, mean, nodes, leaves, threads)
+                spread = float(np.sqrt(X.shape[0]) * np.sqrt(variances.max()))
+                watch = _Watch(listeners, saved, random_state, n_clusters, self.n_init, spread)
+                tree = self._cut(X, weights, mean, watch, threads)
+                self._keep(X, weights, mean, tree, threads)
                 validation.check_inertia(self.inertia_)
                 self.cluster_centers_ = self.cluster_centers_.astype(dtype, copy=False)
+            saved.remove()
         return self
 
     def _cut(
-        self,
-        X: Any,
-        weights: Array | None,
-        mean: Array,
-        n_clusters: int,
-        random_state: Any,
-        threads: Team,
-    ) -> tuple[list[Node], list[_Leaf]]:
-        """All nodes, the root first, and the leaves from left to right."""
+        self, X: Any, weights: Array | None, mean: Array, watch: _Watch, threads: Team
+    ) -> _Tree:
+        """All cuts."""
         center = X.mean(axis=0) if scipy.sparse.issparse(X) else np.zeros(X.shape[1])
-        nodes = [Node(np.asarray(center, X.dtype).reshape(-1), -1, -1, -1)]
-        leaves = [_Leaf(0, _numbers(X.shape[0]), 0.0)]
-        while len(leaves) < n_clusters:
-            place = _next_to_cut(X, leaves, weights, n_clusters)
-            parent = leaves[place]
-            fit, scores = self._halve(X, weights, mean, parent.rows, random_state, threads)
-            halves = range(len(nodes), len(nodes) + 2)
-            nodes[parent.node] = nodes[parent.node]._replace(left=halves[0], right=halves[1])
-            nodes += [Node(own, -1, -1, -1) for own in fit.centers]
-            leaves[place : place + 1] = [
-                _Leaf(node, parent.rows[fit.labels == side], scores[side])
-                for side, node in enumerate(halves)
-            ]
-        return nodes, leaves
+        tree = _Tree(np.asarray(center, X.dtype).reshape(-1), _numbers(X.shape[0]))
+        watch.resume(tree)
+        while len(tree.leaves) < watch.n_clusters:
+            place = _next_to_cut(X, tree.leaves, weights, watch.n_clusters)
+            fit, scores = self._halve(X, weights, mean, tree.leaves[place].rows, watch, threads)
+            tree.cut(place, fit.centers, fit.labels, scores)
+        return tree
 
     def _halve(
         self,
@@ -231,7 +421,7 @@ class BisectingKMeans(CentroidEstimator):
         weights: Array | None,
         mean: Array,
         listed: Array,
-        random_state: Any,
+        watch: _Watch,
         threads: Team,
     ) -> tuple[Fit, Array]:
         """Cut the listed rows in two, and how much cutting each half is worth."""
@@ -242,12 +432,7 @@ class BisectingKMeans(CentroidEstimator):
         kind = StreamedLoop if isinstance(X, Source) else Loop
         loop = kind(algorithm_for(rows, self.algorithm), rows, mean, 2, threads)
         loop.max_iter, loop.tol, loop.verbose = self.max_iter, float(self.tol), bool(self.verbose)
-        best: Fit | None = None
-        for number in range(self.n_init):
-            fit = loop.run(self._start(loop, X, random_state))
-            if best is None or fit.inertia < best.inertia * (1 - SAME_INERTIA):
-                best = fit.kept(number + 1 < self.n_init)
-        assert best is not None
+        best = self._best_of(loop, X, watch)
         if self.verbose:
             print(f"New centroids from bisection: {best.centers}")
         if self.bisecting_strategy == "largest_cluster":
@@ -258,6 +443,19 @@ class BisectingKMeans(CentroidEstimator):
         if weights is not None:
             distances *= weights
         return best, np.bincount(best.labels, weights=distances, minlength=2)
+
+    def _best_of(self, loop: Loop, X: Any, watch: _Watch) -> Fit:
+        """The best start of a cut."""
+        state = watch.begin(loop)
+        for number in range(watch.number, self.n_init):
+            watch.number = number
+            start = None if state else self._start(loop, X, watch.random_state)
+            fit, state = loop.run(start, state), None
+            best = watch.best
+            if best is None or fit.inertia < best.inertia * (1 - SAME_INERTIA):
+                watch.best = fit.kept(number + 1 < self.n_init)
+        assert watch.best is not None
+        return watch.best
 
     def _start(self, loop: Loop, X: Any, random_state: Any) -> Array:
         """Two centred centers."""
@@ -270,10 +468,10 @@ class BisectingKMeans(CentroidEstimator):
         X: Any,
         weights: Array | None,
         mean: Array,
-        nodes: list[Node],
-        leaves: list[_Leaf],
+        tree: _Tree,
         threads: Team,
     ) -> None:
+        nodes, leaves = tree.nodes, tree.leaves
         n_samples, n_features = X.shape
         self.labels_ = np.full(n_samples, -1, np.int32)
         centers = np.empty((len(leaves), n_features), X.dtype)

@@ -30,6 +30,9 @@ class Progress:
         Number of the start, from 1, and number of all starts.
     breath : int
         Number of the breath of ``KMeans(refine=...)``, from 1; 0 during the starts.
+    cut, n_cuts : int
+        Of :class:`fastclust.BisectingKMeans`, which cut is made, from 1, and number of all cuts; 0
+        elsewhere.
     shift : float
         Sum of squared movements of the centers; NaN for mini-batches without `tol`, and mixtures.
     rise : float
@@ -39,7 +42,11 @@ class Progress:
         Rows assigned per second, since the fit began.
     elapsed : float
         Seconds since the fit began.
+    stopped : bool
+        Whether a callback has answered True; set once all have been called.
     """
+
+    stopped = False
 
     def __init__(
         self,
@@ -54,11 +61,13 @@ class Progress:
         unit: str = "iterations",
         objective: Callable[[], float],
         breath: int = 0,
+        cut: int = 0,
+        n_cuts: int = 0,
         rise: float = math.nan,
     ) -> None:
         self.iteration, self.max_iter, self.unit = iteration, max_iter, unit
         self.start, self.n_starts = start, n_starts
-        self.breath = breath
+        self.breath, self.cut, self.n_cuts = breath, cut, n_cuts
         self.shift, self.rise = shift, rise
         self.elapsed = elapsed
         self.rows_per_second = n_rows / max(elapsed, 1e-9)
@@ -130,7 +139,7 @@ class Listeners:
         elapsed = perf_counter() - self.begun
         progress = Progress(n_rows=self.n_rows, elapsed=elapsed, **what)
         answers = [each(progress) for each in self.callbacks]  # all are asked
-        self.stopped = any(answer is True for answer in answers)
+        self.stopped = progress.stopped = any(answer is True for answer in answers)
         return self.stopped
 
     def __enter__(self) -> Self:
@@ -140,21 +149,28 @@ class Listeners:
         """Tell those that want to know that the fit has ended, well or by an error."""
         for each in self.callbacks:
             if error is None and hasattr(each, "finish"):
-                each.finish(self.stopped)
+                each.finish()
             elif hasattr(each, "close"):
                 each.close()
 
 
-def outcome(last: Progress, stopped: bool) -> str:
-    """Why a fit has ended after its last iteration, in words."""
+def outcome(last: Progress) -> str:
+    """Why a fit, or a start, has ended after its last iteration, in words."""
+    if last.n_cuts:
+        return f"{last.n_cuts} cuts"
     done = f"{last.iteration} {last.unit}"
-    if stopped:
+    if last.stopped:
         return f"ended by a callback after {done}"
     if last.unit == "fits":
         return done
     if last.iteration == last.max_iter:
         return f"{done}, as many as there may be"
     return f"converged after {done}"
+
+
+def place_of(progress: Progress) -> tuple[int, int]:
+    """Which run of iterations it is of."""
+    return progress.start, progress.breath
 
 
 class ProgressBar:
@@ -190,7 +206,7 @@ class ProgressBar:
     def __call__(self, progress: Progress) -> None:
         """Show an iteration."""
         last = self._last
-        if last is not None and (last.start, last.breath) != (progress.start, progress.breath):
+        if last is not None and not progress.n_cuts and place_of(last) != place_of(progress):
             self.finish()
         if self._bar is None:
             label = f"start {progress.start}/{progress.n_starts}"
@@ -198,6 +214,8 @@ class ProgressBar:
             label = "search" if progress.unit == "fits" else label
             # Nobody knows when a fit converges: `max_iter` is no length to measure it by.
             total = progress.max_iter if progress.unit == "fits" else None
+            if progress.n_cuts:  # one bar for all
+                label, total = "cuts", progress.n_cuts
             self._bar = self._make(**{"total": total, "desc": label, **self._options})
         self._last = progress
         shown = {"rows/s": f"{progress.rows_per_second:.3g}"}
@@ -207,24 +225,20 @@ class ProgressBar:
         if self._objective:
             shown["objective"] = f"{progress.objective:.6g}"
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(progress.iteration - self._bar.n)
+        done = progress.cut - 1 if progress.n_cuts else progress.iteration
+        self._bar.update(done - self._bar.n)
 
-    def finish(self, stopped: bool = False) -> None:
-        """Show that the fit has come to its end, and why.
-
-        Parameters
-        ----------
-        stopped : bool, default=False
-            Whether a callback has ended it.
-        """
+    def finish(self) -> None:
+        """Show that the fit, or the start, has come to its end, and why."""
         bar, last = self._bar, self._last
         if bar is None or last is None:
             return
+        bar.n = last.n_cuts or bar.n
         bar.total = bar.n
-        bar.set_postfix_str(outcome(last, stopped), refresh=False)
+        bar.set_postfix_str(outcome(last), refresh=False)
         if hasattr(bar, "container"):  # a notebook's, whose widget is lost where it is converted
             bar.container.children[1].max = max(bar.n, 1)
-            print(f"{bar.desc} {outcome(last, stopped)}")
+            print(f"{bar.desc} {outcome(last)}")
         bar.refresh()
         self.close()
 

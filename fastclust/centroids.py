@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import scipy.sparse
@@ -19,6 +19,7 @@ from sklearn.base import (
 )
 
 from . import mapped, validation
+from .callbacks import FitOptions
 from .counterpart import Interchangeable
 from .kernels.algorithms import algorithm_for
 from .kernels.parallel import Team
@@ -53,11 +54,15 @@ class CentroidEstimator(
         """Whether `X` may be sparse."""
         return False
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, **options: Unpack[FitOptions]
+    ) -> Self:
         """Find the clusters of `X`; every subclass has its own way."""
         raise NotImplementedError
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: Any = None, **options: Unpack[FitOptions]
+    ) -> Array:
         """Find the clusters of `X` and return its labels.
 
         Parameters
@@ -68,13 +73,15 @@ class CentroidEstimator(
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
+        **options
+            Those of :meth:`fit`: callbacks, checkpoint, checkpoint_every, resume.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int32
             Index of the cluster of each row.
         """
-        return self.fit(X, sample_weight=sample_weight).labels_
+        return self.fit(X, sample_weight=sample_weight, **options).labels_
 
     def predict(self, X: Any) -> Array:
         """Index of the center nearest to each row of `X`, the lowest of several.
@@ -143,7 +150,9 @@ class CentroidEstimator(
             if not centers.distances(rows, agreeing, threads, distances):
                 validation.check_finite(self, X, threads)
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: Any = None, **options: Unpack[FitOptions]
+    ) -> Array:
         """Find the clusters of `X` and return the distances of its rows to the centers.
 
         Parameters
@@ -154,13 +163,15 @@ class CentroidEstimator(
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
+        **options
+            Those of :meth:`fit`: callbacks, checkpoint, checkpoint_every, resume.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
             Euclidean distances.
         """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
+        return self.fit(X, sample_weight=sample_weight, **options).transform(X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Minus the inertia of `X` for the centers of this fit.

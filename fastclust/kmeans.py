@@ -280,7 +280,7 @@ class KMeans(CentroidEstimator):
         first, state = 0, None
         if saved.found is not None:
             first = saved.integer("number", 0, n_init if self.refine else n_init - 1)
-            best = _best_found(saved, loop)
+            best = best_found(saved, loop)
             if first < n_init:  # else it was written within the refinement
                 state = state_found(saved, loop)
             restore_generator(random_state, saved)
@@ -421,15 +421,15 @@ def recorded(
     return values, arrays | {"centers": state.centers, "labels": state.labels}
 
 
-def _best_found(saved: Checkpoint, loop: Loop) -> Fit | None:
-    """The best start of a checkpoint, if one had come to its end."""
+def best_found(saved: Checkpoint, loop: Loop, reach: float = np.inf) -> Fit | None:
+    """The best start of a checkpoint, if one had come to its end; no center is beyond `reach`."""
     if saved.integer("number", 0, MOST) == 0:
         return None
     n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
     return Fit(
         saved.array("best_labels", (n_samples,), np.int32, 0, shape[0] - 1),
         saved.real("best_inertia"),
-        saved.array("best_centers", shape, loop.rows.dtype),
+        saved.array("best_centers", shape, loop.rows.dtype, -reach, reach),
         saved.integer("best_n_iter", 1, loop.max_iter),
         saved.integer("best_n_distances", 0, MOST),
     )

@@ -204,7 +204,9 @@ import hashlib, io, json, sys, warnings
 from pathlib import Path
 import numpy as np
 import scipy.sparse
-from fastclust import BayesianGaussianMixture, GaussianMixture, KMeans, MiniBatchKMeans
+from fastclust import (
+    BayesianGaussianMixture, BisectingKMeans, GaussianMixture, KMeans, MiniBatchKMeans,
+)
 from fastclust.checkpoints import MAGIC
 
 warnings.simplefilter("ignore")
@@ -230,10 +232,15 @@ def bayesian():
         init_params="random_from_data",
     )
 
+def cuts():
+    return BisectingKMeans(4, n_init=3, random_state=0, tol=0)
+
 class Killed(Exception):
     pass
 
 def kill(told):
+    if told.n_cuts and told.cut < 3:
+        return
     if told.start == min(2, told.n_starts) and told.iteration == 4:
         raise Killed
 
@@ -309,7 +316,7 @@ def outcomes(make, X):
 problems = {
     "kmeans dense": (kmeans, dense), "kmeans sparse": (kmeans, sparse),
     "mini dense": (mini, dense), "mini sparse": (mini, sparse),
-    "mixture": (mixture, dense), "bayesian": (bayesian, dense),
+    "cuts": (cuts, dense), "mixture": (mixture, dense), "bayesian": (bayesian, dense),
 }
 print(json.dumps({name: outcomes(*problem) for name, problem in problems.items()}))
 """
@@ -320,7 +327,7 @@ def test_a_crafted_checkpoint_never_ends_the_process(tmp_path: Path) -> None:
     child = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert child.returncode == 0, child.stderr[-3000:]
     results: dict[str, dict[str, list[str]]] = json.loads(child.stdout)
-    assert len(results) == 6
+    assert len(results) == 7
     lloyd = {"labels", "best_labels", "best_centers", "centers", "sums", "counts", "n_iter"}
     ascent = {
         f"{prefix}{name}"
@@ -331,6 +338,7 @@ def test_a_crafted_checkpoint_never_ends_the_process(tmp_path: Path) -> None:
     own = {
         "kmeans": {"weights", *lloyd},
         "mini": {"weights", "start", "monitor"},
+        "cuts": {*lloyd, "tree_places", "tree_centers", "tree_scores", "tree_labels", "n_cuts"},
         "mixture": {"weights", "best_weights", *ascent},
         "bayesian": ascent | posterior | {f"best_{name}" for name in posterior},
     }
@@ -340,7 +348,12 @@ def test_a_crafted_checkpoint_never_ends_the_process(tmp_path: Path) -> None:
         for name, outcomes in found.items():
             assert outcomes.count("refused") >= 7, (problem, name)
         assert set(found["header"]) == {"refused"}
-        for name in ("labels", "best_labels", "counts"):  # no number of these is one that could be
+        for name in (
+            "labels",
+            "best_labels",
+            "counts",
+            "tree_labels",
+        ):  # no number of these is one that could be
             indices = found.get(name, [])
             assert indices.count("fitted") <= (6 if name == "counts" else 0)
         for name in found.keys() & {"means", "degrees_of_freedom", "weights", "mean_precision"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -14,14 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.base import clone
 
 from fastclust import (
     BayesianGaussianMixture,
+    BisectingKMeans,
     ClusterSearch,
     GaussianMixture,
     KMeans,
     MiniBatchKMeans,
     ProgressBar,
+    acceleration,
+    bisecting,
 )
 
 Array = np.ndarray[Any, Any]
@@ -170,6 +175,134 @@ def assert_same_mixture(ours: Any, theirs: Any) -> None:
             for one, other in zip(np.atleast_1d(own), np.atleast_1d(value), strict=True):
                 assert one.dtype == other.dtype, name
                 np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+BISECTING: dict[str, Any] = {
+    "three starts": {"n_init": 3},
+    "k-means++, largest": {"init": "k-means++", "bisecting_strategy": "largest_cluster"},
+    "callable": {"init": lambda rows, k, random_state: rows[[0, -1]]},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("three starts", "float32"),
+        ("three starts", "sparse"),
+        ("k-means++, largest", "extreme"),
+        ("k-means++, largest", "streamed"),
+        ("callable", "float64"),
+    ],
+)
+def test_cuts_go_on_to_the_same_bits(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: Any = X[:900].astype("float32" if kind in ("float32", "extreme") else "float64")
+    weights = WEIGHTS[:900]
+    if kind == "extreme":
+        rows *= np.float32(1e18)
+    elif kind == "streamed":  # as clusters of many rows are
+        monkeypatch.setattr(bisecting, "COPIED_BYTES", 1 << 13)
+    elif kind == "sparse":
+        rows = scipy.sparse.csr_array(np.where(rows > 0, rows, 0))
+
+    def model() -> Any:
+        return BisectingKMeans(5, random_state=0, tol=0, **BISECTING[name])
+
+    told: list[Any] = []
+    whole = model().fit(rows, sample_weight=weights, callbacks=[told.append])
+    path = tmp_path / "c"
+    starts = [i for i, each in enumerate(told) if each.iteration == 1]
+    for moment in {4, starts[1] + 2, starts[-1] + 3, len(told) - 1}:
+        with pytest.raises(Killed):
+            model().fit(
+                rows, sample_weight=weights, callbacks=[ends_after(moment)],
+                checkpoint=path, checkpoint_every=2,
+            )  # fmt: skip
+        resumed = model()
+        labels = resumed.fit_predict(rows, sample_weight=weights, checkpoint=path, resume=True)
+        np.testing.assert_array_equal(labels, whole.labels_)
+        np.testing.assert_array_equal(resumed.cluster_centers_, whole.cluster_centers_)
+        assert resumed.inertia_ == whole.inertia_
+        np.testing.assert_array_equal(resumed.predict(rows), whole.predict(rows))
+        assert [node[1:] for node in resumed._nodes] == [node[1:] for node in whole._nodes]
+        assert not list(tmp_path.iterdir())
+
+
+def test_callbacks_of_cuts() -> None:
+    told: list[Any] = []
+    model = BisectingKMeans(5, random_state=0, n_init=2)
+    distances = model.fit_transform(X, callbacks=[told.append])
+    np.testing.assert_array_equal(
+        distances, BisectingKMeans(5, random_state=0, n_init=2).fit_transform(X)
+    )
+    assert sorted({(each.cut, each.start) for each in told}) == [
+        (cut, start) for cut in range(1, 5) for start in (1, 2)
+    ]
+    assert {(each.n_cuts, each.n_starts) for each in told} == {(4, 2)}
+    np.testing.assert_allclose(told[0].objective, ((X - X.mean(axis=0)) ** 2).sum(), rtol=0.5)
+    once = [each for each in told if (each.cut, each.start) == (2, 1)]
+    assert [each.iteration for each in once] == list(range(1, len(once) + 1))
+    ended: list[Any] = []
+    model.fit(X, callbacks=[lambda each: ended.append(each) or True])
+    assert len(ended) == 8
+
+
+def test_checkpoints_of_other_cuts_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    with pytest.raises(Killed):
+        BisectingKMeans(5, random_state=0).fit(
+            X, callbacks=[ends_after(5)], checkpoint=path, checkpoint_every=2
+        )
+    content = path.read_bytes()
+    for more in ({"n_clusters": 6}, {"n_init": 2}, {"tol": 0}, {"max_iter": 3}, {"random_state": 1},
+                 {"init": "k-means++"}, {"bisecting_strategy": "largest_cluster"}):  # fmt: skip
+        other = BisectingKMeans(**{"n_clusters": 5, "random_state": 0, **more})
+        with pytest.raises(ValueError, match=rf"a different fit \(different: {next(iter(more))}\)"):
+            other.fit(X, checkpoint=path, resume=True)
+    for rows, weights, what in ((X[::-1], None, "data"), (X, WEIGHTS, "weights")):
+        with pytest.raises(ValueError, match=rf"a different fit \(different: {what}\)"):
+            BisectingKMeans(5, random_state=0).fit(
+                rows, sample_weight=weights, checkpoint=path, resume=True
+            )
+    assert path.read_bytes() == content
+
+
+TAKING_OPTIONS: list[Any] = [
+    KMeans(2, n_init=1, random_state=0),
+    MiniBatchKMeans(2, random_state=0, batch_size=100),
+    BisectingKMeans(2, random_state=0),
+    GaussianMixture(2, random_state=0),
+    BayesianGaussianMixture(n_components=2, random_state=0),
+    acceleration.KMeans(2, n_init=1, random_state=0),
+    acceleration.GaussianMixture(2, random_state=0),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.parametrize("model", TAKING_OPTIONS, ids=lambda m: type(m).__qualname__)
+def test_every_way_to_fit_takes_the_options_of_fit(model: Any, tmp_path: Path) -> None:
+    rows, path = X[:500], tmp_path / "c"
+    name = type(model).__name__
+    for method in ("fit", "fit_predict", "fit_transform"):
+        if not hasattr(model, method):
+            assert (method, hasattr(model, "means_init")) != ("fit", True)
+            continue
+        whole = getattr(clone(model), method)(rows)
+        with pytest.raises(Killed):
+            getattr(clone(model), method)(
+                rows, callbacks=[ends_after(2)], checkpoint=path, checkpoint_every=1
+            )
+        assert path.exists()
+        resumed = getattr(clone(model), method)(rows, checkpoint=path, resume=True)
+        assert not path.exists()
+        if method != "fit":
+            np.testing.assert_array_equal(resumed, whole)
+        called = r"(fit|fit_predict|fit_transform)\(\)"
+        with pytest.raises(TypeError, match=rf"^{name}\.{called} got an unexpected .* 'callback'"):
+            getattr(clone(model), method)(rows, callback=print)
+        with pytest.raises(TypeError, match=rf"^{name}\.{method}\(\) missing 1 required .* 'X'"):
+            getattr(clone(model), method)()
 
 
 @pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
@@ -356,6 +489,51 @@ def test_killed_at_random_moments(engine: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(result["labels"], whole.labels_)
 
 
+KILLED = {
+    "GaussianMixture": GaussianMixture(4, n_init=2, random_state=0, tol=0, max_iter=20),
+    "BayesianGaussianMixture": BayesianGaussianMixture(
+        n_components=4, n_init=2, random_state=0, tol=0, max_iter=20
+    ),
+    "BisectingKMeans": BisectingKMeans(12, n_init=2, random_state=0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_again_and_again(name: str, tmp_path: Path) -> None:
+    """By SIGKILL, each process in its fifth iteration, until what is left is shorter."""
+    rows, path = X[:900], tmp_path / "c"
+
+    def killed() -> bool:
+        """Go on in a forked child, which kills itself; whether it has."""
+        calls: list[Any] = []
+
+        def kill(progress: Any) -> None:
+            calls.append(progress)
+            if len(calls) == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        child = os.fork()
+        if not child:
+            try:
+                options = {"checkpoint": path, "checkpoint_every": 2, "resume": True}
+                clone(KILLED[name]).fit(rows, callbacks=[kill], **options)
+            finally:
+                os._exit(0)
+        return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    for _ in range(4):
+        assert killed()
+        assert path.exists()
+    resumed = clone(KILLED[name]).fit(rows, checkpoint=path, resume=True)
+    whole = clone(KILLED[name]).fit(rows)
+    for attribute in ("cluster_centers_", "labels_", "means_", "covariances_", "lower_bounds_"):
+        if hasattr(whole, attribute):
+            np.testing.assert_array_equal(getattr(resumed, attribute), getattr(whole, attribute))
+
+
 def interrupted(path: Path, **parameters: Any) -> None:
     with pytest.raises(Killed):
         KMeans(**{"n_clusters": 5, "random_state": 0, "tol": 0, **parameters}).fit(
@@ -484,6 +662,7 @@ def test_the_bar_shows_where_a_fit_is() -> None:
         (MiniBatchKMeans(3, random_state=0, algorithm="nested"), r"converged after \d+ steps"),
         (ClusterSearch(KMeans(random_state=0), [2, 3]), "2 fits"),
         (GaussianMixture(2, random_state=0, tol=0.1), r"converged after \d+ steps"),
+        (BisectingKMeans(4, n_init=2, random_state=0), "3 cuts"),
     ],
 )
 def test_a_bar_ends_full_and_says_why(model: Any, why: str) -> None:
@@ -493,6 +672,24 @@ def test_a_bar_ends_full_and_says_why(model: Any, why: str) -> None:
     assert "100%" in last
     assert re.search(rf", {why}\]$", last), last
     assert "nan" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("model", "unit"),
+    [
+        (KMeans(6, n_init=2, random_state=0, tol=0), "iterations"),
+        (GaussianMixture(6, n_init=2, random_state=0, tol=0), "steps"),
+    ],
+)
+def test_every_start_has_a_bar_and_says_how_it_ended(model: Any, unit: str) -> None:
+    screen = io.StringIO()
+    bar = ProgressBar(file=screen, mininterval=0)
+    model.fit(X[:500], callbacks=[bar, lambda p: p.iteration == 2 + p.start])
+    for start in (1, 2):
+        assert re.search(
+            rf"start {start}/2: 100%.*, ended by a callback after {2 + start} {unit}",
+            screen.getvalue(),
+        )
 
 
 def test_a_bar_says_that_a_callback_or_an_error_has_ended_the_fit() -> None:
