@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import fastclust
 from fastclust.__main__ import main
 from fastclust.commands import drawing, elkan, experiments, measuring, minibatch, regimes, tables
 from fastclust.commands.experiments import Run, Trial
@@ -27,6 +28,7 @@ def command(monkeypatch, tmp_path):
     """Run an experiment once, into ``tmp_path``, and return its JSON."""
     monkeypatch.setattr(measuring, "FILL_SECONDS", 0.0)
     monkeypatch.setattr(elkan, "elkan_workloads", lambda profile: [tiny(), tiny("other")])
+    monkeypatch.setattr(minibatch, "large_workload", lambda rows: tiny("large"))
 
     def run(name, *options):
         options = ("--repeats", "1", "--output", str(tmp_path), *options)
@@ -109,6 +111,7 @@ def test_a_missing_package_is_named_before_any_fit(capsys, monkeypatch, name, pa
         (["regimes", "--separations", "0"], "argument --separations: must be a number greater"),
         (["regimes", "--separations", "far"], "must be a number greater than 0, not 'far'"),
         (["regimes", "--output", __file__], "argument --output: must be a directory"),
+        (["minibatch", "--large", "--data", "letters-26"], "not allowed with argument --large"),
         (["elkans"], "unrecognized arguments: elkans"),
     ],
 )
@@ -196,6 +199,34 @@ def test_runs_that_end_elsewhere_are_named():
     assert lines[-1] == "tiny: not all runs ended in the same clusters"
 
 
+@pytest.mark.parametrize(
+    ("elkan_seconds", "hamerly_seconds", "verdict"),
+    [
+        (0.5, 2.0, "bounds pay (elkan, 2.00× as fast as lloyd)"),
+        (4.0, 0.8, "bounds pay (hamerly, 1.25× as fast as lloyd)"),
+        (1.25, 2.0, "bounds do not pay (elkan, 0.80× as fast as lloyd)"),
+    ],
+)
+def test_the_remarks_say_where_bounds_pay(elkan_seconds, hamerly_seconds, verdict):
+    found = runs(lloyd=1.0, elkan=elkan_seconds, hamerly=hamerly_seconds, auto=0.1)
+    assert f"tiny: {verdict}" in elkan.elkan_remarks([Trial(tiny(), found)])
+
+
+def test_there_are_data_where_bounds_pay_and_where_they_cannot():
+    """By the distances that they compute, which no clock decides about."""
+    shares = {}
+    for workload in elkan.elkan_workloads("quick"):
+        X, k = workload.make()[:3000], min(workload.n_clusters, 60)
+        start = fastclust.kmeans_plusplus(X, k, random_state=0)[0]
+        counts = {
+            name: fastclust.KMeans(k, init=start, n_init=1, algorithm=name).fit(X).n_distances_
+            for name in ("lloyd", "hamerly")
+        }
+        shares[workload.name] = counts["hamerly"] / counts["lloyd"]
+    assert shares["noise-64d-100"] > 0.8
+    assert shares["blobs-16d-256"] < 0.5
+
+
 def test_ratios_of_the_elkan_table():
     two = runs(lloyd=1.0, elkan=2.0) | {
         "scikit-learn lloyd": Run((3.0,), 3, 10.0, None),
@@ -221,7 +252,12 @@ def test_minibatch(command, capsys, tmp_path):
     found = command("minibatch", "--clusters", "5", "1", "5")
     check_document(found, "minibatch")
     assert found["shared_start"] is False
-    assert [trial["n_clusters"] for trial in found["trials"]] == [1, 5]
+    assert [(trial["name"], trial["n_clusters"]) for trial in found["trials"]] == [
+        ("five-blobs k=1", 1),
+        ("five-blobs k=5", 5),
+        ("large k=1", 1),
+        ("large k=5", 5),
+    ]
     results = found["trials"][1]["runs"]
     assert list(results) == [
         "fastclust batch",
@@ -236,7 +272,46 @@ def test_minibatch(command, capsys, tmp_path):
         ]
         assert pair[0] == pytest.approx(pair[1], rel=1e-9)
     assert (tmp_path / "fastclust-minibatch.png").read_bytes().startswith(PNG_SIGNATURE)
-    assert "times batch" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "times batch" in printed
+    assert "large: scikit-learn's mini-batches are faster " in printed
+
+
+def test_a_million_rows_are_the_only_ones(monkeypatch):
+    (side,) = minibatch.sides("quick", None, True)
+    assert (side.base.n_samples, side.clusters) == (1_000_000, minibatch.LARGE)
+    few, many = minibatch.sides("quick", None, False)
+    assert (few.base.n_samples, many.base.n_samples) == (2000, 100_000)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("batch", (10, None)), ("mini-batch", (3, 100))])
+@pytest.mark.parametrize("engine", ["fastclust", "scikit-learn"])
+def test_the_chapters_rows_are_fitted_with_its_settings(engine, name, settings):
+    side = minibatch.sides("quick", None, False)[0]
+    (entrant,) = [each for each in side.entrants if each.name == f"{engine} {name}"]
+    fitted = entrant.fit(side.base.make()[:300], 3, None)
+    assert (fitted.n_init, getattr(fitted, "batch_size", None)) == settings
+
+
+@pytest.mark.parametrize(
+    ("seconds", "k"),
+    [
+        ([(1, 2), (3, 2), (9, 2)], 3),  # of batches and of mini-batches
+        ([(3, 2), (1, 2), (9, 2)], 5),
+        ([(3, 2), (3, 2), (3, 2)], 2),
+        ([(9, 2), (9, 2), (1, 2)], None),
+        ([(9, 2), (9, 2), (2, 2)], None),
+    ],
+)
+def test_where_the_lines_cross(seconds, k):
+    found = [
+        Trial(tiny(f"a k={n}", n), runs(**{"batch": batch, "mini-batch": mini}))
+        for n, (batch, mini) in zip((2, 3, 5), seconds, strict=True)
+    ]
+    assert minibatch.crossing(found, "fastclust") == k
+    drawing = minibatch.minibatch_figure(found, {"a": "n_init=1"})
+    drawn = [text.get_text() for text in drawing.get_axes()[1].texts]
+    assert drawn == ([f" mini-batches pay from k={k}"] if k in (3, 5) else [])
 
 
 def test_minibatch_data_are_made_once():

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from fastclust.kmeans import kmeans_plusplus
 from fastclust.workloads import FloatArray, Workload
@@ -54,6 +54,10 @@ class Entrant:
     def name(self) -> str:
         """Engine and variant."""
         return f"{self.engine} {self.variant}"
+
+
+# Those of all workloads, or of each.
+Entrants: TypeAlias = Sequence[Entrant] | Callable[[Workload], Sequence[Entrant]]
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ def measure(
 def trials(
     experiment: Experiment,
     workloads: Sequence[Workload],
-    entrants: Sequence[Entrant],
+    entrants: Entrants,
     repeats: int,
     report: Report = silent,
 ) -> Iterator[Trial]:
@@ -227,7 +231,7 @@ def trials(
     Parameters
     ----------
     experiment, workloads, entrants, repeats, report
-        As for `measure`.
+        As for `conduct` and `measure`.
 
     Yields
     ------
@@ -235,9 +239,8 @@ def trials(
         As soon as it is there, so that those of an interrupted experiment are not lost.
     """
     for workload in workloads:
-        yield measure(
-            workload, entrants, repeats, shared_start=experiment.shared_start, report=report
-        )
+        own = entrants(workload) if callable(entrants) else entrants
+        yield measure(workload, own, repeats, shared_start=experiment.shared_start, report=report)
 
 
 def trial_document(trial: Trial) -> dict[str, Any]:
@@ -273,7 +276,7 @@ def trial_document(trial: Trial) -> dict[str, Any]:
 def conduct(
     experiment: Experiment,
     workloads: Sequence[Workload],
-    entrants: Sequence[Entrant],
+    entrants: Entrants,
     args: argparse.Namespace,
 ) -> int:
     """Run an experiment with progress, show its table and write its files.
@@ -284,8 +287,8 @@ def conduct(
         The experiment.
     workloads : sequence of Workload
         The data, of distinct names.
-    entrants : sequence of Entrant
-        Who takes part.
+    entrants : sequence of Entrant, or callable
+        Who takes part; or what says so of a workload.
     args : argparse.Namespace
         Values of the options of `.options.add_output` and `add_profile`.
 
