@@ -35,6 +35,11 @@ COMMANDS = (
         "time batches against mini-batches over the number of clusters, here and in scikit-learn",
     ),
     (
+        "compare mixtures",
+        "fastclust.commands.mixtures",
+        "time steps of EM of Gaussian mixtures, here and in scikit-learn",
+    ),
+    (
         "compare regimes",
         "fastclust.commands.regimes",
         "map which exact algorithm is the fastest over features, clusters and their separation",

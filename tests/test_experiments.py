@@ -10,7 +10,16 @@ import pytest
 
 import fastclust
 from fastclust.__main__ import main
-from fastclust.commands import drawing, elkan, experiments, measuring, minibatch, regimes, tables
+from fastclust.commands import (
+    drawing,
+    elkan,
+    experiments,
+    measuring,
+    minibatch,
+    mixtures,
+    regimes,
+    tables,
+)
 from fastclust.commands.experiments import Run, Trial
 from fastclust.commands.measuring import in_turn
 from fastclust.workloads import Workload, gaussian_blobs
@@ -43,7 +52,7 @@ def runs(**medians):
     return {f"fastclust {name}": Run((seconds,), 3, 10.0, 100) for name, seconds in medians.items()}
 
 
-def check_document(found, name):
+def check_document(found, name, objective="inertia"):
     assert found["format"] == f"fastclust-{name}/1"
     assert {"python", "numpy", "numba", "scikit-learn", "fastclust"} <= set(found["versions"])
     assert set(found["machine"]) == {"cpu", "cores", "numba_threads", "openmp_threads", "system"}
@@ -51,7 +60,7 @@ def check_document(found, name):
     for trial in found["trials"]:
         assert set(trial) == {"name", "n_samples", "n_features", "n_clusters", "dtype", "runs"}
         for run in trial["runs"].values():
-            assert set(run) == {"seconds", "median_seconds", "n_iter", "inertia", "n_distances"}
+            assert set(run) == {"seconds", "median_seconds", "n_iter", objective, "n_distances"}
             assert len(run["seconds"]) == 1
             assert run["median_seconds"] == run["seconds"][0] > 0
 
@@ -87,7 +96,7 @@ def test_text_is_aligned_left_and_numbers_right():
     assert (first, second) == ("a      1", "long 100")
 
 
-@pytest.mark.parametrize("name", ["elkan", "minibatch", "regimes"])
+@pytest.mark.parametrize("name", ["elkan", "minibatch", "mixtures", "regimes"])
 @pytest.mark.parametrize(
     ("package", "option"), [("rich", "--no-progress"), ("matplotlib", "--no-figure")]
 )
@@ -325,6 +334,55 @@ def test_minibatch_data_are_made_once():
 def test_all_numbers_of_clusters_of_the_chapter():
     assert tuple(range(1, 101)) == minibatch.FULL
     assert set(minibatch.QUICK) < set(minibatch.FULL)
+
+
+# --- Mixtures ---
+
+
+def test_mixtures(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(mixtures, "SHAPES", ((4000, 3, 4),))
+    found = command("mixtures")
+    check_document(found, "mixtures", "lower_bound")
+    assert [trial["name"] for trial in found["trials"]] == [f"3d {kind}" for kind in mixtures.TYPES]
+    for trial in found["trials"]:
+        assert list(trial["runs"]) == [
+            "fastclust 1", "fastclust 5", "scikit-learn 1", "scikit-learn 5",
+        ]  # fmt: skip
+        for n_steps in (1, 5):
+            ours, theirs = (trial["runs"][f"{e} {n_steps}"] for e in ("fastclust", "scikit-learn"))
+            assert (ours["n_iter"], theirs["n_iter"]) == (n_steps, n_steps)
+            assert ours["lower_bound"] == pytest.approx(theirs["lower_bound"], rel=1e-9)
+    assert (tmp_path / "fastclust-mixtures.png").read_bytes().startswith(PNG_SIGNATURE)
+    printed = capsys.readouterr().out
+    assert "(geometric mean of 4)" in printed
+    assert "the likelihoods differ" not in printed
+
+
+def steps(ours, theirs, bounds=(-5.0, -5.0)):
+    pairs = {"fastclust": ours, "scikit-learn": theirs}
+    return Trial(
+        tiny("3d full"),
+        {
+            f"{engine} {n}": Run((seconds,), n, bound, None)
+            for (engine, pair), bound in zip(pairs.items(), bounds, strict=True)
+            for n, seconds in zip((1, 5), pair, strict=True)
+        },
+    )
+
+
+def test_a_step_is_the_difference_of_two_fits():
+    trial = steps((1.0, 3.0), (2.0, 22.0))
+    assert mixtures.step_seconds(trial, "fastclust") == 0.5
+    assert mixtures.step_ratio(trial) == 10.0
+    assert mixtures.step_seconds(steps((1.0, 0.5), (1.0, 2.0)), "fastclust") == 0.1
+    row = mixtures.mixture_rows(trial)[0]
+    assert (row["times faster"], row["fastclust"]) == ("10.0", "500 ms")
+    assert mixtures.mixture_figure([trial]).get_axes()[0].texts[0].get_text() == "10.0×"
+
+
+def test_likelihoods_that_differ_are_named():
+    lines = mixtures.mixture_remarks([steps((1.0, 3.0), (2.0, 22.0), (-5.0, -5.1))])
+    assert lines[-1] == "3d full: the likelihoods differ: -5 and -5.1"
 
 
 # --- Regimes ---

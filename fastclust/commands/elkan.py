@@ -112,7 +112,7 @@ def elkan_rows(trial: Trial) -> list[dict[str, str]]:
             "vs sk elkan": f"{trial.ratio(name, 'scikit-learn elkan'):.2f}",
             "iter": str(run.n_iter),
             "distances": _share(run, trial),
-            "inertia": f"{run.inertia:.6e}",
+            "inertia": f"{run.objective:.6e}",
         }
         rows.append(row)
     return rows
@@ -135,7 +135,7 @@ def elkan_remarks(trials: Sequence[Trial]) -> list[str]:
     for trial in trials:
         lines.append(_verdict(trial))
     for trial in trials:
-        inertias = [run.inertia for run in trial.runs.values()]
+        inertias = [run.objective for run in trial.runs.values()]
         if max(inertias) - min(inertias) > 1e-9 * max(inertias):
             lines.append(f"{trial.workload.name}: not all runs ended in the same clusters")
     return lines

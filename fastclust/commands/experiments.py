@@ -1,8 +1,8 @@
-"""What the experiments ``fastclust compare elkan``, ``minibatch`` and ``regimes`` share.
+"""What ``fastclust compare elkan``, ``minibatch``, ``mixtures`` and ``regimes`` share.
 
 Each is a list of workloads and a list of entrants. On every workload all entrants are fitted in
 turn in one process, after an untimed fit of each, and the medians are compared. The inertia of
-every result is computed again from its centers by `.measuring.inertia`.
+every k-means is computed again from its centers by `.measuring.inertia`.
 """
 
 from __future__ import annotations
@@ -70,15 +70,16 @@ class Run:
         Of each timed fit.
     n_iter : int
         Iterations; of mini-batches, passes over the data.
-    inertia : float
-        Sum of squared distances to the nearest center, computed in double precision.
+    objective : float
+        The experiment's: the sum of squared distances to the nearest center, computed in double
+        precision, or what a mixture has reached.
     n_distances : int or None
         Distances between rows and centers that the fit computed; None where that is not counted.
     """
 
     seconds: tuple[float, ...]
     n_iter: int
-    inertia: float
+    objective: float
     n_distances: int | None
 
     @property
@@ -117,6 +118,9 @@ class Experiment:
         The figure, from all trials.
     shared_start : bool
         Whether all entrants start from the same centers, which are found before the clock starts.
+    objective : str
+        What is compared of the results: "inertia", computed from the centers, or an attribute of
+        the estimator.
     """
 
     stem: str
@@ -125,6 +129,7 @@ class Experiment:
     remarks: Callable[[Sequence[Trial]], list[str]]
     figure: Callable[[Sequence[Trial]], Figure]
     shared_start: bool
+    objective: str = "inertia"
 
 
 # --- Measuring -------------------------------------------------------------------------------
@@ -179,6 +184,7 @@ def measure(
     repeats: int,
     *,
     shared_start: bool = True,
+    objective: str = "inertia",
     report: Report = silent,
 ) -> Trial:
     """Time entrants on one workload.
@@ -193,6 +199,8 @@ def measure(
         Timed fits of each, at least.
     shared_start : bool
         Whether all start from the same centers, chosen by k-means++ and outside of the time.
+    objective : str
+        As for `Experiment`.
     report : callable
         Told of each step.
 
@@ -210,12 +218,16 @@ def measure(
     known: dict[bytes, float] = {}  # many entrants end in the same bits
     runs = {}
     for name, estimator in fitted.items():
-        centers = estimator.cluster_centers_
-        key = centers.tobytes()
-        if key not in known:
-            known[key] = inertia(X, centers)
+        if objective == "inertia":
+            centers = estimator.cluster_centers_
+            key = centers.tobytes()
+            if key not in known:
+                known[key] = inertia(X, centers)
+            reached = known[key]
+        else:
+            reached = float(getattr(estimator, objective))
         n_distances = getattr(estimator, "n_distances_", None)
-        runs[name] = Run(seconds[name], int(estimator.n_iter_), known[key], n_distances)
+        runs[name] = Run(seconds[name], int(estimator.n_iter_), reached, n_distances)
     return Trial(workload, runs)
 
 
@@ -240,16 +252,25 @@ def trials(
     """
     for workload in workloads:
         own = entrants(workload) if callable(entrants) else entrants
-        yield measure(workload, own, repeats, shared_start=experiment.shared_start, report=report)
+        yield measure(
+            workload,
+            own,
+            repeats,
+            shared_start=experiment.shared_start,
+            objective=experiment.objective,
+            report=report,
+        )
 
 
-def trial_document(trial: Trial) -> dict[str, Any]:
+def trial_document(trial: Trial, objective: str = "inertia") -> dict[str, Any]:
     """A trial in JSON's types.
 
     Parameters
     ----------
     trial : Trial
         The trial.
+    objective : str
+        Name of what is compared.
 
     Returns
     -------
@@ -262,7 +283,7 @@ def trial_document(trial: Trial) -> dict[str, Any]:
                 "seconds": list(run.seconds),
                 "median_seconds": run.median,
                 "n_iter": run.n_iter,
-                "inertia": run.inertia,
+                objective.rstrip("_"): run.objective,
                 "n_distances": run.n_distances,
             }
             for name, run in trial.runs.items()
@@ -310,7 +331,7 @@ def conduct(
     contents |= {
         "profile": args.profile,
         "shared_start": experiment.shared_start,
-        "trials": [trial_document(trial) for trial in done],
+        "trials": [trial_document(trial, experiment.objective) for trial in done],
     }
     drawing = None if args.no_figure else experiment.figure(done)
     documents.write(args.output, experiment.stem, contents, drawing)

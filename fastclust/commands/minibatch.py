@@ -189,7 +189,7 @@ def minibatch_rows(trial: Trial) -> list[dict[str, str]]:
     for i, (name, run) in enumerate(trial.runs.items()):
         engine, variant = name.split()
         batch = trial.runs[f"{engine} batch"]
-        excess = (run.inertia - batch.inertia) / batch.inertia if batch.inertia else 0.0
+        excess = (run.objective - batch.objective) / batch.objective if batch.objective else 0.0
         row = dict.fromkeys(COLUMNS, "") | (shared if i == 0 else {})
         row |= {
             "engine": engine,
@@ -197,7 +197,7 @@ def minibatch_rows(trial: Trial) -> list[dict[str, str]]:
             "seconds": f"{run.median:.4g}",
             "times batch": f"{trial.ratio(name, f'{engine} batch'):.2f}",
             "times sklearn": f"{trial.ratio(name, f'scikit-learn {variant}'):.2f}",
-            "inertia": f"{run.inertia:.5g}",
+            "inertia": f"{run.objective:.5g}",
             "vs batch": f"{100 * excess:+.1f} %",
         }
         rows.append(row)
@@ -278,7 +278,7 @@ def _draw(panels: Any, trials: Sequence[Trial]) -> None:
             "linewidth": 1.4,
             "label": f"{engine} {ESTIMATORS[variant]}",
         }
-        panels[0].plot(ks, [run.inertia for run in runs], **style)
+        panels[0].plot(ks, [run.objective for run in runs], **style)
         panels[1].plot(ks, [run.median for run in runs], **style)
     for axes in panels:
         axes.set_xlabel("k")
