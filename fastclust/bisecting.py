@@ -23,7 +23,7 @@ from .kernels.tiles import Array, padded_vector
 from .kmeans import MOST, best_found, recorded, state_found, survey
 from .lloyd_loop import Fit, Loop, State, first_centers
 from .mapped import in_memory
-from .sources import Listed, Source
+from .sources import Listed, Source, once_by_blocks
 from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
@@ -488,6 +488,7 @@ class BisectingKMeans(CentroidEstimator):
         self._n_features_out = len(centers)
         self._mean, self._nodes = mean[:n_features], nodes
 
+    @once_by_blocks
     def predict(self, X: Any) -> Array:
         """Cluster of each row of `X`: where the cuts send it, the nearer center at each of them.
 

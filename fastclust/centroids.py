@@ -29,7 +29,7 @@ from .kernels.tiles import Array, Rows, make_rows
 from .persistence import Persistent
 from .serving import Centers, centers_of, open_dense
 from .serving import is_extreme as is_extreme
-from .sources import Source
+from .sources import Source, once_by_blocks
 from .streaming import StreamedRows, streamed_labels
 
 
@@ -83,6 +83,7 @@ class CentroidEstimator(
         """
         return self.fit(X, sample_weight=sample_weight, **options).labels_
 
+    @once_by_blocks
     def predict(self, X: Any) -> Array:
         """Index of the center nearest to each row of `X`, the lowest of several.
 
@@ -109,6 +110,7 @@ class CentroidEstimator(
             validation.check_finite(self, X, threads)
             return nearest(rows, centers, threads)
 
+    @once_by_blocks
     def transform(self, X: Any) -> Array:
         """Distances of each row of `X` to each center.
 

@@ -35,6 +35,7 @@ from .kernels.tiles import Array
 from .kmeans import partition, seeds
 from .persistence import Persistent
 from .serving import digest, kept_beside
+from .sources import once_by_blocks
 
 # Releases of scikit-learn that know array namespaces hand one to their own methods.
 NAMESPACE: dict[str, Any] = (
@@ -172,6 +173,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
         )
         return self._labels(rows)
 
+    @once_by_blocks
     def predict(self, X: Any) -> Array:
         """Likeliest component of each row of `X`, the lowest of several.
 
@@ -187,6 +189,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
         """
         return self._labels(self._rows(X))
 
+    @once_by_blocks
     def predict_proba(self, X: Any) -> Array:
         """Posterior probability of each component for each row of `X`.
 
@@ -204,6 +207,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
         with self._asked(X) as (sweep, densities):
             return sweep.posteriors(densities)
 
+    @once_by_blocks
     def score_samples(self, X: Any) -> Array:
         """Log of the density of the mixture at each row of `X`.
 

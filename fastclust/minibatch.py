@@ -47,7 +47,7 @@ from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import in_float64, moments, survey
 from .lloyd_loop import draw_rows
 from .nested import run_nested
-from .sources import Source
+from .sources import Source, once_by_blocks
 
 STOPPED = -1  # by a callback
 MOST = 1e15  # rows or steps that are counted
@@ -369,6 +369,7 @@ class MiniBatchKMeans(CentroidEstimator):
         return fit.mean_inertia
 
     @available_if(_takes_batches)
+    @once_by_blocks
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Move the centers by one more batch.
 

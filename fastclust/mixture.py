@@ -20,6 +20,7 @@ from .em_problem import Problem, Start, shifted
 from .kernels.gaussian import Moments
 from .kernels.parallel import team
 from .kernels.tiles import Array
+from .sources import once_by_blocks
 
 STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
@@ -160,6 +161,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
     _defaults = defaults_of(__init__)
     _batches: _Batches | None = None  # what :meth:`partial_fit` has learnt
 
+    @once_by_blocks
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one batch by a step of stepwise EM (Cappé and Moulines).
 

@@ -22,7 +22,7 @@ from .mapped import Guarded
 from .persistence import Persistent
 from .scores import calinski_harabasz_score, davies_bouldin_score, simplified_silhouette_score
 from .silhouette import mean_silhouettes
-from .sources import Source
+from .sources import Source, once_by_blocks
 
 # Scores of labels, of rows that are held; the higher, the better, but for the second.
 BY_LABELS = {
@@ -229,6 +229,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
             self._choose(criteria[0])
         return self
 
+    @once_by_blocks
     def predict(self, X: Any) -> Array:
         """Labels of rows by the best estimator.
 

@@ -6,19 +6,21 @@ the file, which is what makes results the same bits as for an array.  Blocks are
 thread while kernels run; at no time are there more than three of them.
 
 What can be used as an array where it lies (arrays, memory maps, ``.npy`` files of C-contiguous
-floats) is: :func:`open_rows` then gives an array and no source.  Frames in memory are no sources
-either: whatever their size, scikit-learn's checks make an array of them.
+floats) is: :func:`open_rows` then gives an array and no source.  Frames and tables in memory are no
+sources either: whatever their size, scikit-learn's checks make an array of them.
+
+Paths are in :mod:`fastclust.files`, tables of columns in :mod:`fastclust.columns`.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from scipy.sparse import issparse
@@ -30,7 +32,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 PIECE_ELEMENTS = 1 << 20  # of rows that are read at once where nothing else says how many
 NEAR_BYTES = 1 << 16  # what lies no farther apart is read at once
 AHEAD = 1  # blocks that wait, beside the one being read and the one being used
-_PATHS = "a path must end in '.npy', '.parquet' or '.pq'"
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Source:
@@ -158,7 +160,7 @@ class Source:
         number = 0
         while True:
             try:
-                piece = _as_array(next(pieces))
+                piece = as_array(next(pieces))
             except StopIteration:
                 return
             except Exception as error:
@@ -175,7 +177,7 @@ class Source:
                 f"Every block of {self.name} must have {self.shape[1]} columns, but block "
                 f"{number} has shape {array.shape}."
             )
-        if _float_dtype(array.dtype) != self._own_dtype:
+        if float_dtype(array.dtype) != self._own_dtype:
             raise ValueError(
                 f"Every block of {self.name} must have the dtype of the first, "
                 f"{self._own_dtype.name}, but block {number} has {array.dtype}."
@@ -188,10 +190,12 @@ class Source:
         if suspicious and not np.isfinite(block).all():
             what = "NaN" if np.isnan(block).any() else "infinity"
             row = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
-            raise ValueError(
-                f"Input X contains {what}: {self.name} has it in row {row}, block {number}."
-            )
+            raise ValueError(f"Input X contains {what}: {self._place(row)}, block {number}.")
         return block
+
+    def _place(self, row: int) -> str:
+        """Where a row that is not finite is."""
+        return f"{self.name} has it in row {row}"
 
 
 class ArrayLike(Source):
@@ -207,8 +211,8 @@ class ArrayLike(Source):
 
     def __init__(self, data: Any, name: str) -> None:
         self.data, self.name = data, name
-        self.shape = _checked_shape(data.shape, name)
-        self.dtype = _float_dtype(np.dtype(data.dtype), name)
+        self.shape = checked_shape(data.shape, name)
+        self.dtype = float_dtype(np.dtype(data.dtype), name)
 
     def pieces(self) -> Iterator[Any]:
         step = max(1, PIECE_ELEMENTS // self.shape[1])
@@ -256,120 +260,6 @@ class Listed(Source):
             yield self.X.take(self.rows[start : start + size], axis=0)
 
 
-class Parquet(Source):
-    """A Parquet file, read by row groups.
-
-    Columns, their names and their dtype are those of the frame that pandas makes of the file: an
-    index that pandas has stored is no column.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    ImportError
-        Without pyarrow or pandas.
-    TypeError
-        Where a column holds no numbers.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            import pandas  # noqa: F401  (pyarrow imports it when it is needed)
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise ImportError(
-                'reading Parquet files needs pyarrow: pip install "fastclust[parquet]"'
-            ) from error
-        self.name = f"the file {path.name!r}"
-        self.path = path
-        try:
-            self._file = pyarrow.parquet.ParquetFile(path)
-            schema = self._file.schema_arrow
-            columns, self._selected = _columns(schema)
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise ValueError(f"{self.name} could not be read as Parquet: {error}") from error
-        for field in columns:
-            if not _is_number(field.type):
-                raise TypeError(
-                    f"Every column of {self.name} must hold numbers, but {field.name!r} is of type "
-                    f"{field.type}."
-                )
-        meta = self._file.metadata
-        names = schema.names
-        if len(set(names)) < len(names):
-            twice = next(each for each in names if names.count(each) > 1)
-            raise ValueError(
-                f"Every column of {self.name} must have a name of its own, but {twice!r} is there "
-                f"{names.count(twice)} times."
-            )
-        self.shape = _checked_shape((meta.num_rows, len(columns)), self.name)
-        frame = schema.empty_table().to_pandas()
-        self.names = frame.columns
-        self.dtype = _as_array(frame).dtype
-        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-    def head(self) -> Any:
-        import pandas
-
-        return pandas.DataFrame(super().head(), columns=self.names)
-
-    def pieces(self) -> Iterator[Any]:
-        for number in range(len(self._starts) - 1):
-            yield self._group(number)
-
-    def _holding(self, listed: Array) -> Iterator[tuple[int, Array]]:
-        for number in np.unique(np.searchsorted(self._starts, listed, side="right") - 1).tolist():
-            yield int(self._starts[number]), self._group(number)
-
-    def _group(self, number: int) -> Array:
-        table = self._file.read_row_group(number, columns=self._selected)
-        columns = table.columns if self._selected is None else map(table.column, self._selected)
-        group = np.empty((table.num_rows, self.shape[1]), self._own_dtype)
-        for place, column in enumerate(columns):
-            group[:, place] = _numbers(column)  # nulls become NaN, which is refused later
-        return group
-
-
-def _columns(schema: Any) -> tuple[list[Any], list[str] | None]:
-    """Fields that pandas makes columns of, and their names where they are not all."""
-    index = [
-        name
-        for name in (schema.pandas_metadata or {}).get("index_columns", ())
-        if isinstance(name, str)
-    ]  # others are ranges, which are not stored
-    stored = {schema.get_field_index(name) for name in index}
-    fields = [field for place, field in enumerate(schema) if place not in stored]
-    return fields, None if len(fields) == len(schema) else [field.name for field in fields]
-
-
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
-    return any(test(kind) for test in tests)
-
-
-def _numbers(column: Any) -> Array:
-    """A column as pandas and then NumPy convert it."""
-    import pyarrow
-
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pyarrow.types.is_boolean(column.type):
-        column = column.cast(pyarrow.uint8())
-    if pyarrow.types.is_decimal(column.type):
-        return np.array(column.to_pylist(), np.float64)  # Arrow's conversion rounds otherwise
-    numbers: Array = column.to_numpy()
-    return numbers
-
-
 class Blocks(Source):
     """A callable that returns a fresh iterator of blocks each time it is called.
 
@@ -387,12 +277,13 @@ class Blocks(Source):
         first = next(iter(self._fresh()), None)
         if first is None:
             raise ValueError(f"{self.name} must give at least one block, but it gives none.")
-        array = _as_array(first)
+        first = _unarrowed(first)
+        array = as_array(first)
         self._names = first.head(1) if _is_frame(first) else None
-        self.shape = _checked_shape((1, *array.shape[1:]), self.name)
-        self.dtype = _float_dtype(array.dtype, self.name)
+        self.shape = checked_shape((1, *array.shape[1:]), self.name)
+        self.dtype = float_dtype(array.dtype, self.name)
         n_samples = sum(len(piece) for _, piece in self._numbered())
-        self.shape = _checked_shape((n_samples, self.shape[1]), self.name)
+        self.shape = checked_shape((n_samples, self.shape[1]), self.name)
 
     def head(self) -> Any:
         return super().head() if self._names is None else self._names
@@ -414,8 +305,8 @@ def open_rows(X: Any) -> Any:
 
     Parameters
     ----------
-    X : array-like, path, DataFrame, HDF5 or Zarr array, or callable
-        See :mod:`fastclust.sources`.
+    X : array-like, path or list of paths, frame, Arrow dataset, HDF5 or Zarr array, or callable
+        See :doc:`/guide/out_of_core`.
 
     Returns
     -------
@@ -426,22 +317,29 @@ def open_rows(X: Any) -> Any:
     ------
     ValueError, TypeError
         Where a file cannot be read or is of no known kind.
+    FileNotFoundError
+        Where there is no such file; it is a ValueError, too.
     """
     if isinstance(X, Source | np.ndarray) or issparse(X):
         return X
+    if isinstance(X, str | os.PathLike):
+        from .files import open_path
+
+        return open_path(X)
     if isinstance(X, list | tuple):
         if X and all(isinstance(each, str | os.PathLike) for each in X):
-            raise ValueError(
-                f"X must be rows or the path of one file of rows, not a {type(X).__name__} of "
-                f"{len(X)} paths or texts."
-            )
+            from .files import open_files
+
+            return open_files(X)
         return X
-    if isinstance(X, str | os.PathLike):
-        return _open_path(Path(X))
     _refuse_what_holds_no_rows(X)
     if callable(X) and not hasattr(X, "shape"):
         return Blocks(X)
     module = type(X).__module__.split(".")[0]
+    if module in ("pyarrow", "polars"):
+        from .columns import open_columns
+
+        return open_columns(X)
     sliceable = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
     if sliceable and module in ("h5py", "zarr", "tables", "netCDF4", "tensorstore"):
         return ArrayLike(X, f"the {type(X).__name__}")
@@ -456,10 +354,15 @@ def _refuse_what_holds_no_rows(X: Any) -> None:
     module = kind.__module__.split(".")[0]
     if isinstance(X, bytes | bytearray):
         raise TypeError(f"X must be rows or a path as str or os.PathLike, not {X[:40]!r} of bytes.")
+    if hasattr(X, "read") and hasattr(X, "close") and module in ("_io", "tempfile", "gzip"):
+        raise TypeError(
+            f"X must be rows or the path of a file, not an open file ({kind.__name__})."
+        )
     if hasattr(X, "__next__"):
         raise TypeError(
             f"X must be rows or a callable that returns a fresh iterator each time it is called, "
-            f"not a {kind.__name__}, which can be gone through only once."
+            f"not a {kind.__name__}, which can be gone through only once: partial_fit, predict, "
+            "transform, predict_proba and score_samples take that, and nothing else does."
         )
     if module == "h5py" and not X:
         raise ValueError("X must be a dataset of an open HDF5 file, but the file is closed.")
@@ -470,40 +373,61 @@ def _refuse_what_holds_no_rows(X: Any) -> None:
         )
 
 
-def _open_path(path: Path) -> Any:
-    name = f"the file {path.name!r}"
-    if path.suffix in (".parquet", ".pq"):
-        return Parquet(path)
-    if path.suffix != ".npy":
-        raise ValueError(
-            f"X must be rows or a path to rows, and {_PATHS}, but it is {str(path)!r}."
-        )
-    try:
-        array = np.load(path, mmap_mode="r")
-    except Exception as error:  # whatever NumPy stumbles over in a file that is damaged
-        foreign = path.is_file() and not _has_magic(path)
-        why = "it does not begin as a '.npy' file does" if foreign else error
-        raise ValueError(f"{name} could not be read as rows: {why}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError(f"{name} must hold one array, but it is an archive of arrays ('.npz').")
-    _checked_shape(array.shape, name)
-    if array.dtype in FLOATS and array.flags.c_contiguous:
-        return array
-    return ArrayLike(array, name)
+def once_by_blocks(method: Method) -> Method:
+    """A method of `X` that takes an iterator of blocks as well, which is gone through once.
+
+    It is called for each block as it comes; arrays that it returns are joined.  Whatever else can
+    be gone through is left to the method.
+    """
+
+    @functools.wraps(method)
+    def by_blocks(self: Any, X: Any, *args: Any, **options: Any) -> Any:
+        if type(X) is np.ndarray or not hasattr(X, "__next__") or hasattr(X, "read"):
+            return method(self, X, *args, **options)
+        if options.get("sample_weight", args[1] if len(args) > 1 else None) is not None:
+            raise ValueError(
+                f"sample_weight must be None where X is a {type(X).__name__}, of which nobody "
+                "knows how many rows it has: call with one block after the other."
+            )
+        results: list[Any] = []
+        while True:
+            try:
+                block = next(X)
+            except StopIteration:
+                break
+            except Exception as error:
+                raise _of_block(
+                    X, len(results), f"raised {type(error).__name__}: {error}"
+                ) from error
+            try:
+                results.append(method(self, block))
+            except ValueError as error:
+                raise _of_block(X, len(results), f"was refused: {error}") from error
+        if not results:
+            raise ValueError(
+                f"X must give at least one block, but the {type(X).__name__} gave none."
+            )
+        return np.concatenate(results) if isinstance(results[0], np.ndarray) else results[-1]
+
+    return cast(Method, by_blocks)
 
 
-def _has_magic(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(6) == np.lib.format.MAGIC_PREFIX
+def _of_block(X: Any, number: int, what: str) -> ValueError:
+    return ValueError(f"Block {number} of the {type(X).__name__} {what}")
 
 
 def _is_frame(block: Any) -> bool:
     return type(block).__module__.split(".")[0] in ("pandas", "polars")
 
 
-def _as_array(block: Any) -> Array:
+def _unarrowed(block: Any) -> Any:
+    """A block, of Arrow's columns the frame that pandas makes of it."""
+    return block.to_pandas() if type(block).__module__.split(".")[0] == "pyarrow" else block
+
+
+def as_array(block: Any) -> Array:
     """A block as an array: of a frame, what an estimator makes of it."""
+    block = _unarrowed(block)
     if not _is_frame(block):
         return np.asarray(block)
     array: Array = check_array(
@@ -512,7 +436,7 @@ def _as_array(block: Any) -> Array:
     return array
 
 
-def _checked_shape(shape: Any, name: str) -> tuple[int, int]:
+def checked_shape(shape: Any, name: str) -> tuple[int, int]:
     if len(shape) != 2:
         raise ValueError(
             f"{name} must have two dimensions, rows and columns, but its shape is {tuple(shape)}."
@@ -524,7 +448,7 @@ def _checked_shape(shape: Any, name: str) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _float_dtype(dtype: np.dtype[Any], name: str = "the source") -> np.dtype[Any]:
+def float_dtype(dtype: np.dtype[Any], name: str = "the source") -> np.dtype[Any]:
     """The dtype in which numbers of `dtype` are computed with."""
     if dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, but its dtype is {dtype}.")

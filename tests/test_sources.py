@@ -23,8 +23,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 import fastclust.minibatch
 import fastclust.streaming
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, SampledKMeansPlusPlus
+from fastclust.columns import Parquet
 from fastclust.kernels import slices, update
-from fastclust.sources import ArrayLike, Blocks, Parquet, Source, open_rows
+from fastclust.sources import ArrayLike, Blocks, Source, open_rows
 
 Array = np.ndarray[Any, Any]
 
