@@ -202,6 +202,12 @@ class patch_sklearn:
         self._before = [(module, name, getattr(module, name)) for module, name, _ in _PLACES]
         for module, name, substitute in _PLACES:
             setattr(module, name, substitute)
+        if (
+            "skl2onnx" in sys.modules
+        ):  # which otherwise takes these for scikit-learn's when it comes
+            from .onnx import register
+
+            register()
         if not _said:
             _said = True
             names = ", ".join(name for names in SUBSTITUTES.values() for name in names)

@@ -18,6 +18,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastclust
 from fastclust import acceleration, from_sklearn
@@ -159,6 +161,72 @@ def test_exported_to_onnx(name: str, dtype: Any) -> None:
     assert values.dtype == dtype
     rtol = 1e-10 if dtype == np.float64 else 1e-4
     assert_allclose(values, expected, rtol=rtol, atol=1e-2 * rtol)
+
+
+def test_exported_to_onnx_without_conversion() -> None:
+    """Also in a pipeline, with options, and in scikit-learn's place."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    import fastclust.onnx
+
+    fastclust.onnx.register()
+    for name in [name for name in PAIRS if name != "BisectingKMeans"]:
+        ours, _, parameters = classes(name)
+        for kind in (ours, getattr(acceleration, name)):
+            model = make_pipeline(StandardScaler(), kind(**parameters)).fit(X)
+            mixture = name.endswith("Mixture")
+            options = {id(model[-1]): {"score_samples": True} if mixture else {"gemm": False}}
+            graph = skl2onnx.to_onnx(model, X[:1], options=options).SerializeToString()
+            session = runtime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+            labels, values, *rest = session.run(None, {"X": NEW})
+            assert_array_equal(labels.ravel(), model.predict(NEW))
+            expected = model.predict_proba(NEW) if mixture else model.transform(NEW)
+            assert_allclose(values, expected, rtol=1e-9, atol=1e-9)
+            if mixture:
+                assert_allclose(rest[0].ravel(), model.score_samples(NEW), rtol=1e-9)
+
+
+def test_what_onnx_cannot_say_is_refused() -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    import fastclust.onnx
+
+    fastclust.onnx.register()
+    search = fastclust.ClusterSearch(fastclust.KMeans(random_state=0), [2], criterion="inertia")
+    for model, remedy in (
+        (fastclust.BisectingKMeans(2), r"export a KMeans, or pickle what its to_sklearn\(\) gives"),
+        (search, "export its best_estimator_"),
+    ):
+        with pytest.raises(NotImplementedError, match=f"cannot be written as ONNX: {remedy}"):
+            skl2onnx.to_onnx(model.fit(X), X[:1])
+
+
+PATCHED = """
+import sys
+import numpy as np
+import fastclust
+X = np.random.RandomState(0).rand(60, 3)
+if sys.argv[1] == "before":
+    import skl2onnx
+fastclust.patch_sklearn()
+import skl2onnx, onnxruntime
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+for kind in (KMeans, MiniBatchKMeans, GaussianMixture, BayesianGaussianMixture):
+    assert kind.__module__ == "fastclust.acceleration"
+    size = {"n_components" if "Mixture" in kind.__name__ else "n_clusters": 2}
+    model = kind(**size, random_state=0, max_iter=500).fit(X)
+    graph = skl2onnx.to_onnx(model, X[:1]).SerializeToString()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    assert (session.run(None, {"X": X})[0].ravel() == model.predict(X)).all()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_programs_that_are_patched_export(when: str) -> None:
+    """Whether they load skl2onnx before fastclust is put in scikit-learn's place, or after."""
+    pytest.importorskip("skl2onnx")
+    pytest.importorskip("onnxruntime")
+    subprocess.run([sys.executable, "-c", PATCHED, when], check=True)
 
 
 @pytest.mark.parametrize(
