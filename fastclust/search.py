@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from .kernels.tiles import Array
 from .kmeans import kmeans_plusplus
 from .mapped import Guarded
 from .persistence import Persistent
+from .refinement import OFFSET
 from .scores import calinski_harabasz_score, davies_bouldin_score, simplified_silhouette_score
 from .silhouette import mean_silhouettes
 from .sources import Source, once_by_blocks
@@ -34,6 +35,7 @@ HELD = ("silhouette", *BY_LABELS)
 OF_INERTIA = ("inertia", "gap")
 OF_LIKELIHOOD = ("bic", "aic", "icl")
 CRITERIA = (*HELD, *OF_INERTIA, *OF_LIKELIHOOD)
+STARTS = ("own", "nested", "warm")
 LOW_IS_GOOD = ("davies_bouldin", *OF_LIKELIHOOD)
 BLOCK = 1 << 20  # numbers of a block of posteriors
 
@@ -71,12 +73,18 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
     reference_rows : int, default=None
         For 'gap': rows of a reference data set; by default as many as there are in `X`.  Fewer are
         quicker; their sums of squares are scaled up.
-    shared_seeds : bool, default=False
-        For estimators with `init`: whether one k-means++ for the largest number of clusters starts
-        all fits, each from its first centers, in place of one for each fit.  Fits are then no
-        longer those of `estimator` alone.
+    starts : {'own', 'nested', 'warm'}, default='own'
+        Where fits start.  By the last two, which are for estimators with `init`, fits are quicker,
+        and no longer those of `estimator` alone; each then has a single start.
+
+        - 'own': each as `estimator` says.
+        - 'nested': one k-means++ for the largest number of clusters starts them all, each from its
+          first centers.
+        - 'warm': each from the centers of the one before, of which those with the largest error are
+          split in two.
     random_state : int, RandomState instance or None, default=None
-        Source of the reference data sets and of shared seeds; None takes that of `estimator`.
+        Source of the reference data sets, of nested seeds, and of where centers that are split are
+        moved to; None takes that of `estimator`.
 
     Attributes
     ----------
@@ -134,7 +142,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         n_init: int | None = None,
         n_references: int = 10,
         reference_rows: int | None = None,
-        shared_seeds: bool = False,
+        starts: str = "own",
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
@@ -144,7 +152,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         self.n_init = n_init
         self.n_references = n_references
         self.reference_rows = reference_rows
-        self.shared_seeds = shared_seeds
+        self.starts = starts
         self.random_state = random_state
 
     @property
@@ -188,18 +196,15 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
                 rows = validation.open_array(self, X, fitting=True)
             else:
                 rows = validation.open_data(self, X, fitting=True)
-            size = self._size()
             sizes = self._checked_numbers(rows.shape[0], criteria)
             grid = [(kind, k) for kind in self._checked_kinds() for k in sizes]
-            models = []
-            seeds = self._seeds(rows, max(sizes)) if self._shares() else None
+            models: list[Any] = []
             # Rows that are read are opened anew by each fit.
             data = X if isinstance(rows, Source) else rows
+            weights = {} if sample_weight is None else {"sample_weight": sample_weight}
             times = []
-            for number, (kind, k) in enumerate(grid):
-                model = self._model(size, kind, k, seeds)
-                begun = perf_counter()
-                weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+            begun = perf_counter()
+            for number, model in enumerate(self._models(rows, grid, sample_weight)):
                 models.append(model.fit(data, **weights))
                 times.append(perf_counter() - begun)
                 if listeners and listeners.tell(
@@ -213,6 +218,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
                     objective=lambda model=model: float(getattr(model, "inertia_", np.nan)),
                 ):
                     break
+                begun = perf_counter()
             done = grid[: len(models)]
             self.estimators_ = models
             self._labels = [_labels(model, data) for model in models]
@@ -300,8 +306,13 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         validation.check_int("n_references", self.n_references, 1)
         if self.reference_rows is not None:
             validation.check_int("reference_rows", self.reference_rows, 1)
-        validation.check_bool("shared_seeds", self.shared_seeds)
+        validation.check_option("starts", self.starts, STARTS)
         validation.check_seed(self.random_state)
+        if self.starts != "own" and not self._takes("init"):
+            raise InvalidParameterError(
+                "starts must be 'own' for an estimator without init, such as "
+                f"{type(self.estimator).__name__}, but it is {self.starts!r}."
+            )
 
     def _size(self) -> str:
         """Name of the parameter that is the number of clusters."""
@@ -364,10 +375,9 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         return found
 
     def _checked_kinds(self) -> list[Any]:
-        known = self.estimator.get_params(deep=False)
         if self.covariance_types is None:
-            return [known.get("covariance_type")]
-        if "covariance_type" not in known:
+            return [getattr(self.estimator, "covariance_type", None)]
+        if not self._takes("covariance_type"):
             raise InvalidParameterError(
                 "covariance_types must be None for an estimator without covariance_type, but it is "
                 f"{validation.said(self.covariance_types)}."
@@ -387,27 +397,28 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
             )
         return kinds
 
-    def _model(self, size: str, kind: Any, k: int, seeds: Array | None) -> Any:
-        parameters: dict[str, Any] = {size: k}
-        if kind is not None:
-            parameters["covariance_type"] = kind
-        if self.n_init is not None:
-            parameters["n_init"] = int(self.n_init)
-        if seeds is not None:
-            parameters |= {"init": seeds[:k], "n_init": 1}
-        return clone(self.estimator).set_params(**parameters)
+    def _takes(self, name: str) -> bool:
+        return _is_estimator(self.estimator) and name in self.estimator.get_params(deep=False)
 
-    def _shares(self) -> bool:
-        shares = bool(self.shared_seeds)
-        if shares and "init" not in self.estimator.get_params(deep=False):
-            raise InvalidParameterError(
-                "shared_seeds must be False for an estimator without init, such as "
-                f"{type(self.estimator).__name__}."
-            )
-        return shares
-
-    def _seeds(self, rows: Any, most: int) -> Array:
-        return kmeans_plusplus(rows, most, random_state=self._generator())[0]
+    def _models(self, rows: Any, grid: Sequence[tuple[Any, int]], weights: Any) -> Iterator[Any]:
+        """What is to be fitted, in turn; each is asked for when the one before is fitted."""
+        size, seeds, model = self._size(), None, None
+        random_state = self._generator()
+        if self.starts == "nested":
+            most = max(k for _, k in grid)
+            seeds, _ = kmeans_plusplus(rows, most, sample_weight=weights, random_state=random_state)
+        for kind, k in grid:
+            parameters: dict[str, Any] = {size: k}
+            if kind is not None:
+                parameters["covariance_type"] = kind
+            if self.n_init is not None:
+                parameters["n_init"] = int(self.n_init)
+            if self.starts == "warm" and model is not None:
+                seeds = _split(model, k, rows, weights, random_state)
+            if seeds is not None:
+                parameters |= {"init": seeds[:k], "n_init": 1}
+            model = clone(self.estimator).set_params(**parameters)
+            yield model
 
     def _generator(self) -> np.random.RandomState:
         state = self.random_state
@@ -449,7 +460,8 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         size = n_rows
         if self.reference_rows is not None:
             size = int(self.reference_rows)
-        most = int(self.results_["n_clusters"].max())
+        grid = [(None, int(k)) for k in self.results_["n_clusters"]]
+        most = max(k for _, k in grid)
         if size < most:
             raise InvalidParameterError(
                 f"reference_rows must be at least the largest n_clusters, {most}, but it is {size}."
@@ -461,19 +473,11 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
             for line in logs:
                 drawn = low + (high - low) * random_state.random_sample((size, n_columns))
                 drawn = drawn.astype(rows.dtype, copy=False)
-                line[:] = [clone(m).fit(drawn).inertia_ for m in self._for_references(drawn)]
+                line[:] = [m.fit(drawn).inertia_ for m in self._models(drawn, grid, None)]
             logs = np.log(logs * (n_rows / size))
             gaps = logs.mean(axis=0) - np.log(self.results_["inertia"])
         errors = logs.std(axis=0) * np.sqrt(1 + 1 / n_references)
         return {"gap": gaps, "gap_error": errors}
-
-    def _for_references(self, drawn: Array) -> list[Any]:
-        """The estimators, started on a reference data set as on the data."""
-        if not self.shared_seeds:
-            return self.estimators_
-        most = int(self.results_["n_clusters"].max())
-        seeds = self._seeds(drawn, most)
-        return [clone(m).set_params(init=seeds[: m.n_clusters]) for m in self.estimators_]
 
     def _choose(self, criterion: str) -> None:
         values, sizes = self.results_[criterion], self.results_["n_clusters"]
@@ -502,6 +506,40 @@ def _is_estimator(value: Any) -> bool:
     return hasattr(value, "get_params") and hasattr(value, "fit") and not inspect.isclass(value)
 
 
+def _blocks(rows: Any, size: int) -> Iterator[Any]:
+    """Rows that are held or read, `size` at a time."""
+    if isinstance(rows, Source):
+        yield from rows.blocks(size)
+    else:
+        for first in range(0, rows.shape[0], size):
+            yield rows[first : first + size]
+
+
+def _split(
+    model: Any, n_clusters: int, rows: Any, weights: Any, random_state: np.random.RandomState
+) -> Array:
+    """Centers of a fit, and more, beside those of the largest error; each halves that."""
+    centers: Array = model.cluster_centers_
+    k, n_features = centers.shape
+    errors, done = np.zeros(k), 0
+    for block in _blocks(rows, max(1, BLOCK // k)):
+        distances = model.transform(block)
+        labels = distances.argmin(axis=1)
+        squares = np.square(distances[np.arange(len(labels)), labels], dtype=np.float64)
+        if weights is not None:
+            squares *= weights[done : done + len(labels)]
+        errors += np.bincount(labels, squares, minlength=k)
+        done += len(labels)
+    width = OFFSET * np.sqrt(errors.sum() / done)
+    found, halved = list(centers), list(errors)
+    while len(found) < n_clusters:
+        most = int(np.argmax(halved))
+        halved[most] /= 2
+        halved.append(halved[most])
+        found.append(found[most] + width * random_state.uniform(-0.5, 0.5, n_features))
+    return np.array(found, centers.dtype)
+
+
 def _labels(model: Any, data: Any) -> Array:
     labels: Array = model.labels_ if hasattr(model, "labels_") else model.predict(data)
     return labels
@@ -509,9 +547,8 @@ def _labels(model: Any, data: Any) -> Array:
 
 def _box(rows: Any) -> tuple[Array, Array]:
     """Least and largest value of each column."""
-    blocks = rows.blocks(max(1, BLOCK // rows.shape[1])) if isinstance(rows, Source) else [rows]
     low, high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
-    for block in blocks:
+    for block in _blocks(rows, max(1, BLOCK // rows.shape[1])):
         least, most = block.min(axis=0), block.max(axis=0)
         if hasattr(least, "toarray"):
             least, most = least.toarray().ravel(), most.toarray().ravel()

@@ -366,10 +366,9 @@ RIGHT: dict[str, set[str]] = {
     **dict.fromkeys(["weight_concentration_prior", "mean_precision_prior"], POSITIVE),
     "degrees_of_freedom_prior": {"None"},  # 1.5 is too small for three columns
     "refine": {"0"},
-    **dict.fromkeys(["estimator", "criterion", "n_references"], NEVER),
+    **dict.fromkeys(["estimator", "criterion", "n_references", "starts"], NEVER),
     "covariance_types": {"None"},
     "reference_rows": {"None"},
-    "shared_seeds": {"True"},
 }
 # Their shape is compared with that of the data, which are read first.
 COMPARED = {"init", "weights_init", "means_init", "precisions_init", "mean_prior"}

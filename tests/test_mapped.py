@@ -300,7 +300,7 @@ y n_samples callbacks checkpoint checkpoint_every resume n_clusters n_components
 verbose random_state copy_x algorithm batch_size compute_labels max_no_improvement init_size
 reassignment_ratio bisecting_strategy covariance_type reg_covar init_params warm_start
 verbose_interval acceleration weight_concentration_prior_type mean_precision_prior
-estimator criterion covariance_types n_references reference_rows shared_seeds refine
+estimator criterion covariance_types n_references reference_rows starts refine
 degrees_of_freedom_prior return_n_iter n_local_trials metric sample_size
 load_ipython_extension unload_ipython_extension unpatch_sklearn
 """

@@ -147,14 +147,53 @@ def test_mixtures_by_numbers_and_types(criterion: str) -> None:
     np.testing.assert_array_equal(search.cluster_labels(4), search.labels_)
 
 
-def test_shared_seeds() -> None:
-    model = KMeans(random_state=0)
-    search = ClusterSearch(model, range(2, 6), criterion=("inertia", "gap"), shared_seeds=True)
-    search.fit(X)
-    seeds, _ = kmeans_plusplus(X, 5, random_state=0)
-    for k, value in zip(range(2, 6), search.results_["inertia"], strict=True):
-        assert value == KMeans(k, init=seeds[:k], n_init=1).fit(X).inertia_
-    assert search.results_["gap"].argmax() == 2
+@pytest.mark.parametrize("starts", ["nested", "warm"])
+def test_the_gap_with_starts_that_are_shared(starts: str) -> None:
+    search = ClusterSearch(
+        KMeans(random_state=0), range(2, 6), criterion="gap", n_references=3, starts=starts
+    ).fit(X)
+    assert search.best_n_clusters_ == 4
+    own = clone(search).set_params(starts="own").fit(X)
+    np.testing.assert_allclose(search.results_["gap"], own.results_["gap"], atol=0.1)
+
+
+def test_nested_seeds() -> None:
+    weights = np.arange(400) % 3
+    for given in (None, weights):
+        search = ClusterSearch(
+            KMeans(random_state=0), range(2, 6), criterion="inertia", starts="nested"
+        ).fit(X, sample_weight=given)
+        seeds, _ = kmeans_plusplus(X, 5, sample_weight=given, random_state=0)
+        for k, value in zip(range(2, 6), search.results_["inertia"], strict=True):
+            alone = KMeans(k, init=seeds[:k], n_init=1).fit(X, sample_weight=given)
+            assert value == alone.inertia_
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(400) % 3 + 0.5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_warm_starts_split_the_centers_of_the_largest_error(weights: Any, dtype: Any) -> None:
+    rows, sizes = X.astype(dtype), [2, 3, 6, 7]
+    model = KMeans(random_state=3)
+    search = ClusterSearch(model, sizes, criterion="inertia", starts="warm")
+    search.fit(rows, sample_weight=weights)
+    first, *others = search.estimators_
+    alone = KMeans(2, random_state=3).fit(rows, sample_weight=weights)
+    np.testing.assert_array_equal(first.cluster_centers_, alone.cluster_centers_)
+    fits = [first, *others]
+    for before, after in zip(fits, others, strict=False):
+        k, start = before.n_clusters, after.init
+        squares = np.square(rows - before.cluster_centers_[before.labels_]).sum(axis=1)
+        errors = np.bincount(before.labels_, squares * (1 if weights is None else weights))
+        np.testing.assert_array_equal(start[:k], before.cluster_centers_)
+        assert start.dtype == dtype
+        far = np.linalg.norm(start[k:, None] - start[None, :k], axis=-1)
+        assert (far.min(axis=1) < 0.05).all()  # beside a center
+        assert (far.min(axis=1) > 0).all()
+        assert far[0].argmin() == errors.argmax()
+        assert len(np.unique(start, axis=0)) == after.n_clusters
+        again = KMeans(after.n_clusters, init=start, n_init=1, random_state=3)
+        np.testing.assert_array_equal(after.labels_, again.fit(rows, sample_weight=weights).labels_)
+    assert (np.diff(search.results_["inertia"]) < 0).all()
 
 
 def test_estimators_of_scikit_learn_are_searched_too() -> None:
@@ -175,10 +214,12 @@ def test_sparse_rows_weights_and_rows_that_are_read(tmp_path: Any) -> None:
     def blocks() -> Any:
         yield from (X[:150], X[150:])
 
-    for rows in (scipy.sparse.csr_array(X), blocks):
-        found = clone(plain).fit(rows)
-        np.testing.assert_allclose(found.results_["gap"], plain.results_["gap"], rtol=1e-9)
-        np.testing.assert_array_equal(found.predict(rows), plain.predict(X))
+    for starts in ("own", "nested", "warm"):
+        plain.set_params(starts=starts).fit(X)
+        for rows in (scipy.sparse.csr_array(X), blocks):
+            found = clone(plain).fit(rows)
+            np.testing.assert_allclose(found.results_["gap"], plain.results_["gap"], rtol=1e-9)
+            np.testing.assert_array_equal(found.predict(rows), plain.predict(X))
 
 
 def test_a_pipeline_a_clone_a_pickle_and_a_frame() -> None:
@@ -235,7 +276,11 @@ GM, KM = GaussianMixture(), KMeans()
         (ClusterSearch(GM, covariance_types="full"), "covariance_types must be a list of names"),
         (ClusterSearch(GM, covariance_types=["round"]), "covariance_types must be one of 'full'"),
         (ClusterSearch(KM, n_init=0), "n_init must be at least 1, but it is 0"),
-        (ClusterSearch(GM, shared_seeds=True), "shared_seeds must be False for an estimator with"),
+        (
+            ClusterSearch(GM, starts="warm"),
+            "starts must be 'own' for an estimator without init",
+        ),
+        (ClusterSearch(KM, starts="cold"), "starts must be one of 'own', 'nested', 'warm', bu"),
         (
             ClusterSearch(KM, criterion="gap", reference_rows=7),
             "reference_rows must be at least the largest n_clusters, 30, but it is 7",
