@@ -93,6 +93,8 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         'inertia' (where there is one), and each criterion; 'gap_error' beside 'gap'.
     estimators_ : list of estimator
         The fits, in the order of `results_`.
+    chosen_by_ : str
+        The criterion by which the best was chosen.
     best_index_ : int
         Which is the best.
     best_estimator_ : estimator
@@ -273,7 +275,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
             fitted = sorted(set(self.results_["n_clusters"].tolist()))
             raise ValueError(f"n_clusters must be one of {fitted}, but it is {n_clusters}.")
         if len(places) > 1:
-            places = places[[_extreme(self._criterion, self.results_[self._criterion][places])]]
+            places = places[[_extreme(self.chosen_by_, self.results_[self.chosen_by_][places])]]
         labels: Array = self._labels[places[0]]
         return labels
 
@@ -481,7 +483,7 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
 
     def _choose(self, criterion: str) -> None:
         values, sizes = self.results_[criterion], self.results_["n_clusters"]
-        self._criterion = criterion
+        self.chosen_by_ = criterion
         if criterion == "inertia":
             best = _elbow(sizes, values)
         elif criterion == "gap":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -19,12 +20,8 @@ from benchmarks import optima_targets, targets
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+def make_files(tmp_path, monkeypatch):
     """Files in the formats of the public ones, of 60 rows each."""
-    monkeypatch.setattr(targets, "PAUSE", 0)
-    tiny = targets.Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0,))
-    monkeypatch.setattr(optima_targets, "QUICK", tiny)
     tables = {name: RNG.normal(size=(60, 2)).round(6) for name in optima_targets.PUBLIC}
     problems = {}
     for name, (file, _, known) in optima_targets.PUBLIC.items():
@@ -42,6 +39,17 @@ def folder(tmp_path, monkeypatch):
     for name, problem in optima_targets.public_problems(tmp_path):
         np.testing.assert_allclose(problem.X, tables[name])
     return tmp_path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of public problems; all is measured on tiny data, on one thread."""
+    monkeypatch.setattr(targets, "PAUSE", 0)
+    tiny = targets.Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0,))
+    monkeypatch.setattr(optima_targets, "QUICK", tiny)
+    # Threads of three libraries that wait for each other would take longer than what they compute.
+    with threadpoolctl.threadpool_limits(1):
+        yield make_files(tmp_path, monkeypatch)
 
 
 def test_every_row_is_measured_and_rows_from_before_are_kept(folder, capsys):
