@@ -80,7 +80,7 @@ def measured(document: Mapping[str, Any]) -> list[str]:
                 f":{_ROLES[each['verdict']]}:`{each['verdict']}`" if each["verdict"] else "",
             ]
         )
-    lines = table(["what", "measured", "aim", "at least", ""], rows, "fc-numbers")
+    lines = table(["what", "measured", "aim", "at least", ""], rows, "fc-numbers fc-targets")
     lines += [f"Measured on {_plain(provenance(document))}", ""]
     for remark in document.get("remarks", ()):
         lines += [re.sub("`([^`]*)`", r"``\1``", remark), ""]
