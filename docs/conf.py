@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from importlib.metadata import version as installed
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ sys.path += [str(HERE), str(HERE.parent)]
 project = "fastclust"
 author = "The fastclust developers"
 copyright = "the fastclust developers, BSD-3-Clause"
-release = version = installed("fastclust")
+installed = metadata("fastclust")
+release = version = installed["Version"]
+# Where the repository is says pyproject.toml, as ``Repository`` in ``[project.urls]``.
+urls = dict(each.split(", ", 1) for each in installed.get_all("Project-URL", []))
+repository = urls.get("Repository")
 
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -33,13 +39,22 @@ extensions = [
     "sphinxext.parameters",
     "sphinxext.results",
     "sphinxext.command_line",
+    "sphinxext.finished",
 ]
 exclude_patterns = ["_build", "_templates", "gallery/**/*.ipynb"]
 templates_path = ["_templates"]
-nitpicky = False
+# A name of scikit-learn's that its inventory lacks is a warning; others may name what has no page.
+nitpicky = True
+nitpick_ignore_regex = [(".*", r"(?!sklearn\.).*")]
 default_role = "py:obj"
 highlight_language = "python"
 myst_heading_anchors = 3
+
+# Names of scikit-learn's lead to its pages.  The inventory is a file here, of the names that are
+# used: nothing is downloaded.
+intersphinx_mapping = {
+    "sklearn": ("https://scikit-learn.org/stable/", str(HERE / "inventories" / "scikit-learn.inv"))
+}
 
 # --- Reference -------------------------------------------------------------------------------
 
@@ -100,15 +115,21 @@ sphinx_gallery_conf = {
 # --- Pages -----------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
-html_title = "fastclust"
+html_title = f"fastclust {version}"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["fastclust.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
-    "logo": {"text": "fastclust"},
+    "logo": {"text": html_title},
     "navbar_align": "left",
-    "navbar_end": ["theme-switcher"],
+    "navbar_end": ["theme-switcher", "navbar-icon-links"],
+    "icon_links": [
+        {"name": "Repository", "url": repository, "icon": "fa-solid fa-code-branch"},
+    ]
+    if repository
+    else [],
     "header_links_before_dropdown": 8,
     "show_nav_level": 2,
     "show_prev_next": True,

@@ -31,7 +31,7 @@ MOST = 2**63 - 1
 
 
 class KMeans(CentroidEstimator):
-    """k-means clustering: scikit-learn's ``KMeans``, several times faster.
+    """k-means clustering: :class:`sklearn.cluster.KMeans`, several times faster.
 
     The same parameters, draws and attributes; labels and centers agree with scikit-learn's up to
     rounding.  Results are the same bits for any number of threads.

@@ -66,7 +66,7 @@ def _takes_batches(estimator: MiniBatchKMeans) -> bool:
 
 
 class MiniBatchKMeans(CentroidEstimator):
-    """Mini-batch k-means: scikit-learn's ``MiniBatchKMeans``, ten and more times faster.
+    """Mini-batch k-means: :class:`sklearn.cluster.MiniBatchKMeans`, ten and more times faster.
 
     The same parameters, draws and attributes as scikit-learn 1.9; with the same `random_state`
     every batch holds the same rows.  Results are the same bits for any number of threads.

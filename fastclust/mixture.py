@@ -27,7 +27,7 @@ STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for c
 
 
 class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
-    """Gaussian mixture fitted by EM: scikit-learn's ``GaussianMixture``, many times faster.
+    """Gaussian mixture fitted by EM: :class:`sklearn.mixture.GaussianMixture`, many times faster.
 
     The same parameters, draws and attributes, and the same solution up to rounding; results are
     the same bits for any number of threads.  It also takes `sample_weight`, learns from batches

@@ -73,7 +73,7 @@ class ParameterTables(SphinxDirective):
         for name in COUNTERPARTS:
             lines += [name, "-" * len(name), ""]
             first, *others = compared(name, known)
-            lines += [f"``{COUNTERPARTS[name].__name__}.{name}`` and {_title(first)}", ""]
+            lines += [f":obj:`{COUNTERPARTS[name].__name__}.{name}` and {_title(first)}", ""]
             lines += _table(first, "parameter")
             for each in others:
                 what = "attribute" if each.owner.endswith(" attributes") else "parameter"
