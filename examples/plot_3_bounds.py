@@ -33,6 +33,9 @@ for name, kmeans in fitted.items():
     print(f"{name:8s} {share:6.1%} of the distances, same bits as lloyd: {same}")
 
 # %%
+# ``elkan`` keeps a bound for every center only where a row's distances are expensive.  Here, with 8
+# features, it is Hamerly's algorithm: the counts are equal, and below one line lies on the other.
+#
 # Bounds spare little as long as the centers move far, and most of the distances later on.  A fit
 # that is cut off after `t` iterations tells how many had been computed until then.
 

@@ -217,7 +217,7 @@ class _Watch:
 
 
 class BisectingKMeans(CentroidEstimator):
-    """Bisecting k-means clustering: scikit-learn's ``BisectingKMeans``, several times faster.
+    """Bisecting k-means clustering: :class:`sklearn.cluster.BisectingKMeans`, several times faster.
 
     The same parameters, draws and attributes; labels and centers agree with scikit-learn's up to
     rounding.  Results are the same bits for any number of threads.
@@ -242,7 +242,7 @@ class BisectingKMeans(CentroidEstimator):
         (not relative to the variance, as in scikit-learn), or when no label changes.
     copy_x : bool, default=True
         Accepted for compatibility: `X` is neither copied as a whole nor changed either way.
-    algorithm : {'lloyd', 'elkan', 'full', 'auto'}, default='lloyd'
+    algorithm : {'lloyd', 'full', 'elkan', 'hamerly', 'exponion', 'auto'}, default='lloyd'
         As for :class:`fastclust.KMeans`.
     bisecting_strategy : {'biggest_inertia', 'largest_cluster'}, default='biggest_inertia'
         Which cluster is cut next: that of the largest sum of squared distances, or that of the

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import importlib
+import inspect
 import re
 import sys
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sklearn
 from sklearn.utils.fixes import parse_version
 
 import fastclust
+from fastclust.kernels.algorithms import ALGORITHMS
+from fastclust.validation import Unsupported
 
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -95,3 +102,123 @@ def test_drawings_take_their_colours_from_the_page_and_are_shown():
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"#[0-9a-fA-F]{3}|(fill|stroke)=", text), path.name
         assert f".. drawing:: {path.name}" in pages
+
+
+# --- Documents against each other ------------------------------------------------------------
+
+
+def page(name):
+    """Text of a page, in one line."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+def reads(name):
+    """Whether that public name takes rows from an iterator of blocks; None if it takes none."""
+    public = getattr(fastclust, name)
+    takes = getattr(public, "fit", public)
+    if not callable(takes) or "X" not in (parameters := inspect.signature(takes).parameters):
+        return None
+    X = np.repeat([[0.0], [1.0], [8.0], [9.0]], 10, axis=0)
+    second = {"n_clusters": 2, "labels": np.repeat([0, 1], 20)}
+    arguments = {key: value for key, value in second.items() if key in parameters}
+    if hasattr(public, "fit"):
+        count = {"n_components": 2} if name.endswith("Mixture") else {"n_clusters": 2}
+        kmeans = fastclust.KMeans(2, random_state=0)
+        search = {"estimator": kmeans, "n_clusters": [2], "criterion": "inertia"}
+        public = public(**search if name == "ClusterSearch" else count).fit
+    try:
+        public(lambda: iter([X[:15], X[15:]]), **arguments)
+    except Unsupported:
+        return False
+    return True
+
+
+def test_documents_name_what_reads_files():
+    taken = {name: reads(name) for name in fastclust.__all__}
+    text = page("docs/guide/out_of_core.rst")
+    named = re.search("Rows that are not in memory are taken by (.*?)[.] ", text).group(1)
+    assert set(re.findall(r"fastclust\.(\w+)", named)) == {name for name in taken if taken[name]}
+    others, end, _ = text.split(named)[1].partition(" take what is read in place")
+    assert end
+    only_in_place = set(re.findall(r"fastclust\.(\w+)", others))
+    assert only_in_place == {name for name in taken if taken[name] is False}
+
+    text = page("README.md")
+    claim = re.search(r"\*\*Data larger than memory\*\*: (.*?) take ", text).group(1)
+    mixtures = {name for name in taken if name.endswith("Mixture")}
+    claimed = set(re.findall(r"`(\w+)`", claim)) | (mixtures if "the mixtures" in claim else set())
+    estimators = {name for name in taken if taken[name] and name[0].isupper()}
+    assert claimed == estimators - {"ClusterSearch"}  # whose estimator is one of them
+
+
+def test_documents_name_every_algorithm():
+    names = set(ALGORITHMS) - {"full"}  # the old name of "lloyd"
+    table = page("docs/guide/algorithms.rst")
+    assert set(re.findall(r'[*] - ``"(\w+)"``', table)) == names
+    text = page("README.md")
+    listed = re.search(r"`algorithm=(\"hamerly\".*?) as Lloyd's|`algorithm=(.*?)Lloyd's", text)
+    assert set(re.findall(r'"(\w+)"', listed.group())) == names - {"lloyd"}
+    # What scikit-learn has is not among what is new.
+    added = signatures.remarks()["KMeans"]["algorithm"].split("All give")[0]
+    assert set(re.findall(r"'(\w+)'", added)) == set(ALGORITHMS) - {"elkan"}
+    for owner in (fastclust.KMeans, fastclust.BisectingKMeans):
+        choices = re.search(r"algorithm : \{(.*?)\}", inspect.getdoc(owner)).group(1)
+        assert set(re.findall(r"'(\w+)'", choices)) == set(ALGORITHMS), owner
+
+
+def test_the_guide_names_every_criterion():
+    choices = importlib.import_module("fastclust.search").CRITERIA
+    listed = re.findall(r'[*] - ((?:``"\w+"``(?:, )?)+)', page("docs/guide/how_many.rst"))
+    assert set(re.findall(r'"(\w+)"', " ".join(listed))) == set(choices)
+
+
+def test_every_extra_is_explained():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = re.findall(r"[*] - ``(\w+)``", page("docs/install.rst"))
+    assert set(listed) == set(project["optional-dependencies"]) - {"test"}  # is in README
+
+
+def documented():
+    """Everything public whose docstring may state defaults: its name, and the function."""
+    for name in fastclust.__all__:
+        public = getattr(fastclust, name)
+        if callable(public):
+            yield name, public, public
+        if inspect.isclass(public):
+            for method, function in inspect.getmembers(public, inspect.isfunction):
+                if not method.startswith("_") and function.__module__.startswith("fastclust"):
+                    yield f"{name}.{method}", function, function
+
+
+def test_docstrings_state_the_defaults_of_the_signatures():
+    wrong, n_stated = [], 0
+    for name, owner, function in documented():
+        parameters = inspect.signature(function).parameters
+        head = (inspect.getdoc(owner) or "").split("\nReturns\n")[0].split("\nAttributes\n")[0]
+        for names, stated in re.findall(r"^(\w[\w, ]*) : .*?default=(.*)$", head, re.MULTILINE):
+            try:
+                value = ast.literal_eval(stated)
+            except (ValueError, SyntaxError):
+                continue  # described in words
+            for parameter in names.split(", "):
+                n_stated += 1
+                if parameter not in parameters or parameters[parameter].default != value:
+                    wrong.append(f"{name}({parameter}={stated})")
+    assert wrong == []
+    assert n_stated > 80
+
+
+def test_the_inventory_of_scikit_learn_names_what_is_there():
+    lines = (ROOT / "docs/inventories/scikit-learn.inv").read_text(encoding="utf-8").splitlines()
+    for line in lines[3:]:
+        name, kind, where = line.split()
+        if kind == "mod":
+            importlib.import_module(name)
+            assert where == f"api/{name}.html"
+            continue
+        owner = name.rpartition(".")[0] if kind == "method" else name
+        module, _, last = owner.rpartition(".")
+        public = getattr(importlib.import_module(module), last)
+        assert callable(getattr(public, name.rpartition(".")[2]) if kind == "method" else public)
+        assert inspect.isclass(public) == (kind != "function")
+        assert where == f"modules/generated/{owner}.html"
