@@ -36,7 +36,7 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
     max_iter : int, default=100
         Most steps of one start.
     n_init : int, default=1
-        Number of starts, of which the best is kept.
+        Number of starts; the best is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
         How the first responsibilities are found.
     weight_concentration_prior_type : {'dirichlet_process', 'dirichlet_distribution'}, \
@@ -75,7 +75,7 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
     n_iter_ : int
         Number of steps of the best start.
     lower_bound_ : float
-        Lower bound on the evidence, but for constants, of the best start.
+        Lower bound on the evidence of the best start, without constants.
     lower_bounds_ : list of float
         The same after every step.
     weight_concentration_prior_, weight_concentration_, mean_precision_prior_, mean_precision_, \

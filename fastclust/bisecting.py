@@ -230,7 +230,7 @@ class BisectingKMeans(CentroidEstimator):
         How the first two centers of a cut are found, as for :class:`fastclust.KMeans`; a callable
         is called with a copy of the rows of the cluster that is cut and ``n_clusters=2``.
     n_init : int, default=1
-        Number of starts of each cut, of which the best is kept.
+        Number of starts of each cut; the best is kept.
     random_state : int, RandomState instance or None, default=None
         Source of the draws; an int makes them reproducible.
     max_iter : int, default=300

@@ -218,7 +218,7 @@ class Checkpoint:
                     os.unlink(name)
 
     def _load(self) -> dict[str, Any] | None:
-        """What is in the file, unchecked but for its digest; None where it has gone meanwhile."""
+        """What is in the file; only its digest is checked.  None where it has gone."""
         assert self.path is not None
         try:
             content = memoryview(self.path.read_bytes())

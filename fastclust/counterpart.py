@@ -20,7 +20,7 @@ class Interchangeable:
             Fitted if this one is.  Parameters are the same; where this one has a value that
             scikit-learn does not know, it has scikit-learn's default.
         """
-        # All of scikit-learn's clustering, of which a fit needs nothing.
+        # All of scikit-learn's clustering; a fit needs nothing of it.
         from .interchange import to_sklearn
 
         return to_sklearn(self)

@@ -48,7 +48,7 @@ class KMeans(CentroidEstimator):
         in scikit-learn, and returns centers for it.  :class:`fastclust.SampledKMeansPlusPlus` is a
         callable for data on disk.
     n_init : 'auto' or int, default='auto'
-        Number of starts, of which the best is kept; 'auto' is 1 for 'k-means++' and for arrays,
+        Number of starts; the best is kept.  'auto' is 1 for 'k-means++' and for arrays,
         10 otherwise.
     max_iter : int, default=300
         Most iterations of one start.
@@ -549,7 +549,7 @@ def kmeans_plusplus(
     random_state : int, RandomState instance or None, default=None
         Source of the draws, which are scikit-learn's.
     n_local_trials : int, default=None
-        Candidates per center, of which the best is kept; ``2 + int(log(n_clusters))`` by default.
+        Candidates per center; the best is kept.  ``2 + int(log(n_clusters))`` by default.
 
     Returns
     -------

@@ -95,7 +95,7 @@ class MiniBatchKMeans(CentroidEstimator):
         the mean variance of the columns; 0 disables this rule.
     max_no_improvement : int or None, default=10
         Stop after so many steps in a row in which the smoothed inertia of the batches has found no
-        new minimum; None is no such rule.
+        new minimum; None disables this rule.
     init_size : int or None, default=None
         Rows among which the first centers are sought; by default 3 `batch_size`, or 3 `n_clusters`
         where that is less than `n_clusters`.

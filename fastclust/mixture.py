@@ -46,7 +46,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
     max_iter : int, default=100
         Most steps of EM of one start.
     n_init : int, default=1
-        Number of starts, of which the best is kept.
+        Number of starts; the best is kept.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
         How the first responsibilities are found.
     weights_init : array-like of shape (n_components,), default=None

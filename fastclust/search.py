@@ -25,7 +25,7 @@ from .scores import calinski_harabasz_score, davies_bouldin_score, simplified_si
 from .silhouette import mean_silhouettes
 from .sources import Source, once_by_blocks
 
-# Scores of labels, of rows that are held; the higher, the better, but for the second.
+# Scores of labels, for rows in memory.  Higher is better, except for the second.
 BY_LABELS = {
     "calinski_harabasz": calinski_harabasz_score,
     "davies_bouldin": davies_bouldin_score,

@@ -39,7 +39,7 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
         How distances are measured; the first two names are of the same.  Cosine distances take
         time by rows and clusters only, not by pairs of rows.
     **kwds
-        Parameters of other metrics, of which there are none here.
+        Parameters of other metrics; there are none here.
 
     Returns
     -------

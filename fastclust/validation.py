@@ -110,7 +110,7 @@ def check_algorithm(value: Any) -> Any:
 
 
 def check_verbose(value: Any) -> bool:
-    """True, False, or a number of which all but zero mean True."""
+    """True, False, or a number: zero means False, any other True."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     return check_int("verbose", value, 0) > 0

@@ -224,7 +224,7 @@ def letter_features(n_samples: int, seed: int = _SEED) -> FloatArray:
 
 
 def five_blobs(n_samples: int = 2000) -> FloatArray:
-    """A textbook's five blobs in the plane, of which three are small and close to each other.
+    """A textbook's five blobs in the plane; three are small and close to each other.
 
     Parameters
     ----------

@@ -280,7 +280,7 @@ def _log_densities(problem: Problem, threads: Team, *, kind: str) -> Call:
 
 
 def sparse_rows(problem: Problem) -> Any:
-    """Sparse rows, of which one value in a hundred is not zero.
+    """Sparse rows: one value in a hundred is not zero.
 
     Parameters
     ----------
