@@ -248,10 +248,10 @@ def mixture_contours(
     grid, extent, shape = _grid(X, validation.check_int("resolution", resolution, 2))
     density = model.score_samples(grid).reshape(shape)
     levels = np.unique(np.quantile(model.score_samples(X), 1 - np.array(SHARES)))
-    x = np.linspace(*extent[:2], shape[1])
-    y = np.linspace(*extent[2:], shape[0])
-    top = max(float(density.max()), levels[-1]) + 1
-    ax.contourf(x, y, density, levels=[*levels, top], cmap="Blues", alpha=0.8, zorder=0)
+    left, right, bottom, top = extent
+    x, y = np.linspace(left, right, shape[1]), np.linspace(bottom, top, shape[0])
+    most = max(float(density.max()), levels[-1]) + 1
+    ax.contourf(x, y, density, levels=[*levels, most], cmap="Blues", alpha=0.8, zorder=0)
     ax.contour(x, y, density, levels=levels, colors=DARK, linewidths=0.6, linestyles="solid")
     regions, n_regions = _numbers(model.predict(grid))
     for number in range(n_regions if n_regions > 1 else 0):
