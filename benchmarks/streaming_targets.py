@@ -30,7 +30,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import targets
 from benchmarks.targets import OURS, Figure, Outcome, Session, in_turn, say, timed
-from fastclust import KMeans, MiniBatchKMeans
+from fastclust import (
+    BayesianGaussianMixture,
+    BisectingKMeans,
+    GaussianMixture,
+    KMeans,
+    MiniBatchKMeans,
+)
 
 N_ROWS, N_FEATURES, N_CLUSTERS, N_ITERATIONS = 8_000_000, 128, 50, 5
 KILLS = 20
@@ -160,12 +166,12 @@ KILLED_PROGRAM = """
 import sys
 import numpy as np
 sys.path.append(sys.argv[1])
-from benchmarks.streaming_targets import KILLED, killed_rows
+from benchmarks.streaming_targets import KILLED, killed_rows, results
 print("begun", flush=True)
 model = KILLED[sys.argv[2]]().fit(
     killed_rows(), checkpoint=sys.argv[3], checkpoint_every=1, resume=True
 )
-np.savez(sys.argv[3] + ".npz", centers=model.cluster_centers_, labels=model.labels_)
+np.savez(sys.argv[3] + ".npz", **results(model))
 """
 
 KILLED: dict[str, Callable[[], Any]] = {
@@ -173,7 +179,29 @@ KILLED: dict[str, Callable[[], Any]] = {
     "MiniBatchKMeans": lambda: MiniBatchKMeans(
         20, random_state=0, max_no_improvement=None, max_iter=15
     ),
+    "GaussianMixture": lambda: GaussianMixture(
+        8, n_init=4, random_state=0, max_iter=60, tol=0, init_params="k-means++"
+    ),
+    "BayesianGaussianMixture": lambda: BayesianGaussianMixture(
+        n_components=8, n_init=4, random_state=0, max_iter=60, tol=0, init_params="k-means++"
+    ),
+    "BisectingKMeans": lambda: BisectingKMeans(60, n_init=2, random_state=0, tol=0),
 }
+# Of a fit, what must be the same bits.
+COMPARED = (
+    "cluster_centers_",
+    "labels_",
+    "weights_",
+    "means_",
+    "covariances_",
+    "precisions_cholesky_",
+    "lower_bounds_",
+)
+
+
+def results(model: Any) -> dict[str, Any]:
+    """What a fit has found, by name."""
+    return {name: np.asarray(vars(model)[name]) for name in COMPARED if name in vars(model)}
 
 
 def killed_rows() -> Any:
@@ -202,9 +230,8 @@ def identical_after_kill(name: str, checkpoint: Path, seed: int) -> bool:
     say(f"  {name}, kill {seed}: resumed")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with np.load(result) as found:
-        same = (found["centers"] == whole.cluster_centers_).all()
-        same &= (found["labels"] == whole.labels_).all()
-    return bool(same) and not checkpoint.exists()
+        same = all(np.array_equal(found[name], value) for name, value in results(whole).items())
+    return same and not checkpoint.exists()
 
 
 @functools.cache
