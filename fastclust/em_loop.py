@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import sklearn.mixture
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
@@ -30,7 +29,7 @@ from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
 from .kernels.fingerprint import fingerprint
 from .kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
-from .kernels.parallel import team, team_for
+from .kernels.parallel import team_for
 from .kernels.tiles import Array
 from .kmeans import partition, seeds
 from .persistence import Persistent
@@ -45,6 +44,11 @@ NAMESPACE: dict[str, Any] = (
 )
 # Standard deviations whose squares float32 holds, and the inverses of these, for many features.
 DEVIATIONS = (1e-17, 1e17)
+
+# What :meth:`FusedMixture._check_numbers` checks: integers with the least that they may be, others.
+_INTEGERS = {"n_components": 1, "n_init": 1, "verbose_interval": 1, "max_iter": 0}
+_TOLERANCES = ("tol", "reg_covar")
+_NUMBERS = {*_INTEGERS, *_TOLERANCES, "random_state"}
 
 # What is a number and what an array, where it is given and the mixture has such a parameter.
 _PRIORS = {"weight_concentration_prior", "mean_precision_prior", "degrees_of_freedom_prior"}
@@ -292,10 +296,9 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
 
     def _check_numbers(self: Any) -> None:
         """What is to be a number is one, and not True; scikit-learn checks everything else."""
-        for name in ("n_components", "n_init", "verbose_interval"):
-            validation.check_int(name, getattr(self, name), 1)
-        validation.check_int("max_iter", self.max_iter, 0)
-        for name in ("tol", "reg_covar"):
+        for name, least in _INTEGERS.items():
+            validation.check_int(name, getattr(self, name), least)
+        for name in _TOLERANCES:
             validation.check_tolerance(name, getattr(self, name))
         validation.check_seed(self.random_state)
         for name in _PRIORS & vars(self).keys():
@@ -306,15 +309,19 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             validation.check_numbers(name, getattr(self, name), scalar=scalar)
 
     def _validate_params(self: Any) -> None:
-        """scikit-learn's checks, spared to what is a default: they take as long as a small fit."""
+        """scikit-learn's checks: they take as long as a small fit.
+
+        So they are spared to what is a default or has been checked before.
+        """
         given = {
             name: getattr(self, name)
-            for name in self._parameter_constraints
+            for name in self._parameter_constraints.keys() - _NUMBERS
             if getattr(self, name) is not self._defaults.get(name, self)
         }
-        validate_parameter_constraints(
-            self._parameter_constraints, given, caller_name=type(self).__name__
-        )
+        if given:
+            validate_parameter_constraints(
+                self._parameter_constraints, given, caller_name=type(self).__name__
+            )
 
     def _checked(self: Any, X: Any) -> Any:
         """Rows to begin with: an array, or a source of what must be read.
@@ -376,7 +383,11 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
         resume: bool = False,
     ) -> Any:
         """The fit; returns the checked rows."""
-        with unchanged_on_error(self), Listeners(callbacks) as listeners, team() as threads:
+        with (
+            unchanged_on_error(self),
+            Listeners(callbacks) as listeners,
+            contextlib.ExitStack() as stack,
+        ):
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             X = self._checked(X)
             if len(X) < self.n_components:
@@ -388,9 +399,10 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             fresh = not (self.warm_start and hasattr(self, "converged_"))
             if not fresh:
                 self._check_goes_on(X, "between fits where warm_start=True")
+            threads = stack.enter_context(team_for(self._most_work(*X.shape)))
             problem = Problem(X, weights, self.covariance_type, threads, self, identify=bool(saved))
             self._check_parameters_for(problem)
-            random_state = check_random_state(self.random_state)
+            random_state = validation.check_seed(self.random_state)
             if saved:
                 saved.describe(**self._described(problem, random_state, fresh))
             watch = Watch(
@@ -461,6 +473,10 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             ascent = None
         assert watch.best is not None
         return watch.best
+
+    def _most_work(self: Any, n_samples: int, n_features: int) -> float:
+        """Multiply-adds of a sweep, or of a pass of the k-means before it, roughly: the most."""
+        return float(n_samples) * (self.n_components + 8) * (n_features + 4) ** 2
 
     def _keep(self: Any, best: Ascent, dtype: Any) -> None:
         """Set the attributes; they have the dtype of the data if it can hold them."""

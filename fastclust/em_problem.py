@@ -14,7 +14,7 @@ import numpy as np
 from . import validation
 from .ascent import Limits
 from .centroids import near_most, open_parts
-from .covariances import covariance_shapes
+from .covariances import covariance_shapes, diagonal_of
 from .kernels.gaussian import (
     COVARIANCES,
     DISTANCES,
@@ -133,7 +133,7 @@ class Problem:
         second = shifted(moments, new - means).second  # by what is left of it after rounding
         if self.covariance_type == "full":
             covariances = second / counts[:, None, None]
-            covariances[:, range(new.shape[1]), range(new.shape[1])] += reg_covar
+            diagonal_of(covariances, "full")[...] += reg_covar
         elif self.covariance_type == "tied":
             centred = new - self.center
             scatter = self.scatter if scatter is None else scatter

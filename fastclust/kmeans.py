@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from . import validation
+from . import mapped, validation
 from .callbacks import Callbacks, Listeners
 from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
 from .checkpoints import Checkpoint, described, generator_state, restore_generator
@@ -18,8 +18,10 @@ from .kernels.auto import Auto
 from .kernels.fingerprint import Fingerprint, fingerprint
 from .kernels.lloyd import Lloyd
 from .kernels.moments import column_moments
-from .kernels.parallel import Team, team
+from .kernels.parallel import Team, team, team_for
+from .kernels.seeding import draw_starts
 from .kernels.sparse import canonical, column_variances
+from .kernels.starts import INERTIA, STEPS, SmallStarts
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, State, first_centers, occupied
 from .mapped import surviving
@@ -231,7 +233,8 @@ class KMeans(CentroidEstimator):
             if validation.is_array_like(init):
                 init = validation.check_centers("init", init, X, n_clusters)
                 n_init = single_start(n_init, self)
-            with team() as threads:
+            # The most that a pass is: of the iterations, or of the seeding.
+            with team_for(X.shape[0] * X.shape[1] * (n_clusters + 8.0)) as threads:
                 means, variances, identity = survey(X, threads, identify=bool(saved))
                 validation.check_spread(variances, X, self)
                 if saved:
@@ -284,6 +287,10 @@ class KMeans(CentroidEstimator):
             if first < n_init:  # else it was written within the refinement
                 state = state_found(saved, loop)
             restore_generator(random_state, saved)
+        if not (listeners or saved or loop.verbose):
+            starts = small_starts(loop, self.n_clusters, n_init, init, random_state)
+            if starts is not None:
+                return _best_of_small(loop, starts)
         for number in range(first, n_init):
             start = None
             if state is None and isinstance(init, str) and init == "k-means++":
@@ -302,10 +309,7 @@ class KMeans(CentroidEstimator):
                 loop.save = _saver(saved, number, best, random_state)
             fit = loop.run(start, state)
             state = None
-            if best is None or (
-                fit.inertia < best.inertia
-                and not _is_same_clustering(fit.labels, best.labels, self.n_clusters)
-            ):
+            if _is_better(fit, best):
                 best = fit.kept(number + 1 < n_init)
         assert best is not None
         return best
@@ -318,6 +322,54 @@ class KMeans(CentroidEstimator):
         self.inertia_ = fit.inertia
         self.n_iter_ = fit.n_iter
         self.n_distances_ = n_distances
+
+
+def small_starts(
+    loop: Loop, n_clusters: int, n_init: int, init: Any, random_state: np.random.RandomState
+) -> SmallStarts | None:
+    """What runs all starts in one call, on few rows; None where that is for the loop."""
+    rows, algorithm = loop.rows, loop.algorithm
+    if callable(init) or not SmallStarts.serve(algorithm):
+        return None
+    seeding = loop.seeding(rows, n_clusters, loop.team)
+    shape = n_init, n_clusters, rows.shape[1]
+    firsts, uniforms = np.empty(0, np.int64), np.empty((0, n_clusters - 1, seeding.n_trials))
+    if isinstance(init, str) and init == "k-means++":
+        starts = np.empty(shape, rows.dtype)
+        firsts, uniforms = draw_starts(rows, *shape[:2], seeding.n_trials, random_state)
+    else:
+        drawn = [first_centers(loop, None, n_clusters, init, random_state) for _ in range(n_init)]
+        starts = np.array(drawn).reshape(shape)
+    return SmallStarts(algorithm, starts, loop.max_iter, loop.tol, seeding, firsts, uniforms)
+
+
+def _best_of_small(loop: Loop, starts: SmallStarts) -> Fit:
+    """As the loop would find it."""
+    number, n_starts = 0, len(starts.draws.starts)
+    while number < n_starts:
+        number, here = starts.run(number)
+        mapped.check()
+        if here:
+            continue
+        fit = loop.run(starts.draws.starts[number])
+        if _is_better(fit, None if number == 0 else _found(loop, starts)):
+            starts.keep(fit.labels, fit.centers, fit.inertia, fit.n_iter)
+        number += 1
+    return _found(loop, starts)
+
+
+def _found(loop: Loop, starts: SmallStarts) -> Fit:
+    labels, centers, numbers = starts.best
+    n_distances = loop.algorithm.n_distances
+    return Fit(labels, float(numbers[INERTIA]), centers, int(numbers[STEPS]), n_distances)
+
+
+def _is_better(fit: Fit, best: Fit | None) -> bool:
+    """Whether a start replaces the best so far: one that finds the same clusters does not."""
+    return best is None or (
+        fit.inertia < best.inertia
+        and not _is_same_clustering(fit.labels, best.labels, len(best.centers))
+    )
 
 
 def _warn_of_duplicates(labels: Array, n_clusters: int) -> None:
@@ -623,8 +675,12 @@ def partition(
     name = "lloyd" if n_clusters == 1 else "auto"
     loop = _make_loop(name, X, weights, means, n_clusters, threads)
     loop.tol = 1e-4 * float(variances.mean())
-    start = loop.seeding(loop.rows, n_clusters, threads).choose(random_state)
-    fit = loop.run(loop.centred(start))
+    starts = small_starts(loop, n_clusters, 1, "k-means++", random_state)
+    if starts is not None:
+        fit = _best_of_small(loop, starts)
+    else:
+        start = loop.seeding(loop.rows, n_clusters, threads).choose(random_state)
+        fit = loop.run(loop.centred(start))
     validation.check_inertia(fit.inertia)
     _warn_of_duplicates(fit.labels, n_clusters)
     return fit.labels

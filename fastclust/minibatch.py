@@ -41,7 +41,7 @@ from .kernels.minibatch import (
     MiniBatches,
     Rules,
 )
-from .kernels.parallel import SMALL_WORK, Team, team
+from .kernels.parallel import SMALL_WORK, Team, team, team_for
 from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import in_float64, moments, survey
@@ -256,7 +256,8 @@ class MiniBatchKMeans(CentroidEstimator):
                     "algorithm='nested' needs rows as an array or a memory map: for "
                     f"{X.name} it must be 'minibatch'."
                 )
-            with team() as threads:
+            # The most that a pass is: over all rows, or of the seeding.
+            with team_for(X.shape[0] * X.shape[1] * (self.n_clusters + 8.0)) as threads:
                 dtype = X.dtype
                 _, variances, identity = survey(X, threads, identify=bool(saved))
                 validation.check_spread(variances, X, self)

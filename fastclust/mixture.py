@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import sklearn.mixture
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from . import validation
@@ -202,7 +201,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
             problem = Problem(first, weights, self.covariance_type, threads, self)
             if fresh:
                 self._check_parameters_for(problem)
-                start = self._start(problem, check_random_state(self.random_state))
+                start = self._start(problem, validation.check_seed(self.random_state))
                 self._initialize_from(problem, start)
                 self._batches = None
             self._learn(problem)

@@ -245,8 +245,8 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             part = _part(rounds, slice(first, first + len(rows.X)), sums)
             n_tasks = min(len(part.patience), MAX_SLICES)
             self.team.run(
-                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, 1, np.empty((0, 0)),
-                per_sum, sums.start, rows, self.candidates, n_candidates, latest, part,
+                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum,
+                sums.start, rows, self.candidates, n_candidates, latest, part,
             )  # fmt: skip
 
     def _draw(self, values: Array, latest: int) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .calling import reference
 from .compiling import helper, kernel
 from .parallel import Team, next_task
 from .simd import PANEL, squares_to_panel
@@ -41,6 +42,14 @@ def _own_distances(
                 square *= rows.weights[row]
             total += square
         inertias[task] = total
+
+
+def own_reference(
+    rows: Rows, shift: Array, centers: Array, labels: Array, inertias: Array, gate: Array
+) -> Any:
+    """To the kernel of :func:`own_inertias`; see :mod:`.calling`."""
+    arguments = 1, rows, shift, centers, labels, inertias, inertias
+    return reference(_own_distances, shift.dtype, gate, gate, 1, *arguments)
 
 
 def own_distances(

@@ -16,6 +16,7 @@ components need no second moments of features: the distances from the E-step do.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -408,9 +409,7 @@ def make_densities(
     triangles = shifts = panels = np.empty(0)
     if covariance_type == "full":
         kind = FULL
-        triangles = np.take(
-            precisions_cholesky.reshape(k, d * d), triangle_order(d), axis=1
-        ).ravel()
+        triangles = precisions_cholesky.reshape(k, d * d).take(triangle_order(d), axis=1).ravel()
         shifts = -np.matmul(means[:, None, :], precisions_cholesky).ravel()
     elif covariance_type == "tied":
         kind = TIED
@@ -453,6 +452,14 @@ def moments_of_component(order: int, n_features: int) -> int:
 def sweep_rows(n_samples: int, n_features: int) -> int:
     """Rows of a slice: by the shape of the data alone."""
     return rows_per_slice(n_samples, n_features, LEAST_SLICE_ROWS)
+
+
+@functools.lru_cache(maxsize=4)
+def _square_places(n_features: int) -> Array:
+    """Where the elements of a symmetric matrix (d, d) are in its lower triangle, line by line."""
+    lines = np.arange(n_features)
+    low, high = np.minimum(lines, lines[:, None]), np.maximum(lines, lines[:, None])
+    return high * (high + 1) // 2 + low
 
 
 class Sweep:
@@ -524,11 +531,7 @@ class Sweep:
         if order == DISTANCES:
             second = second[:, 0]
         if order == COVARIANCES:
-            square = np.empty((k, d, d))
-            lower = np.tril_indices(d)
-            square[:, lower[0], lower[1]] = second
-            square[:, lower[1], lower[0]] = second
-            second = square
+            second = second.take(_square_places(d), axis=1)
         return Moments(
             float(log_likelihood), float(negentropy), moments[:, 0], moments[:, 1 : 1 + d], second
         )

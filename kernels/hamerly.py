@@ -473,6 +473,11 @@ class Hamerly(Lloyd):
         self.levels = self._make_levels(1, n_clusters, 0)
         self.equipped = True
 
+    @property
+    def iterates(self) -> bool:
+        """As Lloyd's, where bounds are not looked at."""
+        return self.is_small
+
     def reset(self) -> None:
         """Forget labels and bounds."""
         super().reset()
@@ -485,7 +490,7 @@ class Hamerly(Lloyd):
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`Lloyd.assign`."""
-        if self.iterates:  # what is done before bounds are looked at
+        if self.is_small:  # what is done before bounds are looked at
             return super().assign(centers, account=account)
         return self.assign_by_bounds(centers, self.update.mode if account else LABELS_ONLY)
 

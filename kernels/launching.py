@@ -37,6 +37,11 @@ _word, _code = ir.IntType(64), ir.IntType(32)
 _trampoline_type = ir.FunctionType(_word, [_word, _word, _word])
 
 
+def launcher_name(kernel: str) -> str:
+    """Symbol of the launcher of a kernel."""
+    return f"launch.{kernel}"
+
+
 class _Launcher:
     """Emits the launcher and the trampoline of one compiled kernel."""
 
@@ -48,9 +53,8 @@ class _Launcher:
         self.packer = context.get_arg_packer(descriptor.argtypes)
         self.stored = ir.LiteralStructType([each.type for each in self.kernel.args])
 
-    def _function(self, kind: str, function_type: Any) -> tuple[Any, Any]:
-        function = ir.Function(self.module, function_type, f"{kind}.{self.kernel.name}")
-        function.linkage = "internal"
+    def _function(self, name: str, function_type: Any) -> tuple[Any, Any]:
+        function = ir.Function(self.module, function_type, name)
         return function, ir.IRBuilder(function.append_basic_block("entry"))
 
     def _array(self, builder: Any, arguments: list[Any], place: int) -> Any:
@@ -59,7 +63,8 @@ class _Launcher:
 
     def trampoline(self) -> Any:
         """What a helper calls: ``(address of the arguments, seat, where an error goes)``."""
-        function, builder = self._function("trampoline", _trampoline_type)
+        function, builder = self._function(f"trampoline.{self.kernel.name}", _trampoline_type)
+        function.linkage = "internal"
         stored, seat, where = function.args
         fields = builder.load(builder.inttoptr(stored, self.stored.as_pointer()))
         flat = [builder.extract_value(fields, i) for i in range(len(self.stored.elements))]
@@ -83,9 +88,9 @@ class _Launcher:
         return function
 
     def launcher(self) -> Any:
-        """What Python's entry calls in the place of the kernel."""
+        """What Python's entry calls in the place of the kernel, and others by its address."""
         trampoline = self.trampoline()
-        function, builder = self._function("launch", self.type)
+        function, builder = self._function(launcher_name(self.kernel.name), self.type)
         arguments = self.packer.from_arguments(builder, function.args[2:])
         counter, gate = (self._array(builder, arguments, place).data for place in (0, 1))
         stored = builder.alloca(self.stored)

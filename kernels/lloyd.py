@@ -9,20 +9,22 @@ Scores of float64 data are computed in float32 wherever that decides; see :mod:`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import kernel
+from .calling import call, offer_tasks, reference
+from .compiling import helper, kernel
 from .distances import own_distances
-from .parallel import SMALL_WORK, Team, new_counter, next_task, restart
+from .parallel import LOOP_WORK, SMALL_WORK, Team, next_task
 from .screening import (
     LEAST_SCORE,
     MOST_DOUBTED,
+    Screen,
     fill_screen,
     make_screen,
     pays_to_screen,
-    round_centers,
+    screen_reference,
 )
 from .simd import (
     ALL_ROWS,
@@ -47,11 +49,12 @@ from .simd import (
 )
 from .tiles import (
     Array,
+    Panels,
     Rows,
     aligned_empty,
     fill_panels,
     make_panels,
-    pack_centers,
+    panels_reference,
     scratch,
 )
 from .update import (
@@ -60,25 +63,36 @@ from .update import (
     LISTED,
     PILES,
     RECORD,
+    Changes,
+    Piles,
+    Totals,
     Update,
-    average,
+    average_reference,
     merge_pile,
     record_changes,
-    take_pile,
 )
+
+
+class Pass(NamedTuple):
+    """What every pass of one data set is run with."""
+
+    slice_size: int
+    rows: Rows
+    mean: Array
+    panels: Panels
+    screen: Screen | None
+    labels: Array
+    piles: Piles
+    changes: Changes
+    doubted: Array
 
 
 @kernel
 def _run(
-    counter, gate, n_tasks, n_steps, tol, size, slice_size, rows, mean, panels, screen, asks,
-    labels, mode, piles, changes, totals, centers, new_centers, doubted,
+    counter, gate, n_tasks, asks, mode, slice_size, rows, mean, panels, screen, labels, piles,
+    changes, doubted,
 ):  # fmt: skip
     """Assign all rows, slice by slice, and account for those that change.
-
-    With `n_steps` above zero, by one thread: up to so many whole iterations, for fits too small to
-    come back to Python in between.  Stops as the loop would, at unchanged labels and at a shift
-    within `tol`, and at empty clusters, which the loop must see to.  Returns steps, changed rows,
-    shift and number of empty clusters of the last step; `centers` is what it started from.
 
     Where it `asks` the `screen`, None for float32 data, `doubted` counts the rows of each slice
     that float64 had to decide.
@@ -92,125 +106,173 @@ def _run(
     packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
     best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
     if screen is not None:
-        coarse_centers, coarse_bias, n_coarse, coarse_slack = screen
+        coarse_centers, coarse_bias, _, coarse_slack = screen
         shrunk = scratch(coarse_bias, np.int64(0) if by_features else len(mean) * TILE_ROWS)
         coarse_best, coarse_index = scratch(coarse_bias, TILE_ROWS), scratch(coarse_bias, TILE_ROWS)
         coarse_second = scratch(coarse_bias, TILE_ROWS)
         norms, coarse_bits = scratch(coarse_bias, TILE_ROWS), coarse_index.view(np.int32)
     winners = scratch(labels, 2 * TILE_ROWS)
     movers, sources = scratch(n_changes, LIST_ROOM), scratch(labels, LIST_ROOM)
-    step, all_changed, shift, n_empty = 0, np.int64(0), 0.0, 0
     while True:
-        while True:
-            task = next_task(counter, gate, n_tasks)
-            if task >= n_tasks:
-                break
-            start = task * slice_size
-            stop = min(start + slice_size, n_samples)
-            n_changed, n_listed, n_doubted = np.int64(0), np.int64(0), np.int64(0)
-            # The changes of a tile are looked at when the next one is under way: the CPU then has
-            # work to do while it finds out that it has guessed wrong whether there are any.
-            mask, slot = np.uint64(0), np.int64(0)
-            for first in range(start, stop + TILE_ROWS, TILE_ROWS):
-                before, mask = mask, np.uint64(0)
-                if first < stop:
-                    valid = ALL_ROWS
-                    if first + TILE_ROWS > n_samples:
-                        valid = (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
-                    if screen is not None and asks:
-                        if n_features <= IN_REGISTERS:
-                            doubt = nearest_of_low(
-                                X, tail, first, mean, coarse_centers, coarse_bias, n_wide,
-                                n_narrow, coarse_index, coarse_slack, LEAST_SCORE,
-                            )  # fmt: skip
-                        else:
-                            pack_rows(X, tail, first, mean, shrunk)
-                            nearest_two_of_many(
-                                shrunk, coarse_centers, coarse_bias, n_wide, n_narrow, n_features,
-                                coarse_best, coarse_index, coarse_second,
-                            )  # fmt: skip
-                            doubt = doubtful_rows(
-                                shrunk, n_features, coarse_best, coarse_second, coarse_slack,
-                                LEAST_SCORE, norms,
-                            )  # fmt: skip
-                        doubt &= valid
-                        while doubt != 0:
-                            bit = lowest_bit(doubt)
-                            doubt &= doubt - np.uint64(1)
-                            for t in range(n_features):
-                                packed[t] = X[first + bit, t] - mean[t]
-                            coarse_bits[bit] = nearest_in_row(
-                                packed, packed_centers, bias, n_wide, n_narrow, n_features
-                            )
-                            n_doubted += 1
-                        mask = changed_labels(coarse_index, labels, first, winners, slot)
-                    else:
-                        if by_features:
-                            for row in range(0, TILE_ROWS, FEATURE_ROWS):
-                                nearest_of_few(
-                                    X, tail, first, mean, packed_centers, bias, n_wide, n_narrow,
-                                    best, index, row,
-                                )  # fmt: skip
-                        elif screen is None and n_features <= IN_REGISTERS:
-                            nearest_of_low(
-                                X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, index,
-                                LEAST_SCORE, LEAST_SCORE,
-                            )  # fmt: skip
-                        else:
-                            pack_rows(X, tail, first, mean, packed)
-                            nearest_of_many(
-                                packed, packed_centers, bias, n_wide, n_narrow, n_features, best,
-                                index,
-                            )  # fmt: skip
-                        mask = changed_labels(index, labels, first, winners, slot)
-                    mask &= valid
-                slot = TILE_ROWS - slot
-                last = first - TILE_ROWS
-                # Where no row of a tile has had a label there is nothing to list.
-                if before != 0 and mode == PILES and unlabelled_rows(labels, last) == ALL_ROWS:
-                    count = min(TILE_ROWS, stop - last)
-                    for i in range(count):
-                        labels[last + i] = winners[slot + i]
-                    add_rows(X, mean, row_weights, last, count, labels, records, touched, task)
-                    n_changed += count
-                elif before != 0:
-                    n_listed = list_changes(
-                        before, last, winners, slot, labels, movers, sources, n_listed
-                    )
-                if n_listed >= LISTED or (n_listed and first >= stop):
-                    if mode == PILES:
-                        move_rows(
-                            X, mean, row_weights, movers, sources, n_listed, labels, records,
-                            touched, task,
-                        )  # fmt: skip
-                    elif mode == RECORD:
-                        record_changes(
-                            movers, sources, n_listed, changed_rows, changed_sources,
-                            start + n_changed,
-                        )  # fmt: skip
-                    n_changed += n_listed
-                    n_listed = np.int64(0)
-            n_changes[task], doubted[task] = n_changed, n_doubted
-            if mode == PILES:
-                merge_pile(task, n_tasks, records, touched, arrivals)
-        if n_steps == 0:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
             break
-        all_changed = np.int64(0)
+        start = task * slice_size
+        stop = min(start + slice_size, n_samples)
+        n_changed, n_listed, n_doubted = np.int64(0), np.int64(0), np.int64(0)
+        # The changes of a tile are looked at when the next one is under way: the CPU then has
+        # work to do while it finds out that it has guessed wrong whether there are any.
+        mask, slot = np.uint64(0), np.int64(0)
+        for first in range(start, stop + TILE_ROWS, TILE_ROWS):
+            before, mask = mask, np.uint64(0)
+            if first < stop:
+                valid = ALL_ROWS
+                if first + TILE_ROWS > n_samples:
+                    valid = (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                if screen is not None and asks:
+                    if n_features <= IN_REGISTERS:
+                        doubt = nearest_of_low(
+                            X, tail, first, mean, coarse_centers, coarse_bias, n_wide,
+                            n_narrow, coarse_index, coarse_slack, LEAST_SCORE,
+                        )  # fmt: skip
+                    else:
+                        pack_rows(X, tail, first, mean, shrunk)
+                        nearest_two_of_many(
+                            shrunk, coarse_centers, coarse_bias, n_wide, n_narrow, n_features,
+                            coarse_best, coarse_index, coarse_second,
+                        )  # fmt: skip
+                        doubt = doubtful_rows(
+                            shrunk, n_features, coarse_best, coarse_second, coarse_slack,
+                            LEAST_SCORE, norms,
+                        )  # fmt: skip
+                    doubt &= valid
+                    while doubt != 0:
+                        bit = lowest_bit(doubt)
+                        doubt &= doubt - np.uint64(1)
+                        for t in range(n_features):
+                            packed[t] = X[first + bit, t] - mean[t]
+                        coarse_bits[bit] = nearest_in_row(
+                            packed, packed_centers, bias, n_wide, n_narrow, n_features
+                        )
+                        n_doubted += 1
+                    mask = changed_labels(coarse_index, labels, first, winners, slot)
+                else:
+                    if by_features:
+                        for row in range(0, TILE_ROWS, FEATURE_ROWS):
+                            nearest_of_few(
+                                X, tail, first, mean, packed_centers, bias, n_wide, n_narrow,
+                                best, index, row,
+                            )  # fmt: skip
+                    elif screen is None and n_features <= IN_REGISTERS:
+                        nearest_of_low(
+                            X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, index,
+                            LEAST_SCORE, LEAST_SCORE,
+                        )  # fmt: skip
+                    else:
+                        pack_rows(X, tail, first, mean, packed)
+                        nearest_of_many(
+                            packed, packed_centers, bias, n_wide, n_narrow, n_features, best,
+                            index,
+                        )  # fmt: skip
+                    mask = changed_labels(index, labels, first, winners, slot)
+                mask &= valid
+            slot = TILE_ROWS - slot
+            last = first - TILE_ROWS
+            # Where no row of a tile has had a label there is nothing to list.
+            if before != 0 and mode == PILES and unlabelled_rows(labels, last) == ALL_ROWS:
+                count = min(TILE_ROWS, stop - last)
+                for i in range(count):
+                    labels[last + i] = winners[slot + i]
+                add_rows(X, mean, row_weights, last, count, labels, records, touched, task)
+                n_changed += count
+            elif before != 0:
+                n_listed = list_changes(
+                    before, last, winners, slot, labels, movers, sources, n_listed
+                )
+            if n_listed >= LISTED or (n_listed and first >= stop):
+                if mode == PILES:
+                    move_rows(
+                        X, mean, row_weights, movers, sources, n_listed, labels, records,
+                        touched, task,
+                    )  # fmt: skip
+                elif mode == RECORD:
+                    record_changes(
+                        movers, sources, n_listed, changed_rows, changed_sources,
+                        start + n_changed,
+                    )  # fmt: skip
+                n_changed += n_listed
+                n_listed = np.int64(0)
+        n_changes[task], doubted[task] = n_changed, n_doubted
+        if mode == PILES:
+            merge_pile(task, n_tasks, records, touched, arrivals)
+
+
+class Calls(NamedTuple):
+    """References to the kernels of an iteration; see :mod:`.calling`."""
+
+    assign: Any
+    average: Any
+    pack: Any
+    screen: Any
+
+
+class Sums(NamedTuple):
+    """What piles become: totals, and of these the next centers."""
+
+    piles: Piles
+    totals: Totals
+    centers: Array
+    new_centers: Array
+
+
+@helper
+def pack(calls, centers, size, panels, screen, screens):
+    """Pack centers for the next pass; whether that is to ask the screen first."""
+    by_features, n_wide, n_narrow, packed, bias = panels
+    arguments = (centers, by_features, n_wide, n_narrow, size, packed, bias)
+    call(calls.pack, None, arguments, ())
+    asks = False
+    if screen is not None:
+        coarse, coarse_bias, n_centers, _ = screen
+        if screens:
+            arguments = (packed, bias, coarse, coarse_bias, n_centers)
+            asks = call(calls.screen, False, arguments, ())
+    return asks
+
+
+@helper
+def iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, screen, sums):
+    """Up to `n_steps` whole iterations from ``sums.centers``, each pass a launch.
+
+    Stops as the loop would, at unchanged labels and at a shift within `tol`, and at empty clusters,
+    which the loop must see to.  Returns steps, changed rows, shift and number of empty clusters of
+    the last step, which began with ``sums.centers``, and whether the screen still pays.
+    """
+    _, _, centers, new_centers = sums
+    n_samples = passed.rows.X.shape[0]
+    step = 0
+    while True:
+        asks = pack(calls, centers, size, passed.panels, screen, screens)
+        offer_tasks(counter)
+        call(calls.assign, None, (counter, gate, n_tasks, asks, PILES), passed)
+        n_changed, n_doubted = np.int64(0), np.int64(0)
         for task in range(n_tasks):
-            all_changed += n_changes[task]
-        take_pile(piles, totals)
-        shift, n_empty = average(totals, centers, new_centers)
+            n_changed += passed.changes.n[task]
+            n_doubted += passed.doubted[task]
+        screens = screens and n_doubted <= MOST_DOUBTED * n_samples
+        shift, n_empty = call(calls.average, (0.0, np.int64(0)), sums, ())
         step += 1
-        if step == n_steps or all_changed == 0 or shift <= tol or n_empty > 0:
+        if step == n_steps or n_changed == 0 or shift <= tol or n_empty > 0:
             break
         for cluster in range(centers.shape[0]):
             for t in range(centers.shape[1]):
                 centers[cluster, t] = new_centers[cluster, t]
-        pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
-        if screen is not None and asks:
-            asks = round_centers(packed_centers, bias, coarse_centers, coarse_bias, n_coarse)
-        restart(counter)
-    return step, all_changed, shift, n_empty
+    return step, n_changed, shift, n_empty, screens
+
+
+@kernel
+def _iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, screen, sums):
+    return iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, screen, sums)
 
 
 class Lloyd:
@@ -284,8 +346,7 @@ class Lloyd:
         fill_panels(centers, self.panels)
         asks = self.screens and fill_screen(self.panels, self.screen)
         mode = self.update.mode if account else LABELS_ONLY
-        arguments = self._arguments(0, 0.0, mode, centers, centers, asks)
-        self.team.run(_run, self.work, self.n_slices, *arguments)
+        self.team.run(_run, self.work, self.n_slices, asks, mode, *self.passed())
         self._count_distances(self.rows.X.shape[0], int(self.doubted.sum()))
         return int(self.update.changes.n.sum())
 
@@ -296,55 +357,74 @@ class Lloyd:
             self.screens = False
 
     @property
-    def iterates(self) -> bool:
-        """Whether :meth:`iterate` is offered: where a second thread would not pay anyway."""
+    def is_small(self) -> bool:
+        """Whether a second thread would not pay."""
         return self.work < SMALL_WORK and self.update.mode == PILES
+
+    @property
+    def iterates(self) -> bool:
+        """Whether :meth:`iterate` is offered."""
+        return self.update.mode == PILES
 
     def iterate(
         self, n_steps: int, tol: float, centers: Array, new_centers: Array
     ) -> tuple[int, int, float, int]:
         """Run up to `n_steps` whole iterations without coming back to Python.
 
+        Parameters
+        ----------
+        n_steps : int
+            Most iterations; after a tenth of a second there are no more in any case.
+        tol : float
+            Shift at which iterations end.
+        centers, new_centers : ndarray of shape (n_clusters, n_features)
+            Receive the centers before and after the last iteration; `centers` those to begin with.
+
         Returns
         -------
         n_steps, n_changed, shift, n_empty
-            As the loop would have seen them at the last step; `centers` and `new_centers` are
-            those before and after it.
+            As the loop would have seen them at the last iteration.
         """
-        fill_panels(centers, self.panels)
-        counter = new_counter()
-        asks = self.screens and fill_screen(self.panels, self.screen)
-        arguments = self._arguments(n_steps, tol, PILES, centers, new_centers, asks)
-        outcome = _run(counter, self.team.gate, self.n_slices, *arguments)
-        self.n_distances += outcome[0] * self.rows.X.shape[0] * len(centers)
-        return outcome
+        n_steps = min(n_steps, self.most_steps)
+        passed, sums = (
+            self.passed(),
+            Sums(self.update.piles, self.update.totals, centers, new_centers),
+        )
+        counter, gate = self.team.open(self.work, self.n_slices)
+        n_steps, n_changed, shift, n_empty, self.screens = _iterate(
+            self.calls(passed, sums), counter, gate, self.n_slices, n_steps, tol,
+            lanes(centers.dtype), self.screens, passed, self.screen, sums,
+        )  # fmt: skip
+        self.n_distances += n_steps * self.rows.X.shape[0] * len(centers)
+        return n_steps, n_changed, shift, n_empty
 
-    def _arguments(
-        self,
-        n_steps: int,
-        tol: float,
-        mode: int,
-        centers: Array,
-        new_centers: Array,
-        asks: bool,
-    ) -> tuple[Any, ...]:
+    @property
+    def most_steps(self) -> int:
+        """Iterations from one look at signals to the next."""
+        return 1 + int(LOOP_WORK / self.work)
+
+    def passed(self) -> Pass:
+        """What passes are run with."""
         update = self.update
-        return (
-            n_steps,
-            tol,
-            lanes(centers.dtype),
+        return Pass(
             update.slice_rows,
             self.rows,
             self.mean,
             self.panels,
             self.screen,
-            asks,
             self.labels,
-            mode,
             update.piles,
             update.changes,
-            update.totals,
-            centers,
-            new_centers,
             self.doubted,
+        )
+
+    def calls(self, passed: Pass, sums: Sums) -> Calls:
+        """References to the kernels of an iteration on such arguments."""
+        gate = self.team.gate
+        key = self.rows.dtype, passed.changes.rows.dtype
+        return Calls(
+            reference(_run, key, gate, gate, 1, True, PILES, *passed),
+            average_reference(*sums),
+            panels_reference(sums.centers, self.panels),
+            screen_reference(self.panels, self.screen),
         )

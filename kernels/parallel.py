@@ -57,6 +57,10 @@ SMALL_WORK = 500_000
 THREAD_WORK = 50_000
 LEAST_WORK = 4 * THREAD_WORK  # for two threads
 
+# After so many a loop of launches comes back to Python, where Ctrl-C is heard: less than a tenth of
+# a second.
+LOOP_WORK = 100_000_000
+
 
 def new_counter(n_seats: int = 1) -> np.ndarray[Any, Any]:
     """What the threads of one kernel call take their tasks from."""
@@ -204,12 +208,16 @@ class Team:
         *arguments
             Further arguments of the kernel.
         """
+        function(*self.open(work, n_tasks), n_tasks, *arguments)
+
+    def open(self, work: float, n_tasks: int) -> tuple[Array, Array]:
+        """Counter and gate of a launch of so much work, and of others like it soon after."""
         n_threads = self.threads_for(work, n_tasks)
         gate = self.gate
         if n_threads > 1:
             gate = self._open_gate
             self._wanted[0] = n_threads
-        function(new_counter(n_threads), gate, n_tasks, *arguments)
+        return new_counter(n_threads), gate
 
     def threads_for(self, work: float, n_tasks: int) -> int:
         """Threads that a launch of so much work takes; they are awake, or told how to wake up."""

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import inlined, kernel
+from .calling import NOWHERE, reference
+from .compiling import kernel
 from .tiles import Array, Panels, aligned_empty, prefers_features
 
 ROUNDING, MOST_FEATURES = 1.01 * 2.0**-24, 30_000
@@ -54,8 +55,8 @@ def make_screen(panels: Panels, pays: bool, n_clusters: int, n_features: int) ->
     return Screen(packed, bias, n_clusters, np.float32((n_features + 6) * ROUNDING))
 
 
-@inlined
-def round_centers(packed, bias, coarse_centers, coarse_bias, n_centers):
+@kernel
+def _fill(packed, bias, coarse_centers, coarse_bias, n_centers):
     """Round packed centers and their biases to float32; False if that can not hold them."""
     for i in range(n_centers):
         if not bias[i] < MOST_BIAS:
@@ -67,12 +68,15 @@ def round_centers(packed, bias, coarse_centers, coarse_bias, n_centers):
     return True
 
 
-@kernel
-def _fill(packed, bias, coarse_centers, coarse_bias, n_centers):
-    return round_centers(packed, bias, coarse_centers, coarse_bias, n_centers)
-
-
 def fill_screen(panels: Panels, screen: Screen | None) -> bool:
     """Round the centers of `panels` to float32; False if that can not hold them."""
     assert screen is not None
     return _fill(panels.packed, panels.bias, screen.packed, screen.bias, screen.n_centers)
+
+
+def screen_reference(panels: Panels, screen: Screen | None) -> Any:
+    """To the kernel of :func:`fill_screen`; anything where there is no screen."""
+    if screen is None:
+        return NOWHERE
+    key = panels.packed.dtype
+    return reference(_fill, key, panels.packed, panels.bias, screen.packed, screen.bias, 1)

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import inlined, kernel
-from .parallel import SMALL_WORK, Team, new_counter, next_task, restart
+from .calling import call, offer_tasks, reference
+from .compiling import helper, inlined, kernel
+from .parallel import LOOP_WORK, Team, next_task
 from .seeding_tiles import (
     PANEL,
     add_potentials,
@@ -202,15 +203,11 @@ def _next_round(uniforms, block_rows, rows, candidates, number, rounds):
 
 @kernel
 def _pass(
-    counter, gate, n_tasks, number, uniforms, block_rows, first_block, rows, candidates,
-    n_candidates, latest, rounds,
+    counter, gate, n_tasks, block_rows, first_block, rows, candidates, n_candidates, latest, rounds,
 ):  # fmt: skip
     """One round over the blocks of `rows`, which may be a part of all, from `first_block` on.
 
     ``rounds.potentials`` is written, the winner before applied.
-
-    With a `number` of zero, by one thread: all rounds and what lies between them, for data too
-    small to come back to Python in between.  Only then do `uniforms` (k - 1, L) matter.
     """
     # Taken out of their tuples here: inside the loops each access would count references.
     X, _, weights = rows
@@ -224,61 +221,83 @@ def _pass(
     listed = np.zeros(block_rows + CHUNK_ROWS, np.int64)
     factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
     sums = np.empty((first_lane + potentials.shape[1] + PANEL - 1) // PANEL * PANEL)
-    whole = number == 0
+    winner = centers[latest]
+    count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
     while True:
-        if whole:
-            n_candidates, latest = _go_on(uniforms, number, block_rows, rows, candidates, rounds)
-            restart(counter)
-            number += 1
-        if n_candidates == 0:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
             break
-        winner = centers[latest]
-        count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
-        while True:
-            task = next_task(counter, gate, n_tasks)
-            if task >= n_tasks:
-                break
-            for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
-                start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
-                count = stop - start
-                settled[0] = 0.0
-                if patience[block, 0] > 0:  # where all rows mattered, finding out again can wait
-                    patience[block, 0] -= 1
-                    for i in range(count + ahead):
-                        listed[i] = start + i
+        for block in range(task * n_blocks // n_tasks, (task + 1) * n_blocks // n_tasks):
+            start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
+            count = stop - start
+            settled[0] = 0.0
+            if patience[block, 0] > 0:  # where all rows mattered, finding out again can wait
+                patience[block, 0] -= 1
+                for i in range(count + ahead):
+                    listed[i] = start + i
+            else:
+                count = list_rows(
+                    start, stop, weights, len(weights) > 0, reach, closest, nearest, listed,
+                    settled,
+                )  # fmt: skip
+                if count > NEARLY_ALL * (stop - start):
+                    patience[block, 0] = patience[block, 1]
+                    patience[block, 1] = min(2 * patience[block, 1], MOST_PATIENCE)
                 else:
-                    count = list_rows(
-                        start, stop, weights, len(weights) > 0, reach, closest, nearest, listed,
-                        settled,
+                    patience[block, 1] = PATIENCE
+            for j in range(len(sums)):
+                sums[j] = 0.0
+            for first in range(0, count, chunk):
+                filled = min(chunk, count - first)
+                if first_lane == 0:
+                    come_closer(
+                        X, listed, first, filled, winner, np.int32(latest), closest, nearest
+                    )
+                if len(weights):
+                    for i in range(filled):
+                        factors[i] = weights[listed[first + i]]
+                for panel in range(count_panels):
+                    add_potentials(
+                        X, listed, first, filled, ahead, panels, panel,
+                        np.int32(latest) if panel < first_lane else np.int32(-1), closest,
+                        nearest, factors, sums,
                     )  # fmt: skip
-                    if count > NEARLY_ALL * (stop - start):
-                        patience[block, 0] = patience[block, 1]
-                        patience[block, 1] = min(2 * patience[block, 1], MOST_PATIENCE)
-                    else:
-                        patience[block, 1] = PATIENCE
-                for j in range(len(sums)):
-                    sums[j] = 0.0
-                for first in range(0, count, chunk):
-                    filled = min(chunk, count - first)
-                    if first_lane == 0:
-                        come_closer(
-                            X, listed, first, filled, winner, np.int32(latest), closest, nearest
-                        )
-                    if len(weights):
-                        for i in range(filled):
-                            factors[i] = weights[listed[first + i]]
-                    for panel in range(count_panels):
-                        add_potentials(
-                            X, listed, first, filled, ahead, panels, panel,
-                            np.int32(latest) if panel < first_lane else np.int32(-1), closest,
-                            nearest, factors, sums,
-                        )  # fmt: skip
-                for j in range(n_candidates):
-                    potentials[block, j] = settled[0] + sums[first_lane + j]
-                    merged[first_block + block, j] = potentials[block, j]
-                merge_upward(first_block + block, len(arrivals), arrivals, merged)
-        if not whole:
-            break
+            for j in range(n_candidates):
+                potentials[block, j] = settled[0] + sums[first_lane + j]
+                merged[first_block + block, j] = potentials[block, j]
+            merge_upward(first_block + block, len(arrivals), arrivals, merged)
+
+
+class Calls(NamedTuple):
+    """References to the kernels of a round; see :mod:`.calling`."""
+
+    go_on: Any
+    read: Any
+
+
+@helper
+def run_rounds(
+    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds
+):
+    """Rounds `begin` to `end`, each pass a launch; the last of all is settled, too."""
+    drawn = uniforms, block_rows, rows, candidates
+    none = np.int64(0), np.int64(0)
+    for number in range(begin, end):
+        n_candidates, latest = call(calls.go_on, none, drawn, (number, rounds))
+        offer_tasks(counter)
+        arguments = counter, gate, n_tasks, block_rows, np.int64(0), rows, candidates
+        call(calls.read, None, arguments, (n_candidates, latest, rounds))
+    if end == len(rounds.chosen):
+        call(calls.go_on, none, drawn, (end, rounds))
+
+
+@kernel
+def _run_rounds(
+    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds
+):
+    run_rounds(
+        calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds
+    )
 
 
 @kernel
@@ -300,18 +319,31 @@ def prepare_round(n, n_chosen, coordinates, candidates, rounds):
 
 
 def draw_first(rows: Any, random_state: np.random.RandomState) -> int:
-    """Row drawn with probability proportional to its weight.
+    """Row drawn with probability proportional to its weight."""
+    return int(first_rows(rows, random_state.random_sample(1))[0])
 
-    The same draw as ``random_state.choice(n, p=weights / weights.sum())``, without its arrays of
+
+def first_rows(rows: Any, uniforms: Array) -> Array:
+    """Rows drawn with probabilities proportional to their weights.
+
+    The same draws as ``random_state.choice(n, p=weights / weights.sum())``, without its arrays of
     size n where all weights are one.
     """
     n_samples = rows.shape[0]
-    uniform = random_state.random_sample()
     if not len(rows.weights):
-        return min(int(uniform * n_samples), n_samples - 1)
+        return np.minimum((uniforms * n_samples).astype(np.int64), n_samples - 1)
     cumulative = np.cumsum((rows.weights / rows.weights.sum()).astype(np.float64))
     cumulative /= cumulative[-1]
-    return int(np.searchsorted(cumulative, uniform, side="right"))
+    return np.searchsorted(cumulative, uniforms, side="right").astype(np.int64)
+
+
+def draw_starts(
+    rows: Any, n_starts: int, n_clusters: int, n_trials: int, random_state: np.random.RandomState
+) -> tuple[Array, Array]:
+    """What :meth:`GreedyKMeansPlusPlus.choose` draws in so many calls: first rows, and uniforms."""
+    drawn = random_state.random_sample((n_starts, 1 + (n_clusters - 1) * n_trials))
+    uniforms = np.ascontiguousarray(drawn[:, 1:]).reshape(n_starts, n_clusters - 1, n_trials)
+    return first_rows(rows, drawn[:, 0]), uniforms
 
 
 class GreedyKMeansPlusPlus:
@@ -337,7 +369,9 @@ class GreedyKMeansPlusPlus:
         n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
         n_blocks = -(-n_samples // rows_per_block(n_features))
         self.rows, self.team, self.n_trials = rows, team, n_trials
-        block = rows_per_block(n_features)
+        self.block_rows = block = rows_per_block(n_features)
+        self.n_tasks = min(n_blocks, MAX_SLICES)
+        self.work = 2.0 * n_samples * n_features * (n_trials + 1)
         self.candidates = Candidates(
             aligned_empty(n_panels(n_trials) * PANEL * n_features, dtype),
             np.zeros(n_clusters, dtype),
@@ -379,23 +413,23 @@ class GreedyKMeansPlusPlus:
         uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
         if n_clusters == 1:
             return rounds.chosen.copy()
-        work = 2.0 * rows.X.size * (n_trials + 1)
-        n_tasks = min(len(rounds.patience), MAX_SLICES)
-        block = rows_per_block(rows.X.shape[1])
-        if work < SMALL_WORK:
-            counter = new_counter()
-            arguments = (0, uniforms, block, 0, rows, candidates, 0, 0, rounds)
-            _pass(counter, self.team.gate, n_tasks, *arguments)
-            return rounds.chosen.copy()
-        common = (uniforms, block, rows, candidates)
-        for number in range(n_clusters):
-            n_candidates, latest = _next_round(*common, number, rounds)
-            arguments = (
-                number + 1, uniforms, block, 0, rows, candidates, n_candidates, latest, rounds
+        at_once = 1 + int(LOOP_WORK / self.work)
+        for begin in range(0, n_clusters, at_once):
+            counter, gate = self.team.open(self.work, self.n_tasks)
+            _run_rounds(
+                self.calls(), counter, gate, self.n_tasks, begin, min(begin + at_once, n_clusters),
+                uniforms, self.block_rows, rows, candidates, rounds,
             )  # fmt: skip
-            self.team.run(_pass, work, n_tasks, *arguments)
-        _next_round(*common, n_clusters, rounds)
         return rounds.chosen.copy()
+
+    def calls(self) -> Calls:
+        """References to the kernels of a round."""
+        drawn = np.empty((1, 1)), self.block_rows, self.rows, self.candidates
+        gate, key = self.team.gate, self.rows.dtype
+        return Calls(
+            reference(_next_round, key, *drawn, 1, self.rounds),
+            reference(_pass, key, gate, gate, 1, self.block_rows, 0, *drawn[2:], 1, 1, self.rounds),
+        )
 
     def reset(self) -> None:
         """Forget all centers."""

@@ -17,7 +17,7 @@ from .distances import own_distances
 from .lloyd import _run
 from .parallel import Team, next_task
 from .screening import fill_screen, make_screen, pays_to_screen
-from .simd import FEATURE_ROWS, TILE_ROWS, lanes, nearest_in_row, nearest_of_few, round_up
+from .simd import FEATURE_ROWS, TILE_ROWS, nearest_in_row, nearest_of_few, round_up
 from .tiles import (
     Array,
     Rows,
@@ -28,7 +28,7 @@ from .tiles import (
     read_only,
     scratch,
 )
-from .update import LABELS_ONLY, Changes, Piles, Totals, slice_rows
+from .update import LABELS_ONLY, Changes, Piles, slice_rows
 
 # Rows of which each is looked at by itself: a tile takes the time of some thirty to fifty.
 FEW_ROWS = 16
@@ -112,7 +112,6 @@ def _label_few(X, mean, by_features, n_wide, n_narrow, centers, bias, labels):
 
 
 NO_PILES = Piles(np.empty((0, 0, 0)), np.empty((0, 0), np.bool_), np.empty(0, np.int64))
-NO_TOTALS = Totals(np.empty((0, 0)), np.empty(0), np.empty(0, np.int64))
 
 
 def near_most(means: Array, variances: Array) -> Array:
@@ -185,9 +184,8 @@ class DenseCenters:
         index = np.int64 if n_samples > 2**31 - 1 else np.int32
         changes = Changes(np.empty(n_slices, np.int64), np.empty(0, index), np.empty(0, np.int32))
         team.run(
-            _run, self.work(n_samples), n_slices, 0, 0.0, lanes(rows.dtype), size, rows, self.mean,
-            self.panels, self.screen, self.asks, labels, LABELS_ONLY, NO_PILES, changes, NO_TOTALS,
-            self.centred, self.centred, np.empty(n_slices, np.int64),
+            _run, self.work(n_samples), n_slices, self.asks, LABELS_ONLY, size, rows, self.mean,
+            self.panels, self.screen, labels, NO_PILES, changes, np.empty(n_slices, np.int64),
         )  # fmt: skip
         return labels[:n_samples]
 

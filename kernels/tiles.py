@@ -13,11 +13,13 @@ by features
 
 from __future__ import annotations
 
+import ctypes
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .calling import reference
 from .compiling import helper, inlined, kernel, vector_sum
 from .simd import NARROW, TILE_ROWS, WIDE, center_groups, lanes, round_up
 
@@ -30,8 +32,9 @@ def aligned_empty(shape: tuple[int, ...] | int, dtype: Any) -> Array:
     dtype = np.dtype(dtype)
     size = (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
     raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
+    # A third of the time that NumPy's own `raw.ctypes.data` takes.
+    address = ctypes.addressof(ctypes.c_char.from_buffer(raw))  # type: ignore[arg-type]
+    return np.ndarray(shape, dtype, raw, -address % ALIGNMENT)
 
 
 def padded_vector(values: Array, dtype: Any) -> Array:
@@ -117,6 +120,13 @@ def fill_panels(centers: Array, panels: Panels) -> None:
     by_features, n_wide, n_narrow, packed, bias = panels
     size = lanes(centers.dtype)
     _fill(np.ascontiguousarray(centers), by_features, n_wide, n_narrow, size, packed, bias)
+
+
+def panels_reference(centers: Array, panels: Panels) -> Any:
+    """To the kernel of :func:`fill_panels`; see :mod:`.calling`."""
+    by_features, n_wide, n_narrow, packed, bias = panels
+    arguments = centers, by_features, n_wide, n_narrow, 1, packed, bias
+    return reference(_fill, centers.dtype, *arguments)
 
 
 @inlined

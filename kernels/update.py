@@ -18,10 +18,11 @@ centers are the means of their rows and not of their history.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .calling import reference
 from .compiling import helper, inlined, kernel
 from .parallel import SMALL_WORK, Team, next_task
 from .simd import (
@@ -251,6 +252,20 @@ def _take(piles, totals):
 def _take_and_average(piles, totals, centers, new_centers):
     take_pile(piles, totals)
     return average(totals, centers, new_centers)
+
+
+def average_reference(piles: Piles, totals: Totals, centers: Array, new_centers: Array) -> Any:
+    """To the kernel of :meth:`Update.average`; see :mod:`.calling`."""
+    key = centers.dtype
+    return reference(_take_and_average, key, piles, totals, centers, new_centers)
+
+
+def slices_reference(
+    slice_size: int, rows: Rows, mean: Array, labels: Array, piles: Piles, gate: Array
+) -> Any:
+    """To the kernel by which :meth:`Update.add_all` fills piles; see :mod:`.calling`."""
+    arguments = slice_size, rows, mean, labels, piles
+    return reference(_sum_slices, mean.dtype, gate, gate, 1, *arguments)
 
 
 class Update:

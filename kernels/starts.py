@@ -1,0 +1,262 @@
+"""All starts of a small fit in one call: seeding, iterations, labels, and which start is the best.
+
+On a few thousand rows a pass takes microseconds, and Python between two passes takes longer.  The
+kernels are those of every fit, called in the same order, so that the bits are the same.  What does
+not end as most starts do (an empty cluster, more iterations than one call may take) is left to the
+loop in Python, which runs that start again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .calling import call, offer_tasks
+from .compiling import helper, kernel
+from .distances import own_reference
+from .lloyd import Lloyd, Sums, iterate, pack
+from .parallel import new_counter
+from .seeding import PATIENCE, GreedyKMeansPlusPlus, run_rounds
+from .simd import lanes
+from .tiles import Array
+from .update import LABELS_ONLY, slice_rows, slices_reference
+
+
+class Calls(NamedTuple):
+    """References to kernels; see :mod:`.calling`."""
+
+    iterate: Any
+    seed: Any
+    sum_slices: Any
+    own: Any
+
+
+class Draws(NamedTuple):
+    """What the starts begin with: centers, or draws by which they are chosen."""
+
+    starts: Array  # (n, k, d), written where rows are chosen
+    firsts: Array  # (n,) the first rows
+    uniforms: Array  # (n, k - 1, L)
+
+
+class Best(NamedTuple):
+    """The best start so far."""
+
+    labels: Array  # (n,) int32
+    centers: Array  # (k, d)
+    numbers: Array  # inertia; see below
+
+
+INERTIA, STEPS, STEPS_SO_FAR = range(3)  # slots of Best.numbers
+
+
+@helper
+def _choose(calls, counter, gate, number, draws, seeding, mean):
+    """Write the rows that k-means++ chooses to the start, centred."""
+    n_tasks, block_rows, rows, candidates, rounds = seeding
+    starts, firsts, uniforms = draws
+    rounds.closest[:] = np.inf
+    rounds.nearest[:] = 0
+    for block in range(len(rounds.patience)):
+        rounds.patience[block, 0], rounds.patience[block, 1] = 0, PATIENCE
+    rounds.chosen[0] = firsts[number]
+    n_clusters = len(rounds.chosen)
+    if n_clusters > 1:
+        run_rounds(
+            calls, counter, gate, n_tasks, 0, n_clusters, uniforms[number], block_rows, rows,
+            candidates, rounds,
+        )  # fmt: skip
+    for cluster in range(n_clusters):
+        row = rounds.chosen[cluster]
+        for t in range(starts.shape[2]):
+            starts[number, cluster, t] = rows.X[row, t] - mean[t]
+
+
+@helper
+def _are_occupied(labels, weights, n_samples, n_clusters):
+    """Whether every cluster has a row that weighs something."""
+    found = np.zeros(n_clusters, np.bool_)
+    for row in range(n_samples):
+        if len(weights) == 0 or weights[row] > 0:
+            found[labels[row]] = True
+    n_found = 0
+    for cluster in range(n_clusters):
+        n_found += found[cluster]
+    return n_found == n_clusters
+
+
+@helper
+def _is_same_clustering(labels, others, n_clusters):
+    """Whether two labellings are the same up to a permutation of the labels."""
+    mapping = np.full(n_clusters, -1, np.int32)
+    for row in range(len(others)):
+        mapping[labels[row]] = others[row]
+    n_others = 0
+    for row in range(len(others)):
+        n_others += mapping[labels[row]] != others[row]
+    return n_others == 0
+
+
+@kernel
+def _run_starts(
+    calls, counter, gate, n_tasks, first, most_steps, max_iter, tol, size, screens, passed, screen,
+    sums, draws, seeding, inertias, own_slice, best,
+):  # fmt: skip
+    """Run starts from number `first` on; the number of the first that is left, and why.
+
+    That is False where it must be run by the loop, its centers being in ``draws.starts``.
+    """
+    piles, totals, centers, new_centers = sums
+    n_clusters, n_features = centers.shape
+    n_samples, weights, labels = len(best.labels), passed.rows.weights, passed.labels
+    numbers, nowhere = best.numbers, inertias[:0]
+    exact = np.empty((n_clusters, n_features))
+    left = most_steps
+    for number in range(first, len(draws.starts)):
+        if left <= 0:
+            return number, True
+        if len(draws.firsts):
+            _choose(calls.seed, counter, gate, number, draws, seeding, passed.mean)
+        centers[:] = draws.starts[number]
+        labels[:] = -1
+        totals.sums[:] = 0
+        totals.weights[:] = 0
+        totals.counts[:] = 0
+        steps, n_changed, shift, n_empty, asks = iterate(
+            calls.iterate, counter, gate, n_tasks, min(max_iter, most_steps), tol, size, screens,
+            passed, screen, sums,
+        )  # fmt: skip
+        left -= steps
+        strict = n_changed == 0
+        if n_empty > 0 or not (strict or shift <= tol or steps == max_iter):
+            return number, False
+        # The same centers, summed afresh: what rows came and left is forgotten.
+        totals.sums[:] = 0
+        totals.weights[:] = 0
+        totals.counts[:] = 0
+        offer_tasks(counter)
+        arguments = counter, gate, n_tasks, passed.slice_size, passed.rows, passed.mean
+        call(calls.sum_slices, None, arguments, (labels, piles))
+        none = 0.0, np.int64(0)
+        call(calls.iterate.average, none, (piles, totals, new_centers, new_centers), ())
+        passes = steps
+        if not strict:  # labels are to match the centers that are returned
+            passes += 1
+            asks = pack(calls.iterate, new_centers, size, passed.panels, screen, asks)
+            offer_tasks(counter)
+            arguments = counter, gate, n_tasks, asks, LABELS_ONLY
+            call(calls.iterate.assign, None, arguments, passed)
+            if not _are_occupied(labels, weights, n_samples, n_clusters):
+                return number, False
+        numbers[STEPS_SO_FAR] += passes
+        exact[:] = new_centers
+        offer_tasks(counter)
+        arguments = counter, gate, np.int64(len(inertias)), own_slice, passed.rows, passed.mean
+        call(calls.own, None, arguments, (exact, labels, inertias, nowhere))
+        step = 1
+        while step < len(inertias):  # as slices.tree_sum
+            for left in range(0, len(inertias) - step, 2 * step):
+                inertias[left] += inertias[left + step]
+            step *= 2
+        inertia = inertias[0]
+        if number == 0 or (
+            inertia < numbers[INERTIA] and not _is_same_clustering(labels, best.labels, n_clusters)
+        ):
+            numbers[INERTIA], numbers[STEPS] = inertia, steps
+            best.centers[:] = new_centers
+            for row in range(n_samples):
+                best.labels[row] = labels[row]
+    return len(draws.starts), True
+
+
+class SmallStarts:
+    """Runs of k-means from several starts on few rows.
+
+    Parameters
+    ----------
+    algorithm : Lloyd
+        Whose passes are made; :attr:`.lloyd.Lloyd.is_small`.
+    starts : ndarray of shape (n_starts, n_clusters, n_features)
+        Centred centers; written where `seeding` chooses them.
+    max_iter : int
+        Most iterations of a start.
+    tol : float
+        Shift at which iterations end.
+    seeding : GreedyKMeansPlusPlus
+        On the same rows.
+    firsts, uniforms : ndarray of shape (n_starts,) and (n_starts, n_clusters - 1, n_trials)
+        What it draws for each start; empty where the starts are given.
+
+    Attributes
+    ----------
+    best : Best
+        The best start so far.
+    """
+
+    def __init__(
+        self,
+        algorithm: Lloyd,
+        starts: Array,
+        max_iter: int,
+        tol: float,
+        seeding: GreedyKMeansPlusPlus,
+        firsts: Array,
+        uniforms: Array,
+    ) -> None:
+        rows, update = algorithm.rows, algorithm.update
+        n_samples, n_features = rows.X.shape
+        self.algorithm, self.max_iter, self.tol = algorithm, max_iter, tol
+        self.draws = Draws(starts, firsts, uniforms)
+        self.best = Best(
+            np.empty(n_samples, np.int32), np.empty(starts.shape[1:], rows.dtype), np.zeros(3)
+        )
+        self.sums = Sums(
+            update.piles, update.totals, np.empty_like(starts[0]), np.empty_like(starts[0])
+        )
+        self.own_slice = slice_rows(n_samples, n_features, 1)
+        self.inertias = np.empty(-(-n_samples // self.own_slice))
+        self.seeding = seeding
+        rounds = seeding.candidates, seeding.rounds
+        self.seeds = seeding.n_tasks, seeding.block_rows, rows, *rounds
+
+    @staticmethod
+    def serve(algorithm: Any) -> bool:
+        """Whether starts can be run here."""
+        return isinstance(algorithm, Lloyd) and algorithm.is_small
+
+    def run(self, first: int) -> tuple[int, bool]:
+        """Run starts from number `first` on.
+
+        Returns
+        -------
+        number : int
+            The first that is left.
+        here : bool
+            Whether it can be run here.
+        """
+        algorithm, best = self.algorithm, self.best
+        passed, gate, mean = algorithm.passed(), algorithm.team.gate, algorithm.mean
+        exact = self.sums.centers.astype(np.float64)
+        parts = passed.slice_size, passed.rows, mean, passed.labels
+        calls = Calls(
+            algorithm.calls(passed, self.sums),
+            self.seeding.calls(),
+            slices_reference(*parts, passed.piles, gate),
+            own_reference(passed.rows, mean, exact, passed.labels, self.inertias, gate),
+        )
+        before = best.numbers[STEPS_SO_FAR]
+        number, here = _run_starts(
+            calls, new_counter(), gate, algorithm.n_slices, first, algorithm.most_steps,
+            self.max_iter, self.tol, lanes(mean.dtype), algorithm.pays_to_screen, passed,
+            algorithm.screen, self.sums, self.draws, self.seeds, self.inertias, self.own_slice,
+            best,
+        )  # fmt: skip
+        n_passes = int(best.numbers[STEPS_SO_FAR] - before)
+        algorithm.n_distances += n_passes * len(best.labels) * algorithm.n_clusters
+        return number, here
+
+    def keep(self, labels: Array, centers: Array, inertia: float, n_iter: int) -> None:
+        """Take a start that was run elsewhere for the best so far."""
+        self.best.labels[:], self.best.centers[:] = labels, centers
+        self.best.numbers[[INERTIA, STEPS]] = inertia, n_iter
