@@ -31,9 +31,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
 from fastclust.commands.calls import Problem, make_task
+from fastclust.kernels.emit.cpu import lanes
+from fastclust.kernels.emit.roof import ROOF_CHAINS
 from fastclust.kernels.parallel import Team, team
 from fastclust.kernels.roof import _spin
-from fastclust.kernels.simd import ROOF_CHAINS, lanes
 from fastclust.workloads import five_blobs
 
 HERE = Path(__file__).resolve()

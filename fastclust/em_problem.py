@@ -15,6 +15,7 @@ from . import validation
 from .ascent import Limits
 from .centroids import near_most, open_parts
 from .covariances import covariance_shapes, diagonal_of
+from .kernels.emit.cpu import TILE_ROWS
 from .kernels.gaussian import (
     COVARIANCES,
     DISTANCES,
@@ -26,7 +27,6 @@ from .kernels.gaussian import (
     make_densities,
 )
 from .kernels.parallel import Team
-from .kernels.simd import TILE_ROWS
 from .kernels.tiles import Array, make_rows
 from .kmeans import survey
 from .sources import Source

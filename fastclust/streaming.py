@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.distances import own_inertias
+from .kernels.emit.cpu import TILE_ROWS, round_up
 from .kernels.fingerprint import Fingerprint
 from .kernels.lloyd import Lloyd
 from .kernels.moments import moment_slice_rows, moments_of_blocks
@@ -29,7 +30,6 @@ from .kernels.seeding import (
     rows_per_block,
     settle_round,
 )
-from .kernels.simd import TILE_ROWS, round_up
 from .kernels.slices import MAX_SLICES, Chain, add, aligned, tree_sum
 from .kernels.tiles import Array, Rows, make_rows
 from .kernels.update import PILES, Update, make_piles, slice_rows

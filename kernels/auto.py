@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from .elkan import Elkan
+from .emit.cpu import lanes
 from .lloyd import Lloyd
 from .parallel import SMALL_WORK, Team
-from .simd import lanes
 from .tiles import Array, Rows
 from .update import LABELS_ONLY, Update
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from .compiling import helper, kernel
+from .emit.memory import RECORD, TAKEN
 from .launching import (
     CLOSE,
     CLOSE_TYPES,
@@ -38,7 +39,6 @@ from .launching import (
     pause,
     store,
 )
-from .simd import RECORD, TAKEN
 from .tiles import Array, aligned_empty
 
 # Slots of a board, by who writes to them: two cache lines each, which CPUs fetch together.

@@ -19,8 +19,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .compiling import helper
+from .emit.memory import RECORD
 from .launching import is_launched, launcher_name
-from .simd import RECORD
 
 _word = ir.IntType(64)
 NOWHERE = (0, 0)  # what is never called

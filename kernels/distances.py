@@ -12,8 +12,8 @@ import numpy as np
 
 from .calling import reference
 from .compiling import helper, kernel
+from .emit.rows_and_rows import PANEL, squares_to_panel
 from .parallel import Team, next_task
-from .simd import PANEL, squares_to_panel
 from .slices import tree_sum
 from .tiles import Array, Rows, aligned_empty, scratch, squared_distance
 from .update import slice_rows
@@ -210,7 +210,7 @@ def _all_distances(
 
 
 def distance_panels(centers: Array) -> Array:
-    """Centers (k, d) as :func:`.simd.squares_to_panel` wants them: negated, padded with zeros."""
+    """Centers (k, d) as :func:`squares_to_panel` wants them: negated, padded with zeros."""
     n_clusters, n_features = centers.shape
     n_panels = -(-n_clusters // PANEL)
     panels = aligned_empty((n_panels, n_features, PANEL), np.float64)

@@ -25,29 +25,22 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
-from .hamerly import FEW_FEATURES, MOST_SQUARE, Hamerly
-from .parallel import Team, next_task
-from .simd import (
+from .emit.bounds import (
     BOUND_DOWN,
     BOUND_LANES,
     BOUND_UP,
-    FEATURE_ROWS,
     LEAST_SQUARE,
-    NARROW,
-    TILE_ROWS,
-    WIDE,
-    changed_labels,
-    lanes,
-    lowest_bit,
     near_centers,
-    nearest_of_few,
-    pack_listed_rows,
-    round_up,
-    scatter_lines,
-    scores_in_tile,
     squares_to_four,
     unsettled_rows,
 )
+from .emit.cpu import NARROW, TILE_ROWS, WIDE, lanes, round_up
+from .emit.masks import changed_labels, lowest_bit
+from .emit.packing import pack_listed_rows, scatter_lines
+from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
+from .emit.search_rows import scores_in_tile
+from .hamerly import FEW_FEATURES, MOST_SQUARE, Hamerly
+from .parallel import Team, next_task
 from .tiles import Array, Rows, aligned_empty, scratch
 from .update import Update
 

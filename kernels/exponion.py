@@ -17,22 +17,13 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import kernel
+from .emit.bounds import BOUND_DOWN, BOUND_UP, LEAST_SQUARE, unsettled_rows
+from .emit.cpu import TILE_ROWS, WIDE, lanes, round_up
+from .emit.masks import changed_labels, lowest_bit
+from .emit.packing import pack_listed_rows
+from .emit.search_rows import nearest_two_in_tile
 from .hamerly import FEW_FEATURES, RADII, Hamerly
 from .parallel import next_task
-from .simd import (
-    BOUND_DOWN,
-    BOUND_UP,
-    LEAST_SQUARE,
-    TILE_ROWS,
-    WIDE,
-    changed_labels,
-    lanes,
-    lowest_bit,
-    nearest_two_in_tile,
-    pack_listed_rows,
-    round_up,
-    unsettled_rows,
-)
 from .tiles import Array, scratch
 
 MOST_NEIGHBOURS = 512

@@ -53,8 +53,24 @@ def digest_words(words, start, stop, keys):
     return first, second
 
 
+def digest_words_plainly(words, start, stop, keys):
+    """As :func:`digest_words`, with products in NumPy and the mixing in integers of Python."""
+    chunk, mask = len(keys) - 1, 2**64 - 1
+    digests = [0, 0]
+    for begin in range(start, stop, chunk):
+        some = words[begin : min(begin + chunk, stop)]
+        for which in range(2):
+            sums = some + keys[which : which + len(some)]
+            halves = (sums & np.uint64(2**32 - 1), sums >> np.uint64(32))
+            x = (digests[which] + int((halves[0] * halves[1]).sum())) & mask
+            x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+            digests[which] = x ^ (x >> 31)
+    return np.uint64(digests[0]), np.uint64(digests[1])
+
+
 if config.DISABLE_JIT:
-    from .plain import digest_words
+    digest_words = digest_words_plainly
 
 
 @kernel

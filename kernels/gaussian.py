@@ -23,38 +23,34 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiling import helper, kernel
-from .gaussian_tiles import (
+from .emit.cpu import NARROW, TILE_ROWS, WIDE, center_groups
+from .emit.densities import (
+    NEAR_FEATURES,
+    log_density_in_tile,
+    round_log_densities,
+    scaled_log_densities,
+    triangle_order,
+    whiten_in_tile,
+)
+from .emit.masks import above, lowest_bit
+from .emit.packing import pack_doubles
+from .emit.posteriors import (
     COVARIANCES,
     DISTANCES,
     LANES,
     MEANS,
-    NEAR_FEATURES,
     NO_MOMENTS,
     OUTER_PRODUCTS,
     VARIANCES,
-    above,
     add_covariances,
     add_means,
     add_outer_products,
     add_variances,
     gather_row,
-    log_density_in_tile,
-    pack_doubles,
     posterior_in_tile,
-    round_log_densities,
-    scaled_log_densities,
-    triangle_order,
     weigh_in_tile,
-    whiten_in_tile,
 )
 from .parallel import Team, next_task
-from .simd import (
-    NARROW,
-    TILE_ROWS,
-    WIDE,
-    center_groups,
-    lowest_bit,
-)
 from .slices import Chain, add, aligned, first_of, next_merge, rows_per_slice
 from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
 
@@ -373,7 +369,7 @@ def _sweep(
 
 
 def _panels(numbers: tuple[Array, ...], n_wide: int, n_narrow: int) -> Array:
-    """Numbers (k, d) of the components in the layouts of :mod:`.gaussian_tiles`."""
+    """Numbers (k, d) of the components in the layouts of :mod:`.emit.densities`."""
     k, d = numbers[0].shape
     padded = np.zeros((WIDE * n_wide + NARROW * n_narrow, d, len(numbers)))
     for i, values in enumerate(numbers):

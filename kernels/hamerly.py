@@ -25,35 +25,17 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import kernel
+from .emit.bounds import BOUND_DOWN, BOUND_UP, unsettled_rows
+from .emit.cpu import ALL_ROWS, NARROW, TILE_ROWS, WIDE, lanes, round_up
+from .emit.masks import below, changed_labels, list_changes, lowest_bit, unlabelled_rows
+from .emit.packing import pack_listed_rows, pack_rows
+from .emit.screens import doubtful_rows
+from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
+from .emit.search_rows import distances_in_tile, nearest_in_row, nearest_two_in_tile
+from .emit.sums import add_rows, move_rows
 from .lloyd import Lloyd
 from .parallel import Team, next_task
 from .screening import LEAST_SCORE, fill_screen
-from .simd import (
-    ALL_ROWS,
-    BOUND_DOWN,
-    BOUND_UP,
-    FEATURE_ROWS,
-    NARROW,
-    TILE_ROWS,
-    WIDE,
-    add_rows,
-    below,
-    changed_labels,
-    distances_in_tile,
-    doubtful_rows,
-    lanes,
-    list_changes,
-    lowest_bit,
-    move_rows,
-    nearest_in_row,
-    nearest_of_few,
-    nearest_two_in_tile,
-    pack_listed_rows,
-    pack_rows,
-    round_up,
-    unlabelled_rows,
-    unsettled_rows,
-)
 from .tiles import (
     Array,
     Rows,
@@ -304,7 +286,7 @@ def _tabulate(
     `rows` are the centers as rows, `panels` as centers; `drifts` (k,) rounded up.  ``radii``
     (levels, k), growing, say up to which distance other centers are neighbours; the last level is
     extended to ``GAPS`` distances to the nearest center, and makes `table` (k, 4), written as
-    :func:`.simd.unsettled_rows` reads it.  For each level, `levels` receives the neighbours, the
+    :func:`unsettled_rows` reads it.  For each level, `levels` receives the neighbours, the
     own center among them, in order, their number (-1 for too many), and a lower bound of the
     distances of the centers left out.
     """

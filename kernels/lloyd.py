@@ -16,6 +16,13 @@ import numpy as np
 from .calling import call, offer_tasks, reference
 from .compiling import helper, kernel
 from .distances import own_distances
+from .emit.cpu import ALL_ROWS, IN_REGISTERS, TILE_ROWS, lanes, round_up
+from .emit.masks import changed_labels, list_changes, lowest_bit, unlabelled_rows
+from .emit.packing import pack_rows
+from .emit.screens import doubtful_rows
+from .emit.search_in_place import FEATURE_ROWS, nearest_of_few, nearest_of_low
+from .emit.search_rows import nearest_in_row, nearest_of_many, nearest_two_of_many
+from .emit.sums import add_rows, move_rows
 from .parallel import LOOP_WORK, SMALL_WORK, Team, next_task
 from .screening import (
     LEAST_SCORE,
@@ -25,27 +32,6 @@ from .screening import (
     make_screen,
     pays_to_screen,
     screen_reference,
-)
-from .simd import (
-    ALL_ROWS,
-    FEATURE_ROWS,
-    IN_REGISTERS,
-    TILE_ROWS,
-    add_rows,
-    changed_labels,
-    doubtful_rows,
-    lanes,
-    list_changes,
-    lowest_bit,
-    move_rows,
-    nearest_in_row,
-    nearest_of_few,
-    nearest_of_low,
-    nearest_of_many,
-    nearest_two_of_many,
-    pack_rows,
-    round_up,
-    unlabelled_rows,
 )
 from .tiles import (
     Array,

@@ -43,10 +43,10 @@ from threadpoolctl import ThreadpoolController
 
 from . import boards
 from .compiling import inlined
+from .emit.memory import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN
+from .emit.memory import next_task as next_task
 from .forking import undivided
 from .launching import WANTED
-from .simd import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN
-from .simd import next_task as next_task
 from .tiles import Array
 
 # Work (multiply-adds) below which a second thread that has to be woken costs more than it brings.

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .compiling import kernel, vector_sum
+from .emit.cpu import lanes
+from .emit.roof import ROOF_CHAINS, spin_multiply_adds
 from .parallel import Team, next_task
-from .simd import ROOF_CHAINS, lanes, spin_multiply_adds
 from .tiles import aligned_empty
 
 # Small beside the whole, so that a thread which comes first does not wait long for the last one.

@@ -3,7 +3,7 @@
 The tile by rows runs in float32, which is twice as fast, and finds the nearest center of each row
 and the score of the second nearest.  Where the two are farther apart than float32 can be wrong,
 the nearest is the one that float64 would have found.  The other rows, a few in a thousand, are
-looked at again one by one in float64, by :func:`.simd.nearest_in_row`: the labels are the same
+looked at again one by one in float64, by :func:`.nearest_in_row`: the labels are the same
 bits as if nothing had been screened.
 
 A score in float32, ``|c|²/2 - x·c``, is off by less than ``(d + 6) · 2⁻²⁴ · (|x|²/2 + |c|²)``, and

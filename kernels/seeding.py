@@ -10,7 +10,7 @@ to the closest center so far, and the one that leaves the smallest potential is 
   block sums and then one block.  Potentials are merged along the tree of :mod:`.slices`, whose
   slices are these blocks;
 * one pass tells the rows of the winner of the previous round and evaluates the new candidates;
-  rows are read in place, against all candidates side by side (:mod:`.seeding_tiles`);
+  rows are read in place, against all candidates side by side (:mod:`.emit.candidates`);
 * a row x whose closest center a has ``d(z, a) ≥ 2 d(x, a)`` for every candidate z can not come
   closer to any of them, by the triangle inequality, and is not read.  The test is widened by the
   rounding of the distances, so the choice is the one that would have been made without it.
@@ -26,8 +26,7 @@ import numpy as np
 
 from .calling import call, offer_tasks, reference
 from .compiling import helper, inlined, kernel
-from .parallel import LOOP_WORK, Team, next_task
-from .seeding_tiles import (
+from .emit.candidates import (
     PANEL,
     add_potentials,
     come_closer,
@@ -35,6 +34,7 @@ from .seeding_tiles import (
     lower_to_candidates,
     n_panels,
 )
+from .parallel import LOOP_WORK, Team, next_task
 from .slices import MAX_SLICES, merge_upward
 from .tiles import Array, Rows, aligned_empty
 
@@ -51,7 +51,7 @@ PATIENCE, MOST_PATIENCE = 4, 32  # rounds
 class Candidates(NamedTuple):
     """What one round evaluates."""
 
-    panels: Array  # the candidates; see seeding_tiles
+    panels: Array  # the candidates; see emit.candidates
     reach: Array  # (k,) squared distance up to which a row stays with that chosen center
     order: Array  # (max(k, block),) int64: 0, 1, 2, …
     spare: Array  # (k,) int32, scratch

@@ -14,10 +14,12 @@ from numba import config
 
 from .compiling import kernel
 from .distances import own_distances
+from .emit.cpu import TILE_ROWS, round_up
+from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
+from .emit.search_rows import nearest_in_row
 from .lloyd import _run
 from .parallel import Team, next_task
 from .screening import fill_screen, make_screen, pays_to_screen
-from .simd import FEATURE_ROWS, TILE_ROWS, nearest_in_row, nearest_of_few, round_up
 from .tiles import (
     Array,
     Rows,

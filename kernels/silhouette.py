@@ -21,17 +21,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .compiling import helper, kernel, vector_sum
+from .emit.cpu import TILE_ROWS, part_rows
+from .emit.masks import below, lowest_bit
+from .emit.packing import pack_rows
+from .emit.rows_and_rows import add_differences, add_products
+from .emit.sums import add_line
 from .parallel import Team, next_task
-from .simd import (
-    TILE_ROWS,
-    add_differences,
-    add_line,
-    add_products,
-    below,
-    lowest_bit,
-    pack_rows,
-    part_rows,
-)
 from .tiles import Array, aligned_empty, make_rows, padded_vector, scratch
 
 BY_PRODUCTS = 24  # features from which on products are faster, as measured

@@ -26,7 +26,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from .compiling import helper
-from .simd import TILE_ROWS, fetch_add, round_up
+from .emit.cpu import TILE_ROWS, round_up
+from .emit.memory import fetch_add
 from .tiles import Array
 
 Node = TypeVar("Node")

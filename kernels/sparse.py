@@ -18,9 +18,10 @@ import numpy as np
 
 from .compiling import inlined, kernel
 from .distances import are_close, rounding_of
+from .emit.cpu import lanes, round_up
+from .emit.sparse_rows import multiply_add, nearest_of_sparse, sparse_products
 from .parallel import SMALL_WORK, Team, next_task
 from .seeding import draw_first
-from .simd import lanes, multiply_add, nearest_of_sparse, round_up, sparse_products
 from .slices import MAX_SLICES, tree_sum
 from .tiles import Array, aligned_empty, read_only, scratch
 from .update import RECORD, Changes, Piles, Totals, Update

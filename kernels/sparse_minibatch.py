@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from .compiling import kernel
+from .emit.cpu import lanes, round_up
+from .emit.memory import fetch
+from .emit.sparse_rows import sparse_products
 from .minibatch import MORE, MiniBatches, Rules, begin, judge, make_running
 from .parallel import Team, next_task
-from .simd import fetch, lanes, round_up, sparse_products
 from .sparse import SparseRows, canonical, make_sparse_rows
 from .tiles import Array, aligned_empty, scratch
 

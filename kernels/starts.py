@@ -15,10 +15,10 @@ import numpy as np
 from .calling import call, offer_tasks
 from .compiling import helper, kernel
 from .distances import own_reference
+from .emit.cpu import lanes
 from .lloyd import Lloyd, Sums, iterate, pack
 from .parallel import new_counter
 from .seeding import PATIENCE, GreedyKMeansPlusPlus, run_rounds
-from .simd import lanes
 from .tiles import Array
 from .update import LABELS_ONLY, slice_rows, slices_reference
 

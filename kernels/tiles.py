@@ -1,4 +1,4 @@
-"""What the tiles of :mod:`.simd` need around them: layouts, alignment, and which tile to use.
+"""What the tiles of instructions need around them: layouts, alignment, and which tile to use.
 
 Two tiles find the nearest centers of rows of X:
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from .calling import reference
 from .compiling import helper, inlined, kernel, vector_sum
-from .simd import NARROW, TILE_ROWS, WIDE, center_groups, lanes, round_up
+from .emit.cpu import NARROW, TILE_ROWS, WIDE, center_groups, lanes, round_up
 
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64
@@ -46,7 +46,7 @@ def padded_vector(values: Array, dtype: Any) -> Array:
 
 
 class Panels(NamedTuple):
-    """Centers packed for one of the two tiles; see :mod:`.simd` for the layouts."""
+    """Centers packed for one of the two tiles; see :mod:`.emit` for the layouts."""
 
     by_features: bool
     n_wide: int

@@ -24,16 +24,10 @@ import numpy as np
 
 from .calling import reference
 from .compiling import helper, inlined, kernel
+from .emit.cpu import CACHE_LINE, TILE_ROWS, round_up
+from .emit.masks import LIST_SLACK
+from .emit.sums import add_row, add_rows, record_size
 from .parallel import SMALL_WORK, Team, next_task
-from .simd import (
-    CACHE_LINE,
-    LIST_SLACK,
-    TILE_ROWS,
-    add_row,
-    add_rows,
-    record_size,
-    round_up,
-)
 from .slices import SLICE_ELEMENTS, first_of, next_merge, rows_per_slice
 from .tiles import Array, Rows, aligned_empty
 
@@ -61,7 +55,7 @@ def is_large(n_clusters: int, n_features: int) -> bool:
 class Piles(NamedTuple):
     """What the rows of a slice have brought to each cluster, less what they have taken away."""
 
-    records: Array  # (n_slices, k or more, size); see simd.move_rows. Zero where not touched
+    records: Array  # (n_slices, k or more, size); see emit.sums.move_rows. Zero where not touched
     touched: Array  # (n_slices, k or more)
     arrivals: Array  # (n_slices,); see slices.next_merge
 
@@ -107,7 +101,7 @@ def record_changes(movers, sources, count, changed_rows, changed_labels, place):
     """Record `count` listed rows, and what clusters they were of, from `place` on.
 
     What an assignment does with its list where the mode is `RECORD`; where it is `PILES`, it calls
-    :func:`.simd.move_rows`.  Both stand in the kernels: to call a function that does either would
+    :func:`move_rows`.  Both stand in the kernels: to call a function that does either would
     count references to a dozen arrays for each list.
     """
     for i in range(count):

@@ -9,23 +9,20 @@ import pytest
 from sklearn.datasets import make_blobs
 
 from fastclust import KMeans
-from fastclust.kernels import auto, elkan, hamerly, lloyd, plain
+from fastclust.kernels import auto, elkan, hamerly, lloyd
 from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.compiling import kernel
-from fastclust.kernels.simd import (
+from fastclust.kernels.emit.bounds import (
     BOUND_DOWN,
     BOUND_LANES,
-    TILE_ROWS,
-    below,
-    lanes,
     near_centers,
-    pack_rows,
-    round_up,
-    scatter_lines,
-    scores_in_tile,
     squares_to_four,
     unsettled_rows,
 )
+from fastclust.kernels.emit.cpu import TILE_ROWS, lanes, round_up
+from fastclust.kernels.emit.masks import below
+from fastclust.kernels.emit.packing import pack_rows, scatter_lines
+from fastclust.kernels.emit.search_rows import scores_in_tile
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
 
 BOUNDED = sorted(set(ALGORITHMS) - {"lloyd", "full"})
@@ -81,7 +78,7 @@ def test_bounds_move_and_settle() -> None:
     expected = upper.copy(), lower.copy()
     slack, reach = np.float32(1e-3), np.float32(2)
     for first in (TILE_ROWS, 2 * TILE_ROWS):
-        mask = plain.unsettled_rows(labels, first, *expected, table, 1e-3, 2.0)
+        mask = unsettled_rows.plain(labels, first, *expected, table, 1e-3, 2.0)
         assert int(move_bounds(labels, first, upper, lower, table, slack, reach)) == int(mask)
         assert 0 < int(mask) < 2**64 - 1
     np.testing.assert_allclose(upper, expected[0], rtol=1e-6)

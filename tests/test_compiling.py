@@ -723,21 +723,23 @@ def test_stamp_changes_with_every_file(tmp_path: Path, monkeypatch: pytest.Monke
     kernels = copy_package(tmp_path)
     assert stamp_of(kernels, monkeypatch) == stamp_of(KERNELS, monkeypatch)
     stamps = [stamp_of(kernels, monkeypatch)]
-    files = sorted(kernels.glob("*.py"))
+    files = sorted(kernels.rglob("*.py"))
     for path in files:
         path.write_bytes(path.read_bytes() + b"#")
         stamps.append(stamp_of(kernels, monkeypatch))
     (kernels / "another.py").touch()
     stamps.append(stamp_of(kernels, monkeypatch))
-    (kernels / "another.py").rename(kernels / "renamed.py")
+    (kernels / "another.py").rename(kernels / "emit" / "another.py")
     stamps.append(stamp_of(kernels, monkeypatch))
-    assert len(set(stamps)) == len(stamps) == len(files) + 3
+    (kernels / "emit" / "another.py").rename(kernels / "emit" / "renamed.py")
+    stamps.append(stamp_of(kernels, monkeypatch))
+    assert len(set(stamps)) == len(stamps) == len(files) + 4
 
 
 # The kernel's own file stays as it is: what changes is a number that it takes from another file.
 READS_ANOTHER_FILE = """
 from fastclust.kernels.compiling import kernel
-from fastclust.kernels.simd import NUMBER
+from fastclust.kernels.emit.cpu import NUMBER
 
 @kernel
 def doubled(values):
@@ -750,8 +752,8 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 import reader
 from fastclust.kernels.compiling import source_stamp
-simd, upgrade = sys.argv[2:]
-with open(simd, "a") as file:
+changed, upgrade = sys.argv[2:]
+with open(changed, "a") as file:
     file.write(upgrade)
 result = reader.doubled(np.zeros(10))
 stats = reader.doubled.stats
@@ -761,18 +763,18 @@ print(json.dumps([source_stamp(), result, sum(stats.cache_hits.values())]))
 
 @pytest.fixture
 def outcome(tmp_path: Path) -> Callable[..., tuple[str, int, int]]:
-    """Append to a copy of simd.py and call the kernel in a new process: stamp, result, hits."""
-    simd = copy_package(tmp_path) / "simd.py"
+    """Append to a copy of emit/cpu.py and call the kernel in a new process: stamp, result, hits."""
+    changed = copy_package(tmp_path) / "emit" / "cpu.py"
     (tmp_path / "fastclust" / "__init__.py").write_text("")  # the kernels alone: no scikit-learn
     (tmp_path / "reader.py").write_text(READS_ANOTHER_FILE)
-    source, folder = simd.read_text(), tmp_path / "cache"
+    source, folder = changed.read_text(), tmp_path / "cache"
 
     def use_it(appended: str, after_import: str = "") -> tuple[str, int, int]:
-        simd.write_text(source + appended)
+        changed.write_text(source + appended)
         output = run_script(
             USE_IT,
             str(tmp_path),
-            str(simd),
+            str(changed),
             after_import,
             PYTHONPATH=str(tmp_path),
             NUMBA_CACHE_DIR=str(folder),

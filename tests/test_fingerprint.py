@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from numba import config
 
-from fastclust.kernels import plain
-from fastclust.kernels.fingerprint import CHUNK, KEYS, Fingerprint, digest_words, fingerprint
+from fastclust.kernels.fingerprint import (
+    CHUNK,
+    KEYS,
+    Fingerprint,
+    digest_words,
+    digest_words_plainly,
+    fingerprint,
+)
 from fastclust.kernels.moments import moment_slice_rows
 from fastclust.kernels.parallel import team
 
@@ -25,7 +31,7 @@ def of(array: Array, n_threads: int = 1) -> str:
 def test_kernel_is_its_twin(size: int) -> None:
     words = np.random.default_rng(size).integers(0, 2**64, size + 5, dtype=np.uint64)
     ours, reference = (
-        function(words, 3, 3 + size, KEYS) for function in (digest_words, plain.digest_words)
+        function(words, 3, 3 + size, KEYS) for function in (digest_words, digest_words_plainly)
     )
     assert tuple(map(int, ours)) == tuple(map(int, reference))
     # In integers of Python, one word at a time.

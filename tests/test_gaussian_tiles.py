@@ -9,29 +9,34 @@ import numpy as np
 import pytest
 from test_simd import compiled_only, innermost_loop, machine_code
 
-from fastclust.kernels import gaussian_tiles, plain, simd
 from fastclust.kernels.compiling import kernel
-from fastclust.kernels.gaussian import make_densities
-from fastclust.kernels.gaussian_tiles import (
+from fastclust.kernels.emit.cpu import (
+    CPU_FEATURES,
+    ROW_VECTORS,
+    TILE_ROWS,
+    VECTOR_BYTES,
+    center_groups,
+)
+from fastclust.kernels.emit.densities import (
+    log_density_in_tile,
+    round_log_densities,
+    scaled_log_densities,
+    triangle_order,
+    whiten_in_tile,
+)
+from fastclust.kernels.emit.elementary import EXP_COEFFICIENTS, LEAST_EXPONENT, exp_of, log_of
+from fastclust.kernels.emit.masks import above
+from fastclust.kernels.emit.posteriors import (
     LANES,
-    LEAST_EXPONENT,
-    above,
     add_covariances,
     add_means,
     add_outer_products,
     add_variances,
-    exp_of,
     gather_row,
-    log_density_in_tile,
-    log_of,
     posterior_in_tile,
-    round_log_densities,
-    scaled_log_densities,
-    triangle_order,
     weigh_in_tile,
-    whiten_in_tile,
 )
-from fastclust.kernels.simd import ROW_VECTORS, TILE_ROWS, VECTOR_BYTES, center_groups
+from fastclust.kernels.gaussian import make_densities
 from fastclust.kernels.tiles import aligned_empty
 
 # Below, at and above the groups of 6 columns and the vectors of every machine.
@@ -133,14 +138,6 @@ def triangle_of(d: int, seed: int = 0) -> Any:
 def in_ulps(found: Any, expected: Any) -> float:
     """Largest error in units of the last place of what is expected."""
     return float((np.abs(found - expected) / np.spacing(np.abs(expected))).max())
-
-
-def test_plain_twins_have_the_same_names() -> None:
-    twins = {name for name in vars(plain) if not name.startswith("_")}
-    assert set(gaussian_tiles.INTRINSICS) <= twins
-    assert len(set(gaussian_tiles.INTRINSICS)) == len(gaussian_tiles.INTRINSICS)
-    for name in gaussian_tiles.INTRINSICS:
-        assert hasattr(gaussian_tiles, name)
 
 
 # --------------------------------------------------------------------------------------------
@@ -530,7 +527,7 @@ def test_outer_products(d: int, n_rows: int) -> None:
 
 
 @compiled_only
-@pytest.mark.skipif("fma" not in simd.CPU_FEATURES, reason="no fused multiply-add on this CPU")
+@pytest.mark.skipif("fma" not in CPU_FEATURES, reason="no fused multiply-add on this CPU")
 def test_inner_loop_of_densities_is_fused_full_width_and_does_not_spill() -> None:
     d = 64
     _, packed = tile_of(d)
@@ -546,11 +543,11 @@ def test_inner_loop_of_densities_is_fused_full_width_and_does_not_spill() -> Non
 
 
 @compiled_only
-@pytest.mark.skipif("fma" not in simd.CPU_FEATURES, reason="no fused multiply-add on this CPU")
+@pytest.mark.skipif("fma" not in CPU_FEATURES, reason="no fused multiply-add on this CPU")
 def test_exp_is_vector_code_without_a_call() -> None:
     code = machine_code(exp_all, aligned(np.ones(64)), 64)
     register = {64: "zmm", 32: "ymm", 16: "xmm"}[VECTOR_BYTES]
     fused = [line for line in code.splitlines() if re.match(r"\s*vfmadd\d+pd\b", line)]
-    assert len(fused) >= len(gaussian_tiles.EXP_COEFFICIENTS)
+    assert len(fused) >= len(EXP_COEFFICIENTS)
     assert any(register in line for line in fused)
     assert not re.search(r"\bexp\b", code)

@@ -25,6 +25,7 @@ from fastclust import KMeans
 from fastclust.kernels import boards, parallel
 from fastclust.kernels.boards import DRAINED
 from fastclust.kernels.compiling import OPTIONS, kernel
+from fastclust.kernels.emit.memory import fetch_add, peek
 from fastclust.kernels.launching import WANTED, LaunchingCompiler
 from fastclust.kernels.parallel import (
     CALLERS_GATE,
@@ -40,7 +41,6 @@ from fastclust.kernels.parallel import (
     restart,
     team,
 )
-from fastclust.kernels.simd import fetch_add, peek
 
 pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="the interpreter runs on one thread")
 

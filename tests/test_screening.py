@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 
 from fastclust import KMeans
-from fastclust.kernels import lloyd, plain, screening
+from fastclust.kernels import lloyd, screening
 from fastclust.kernels.compiling import kernel
-from fastclust.kernels.simd import (
-    TILE_ROWS,
-    doubtful_rows,
-    nearest_in_row,
-    nearest_in_tile,
-    nearest_two_in_tile,
-    pack_rows,
-)
+from fastclust.kernels.emit.cpu import TILE_ROWS
+from fastclust.kernels.emit.packing import pack_rows
+from fastclust.kernels.emit.screens import doubtful_rows
+from fastclust.kernels.emit.search_rows import nearest_in_row, nearest_in_tile, nearest_two_in_tile
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
 from fastclust.serving import centers_of
 
@@ -195,7 +191,7 @@ def test_doubts(d: int, scale: float) -> None:
     )
     best, _, second = scores
     expected = np.empty_like(norms)
-    mask = plain.doubtful_rows(packed, d, best, second, slack, screening.LEAST_SCORE, expected)
+    mask = doubtful_rows.plain(packed, d, best, second, slack, screening.LEAST_SCORE, expected)
     assert found == int(mask)
     np.testing.assert_allclose(norms, expected, rtol=1e-5)
     if scale == 1.0:

@@ -10,9 +10,8 @@ import pytest
 from numba import config
 from test_simd import innermost_loop, machine_code
 
-from fastclust.kernels import plain, seeding_tiles, simd
 from fastclust.kernels.compiling import kernel
-from fastclust.kernels.seeding_tiles import (
+from fastclust.kernels.emit.candidates import (
     PANEL,
     add_potentials,
     come_closer,
@@ -20,6 +19,7 @@ from fastclust.kernels.seeding_tiles import (
     lower_to_candidates,
     n_panels,
 )
+from fastclust.kernels.emit.cpu import CPU_FEATURES, VECTOR_BYTES
 
 SIZES = [(1, 1), (7, 2), (8, 3), (9, 8), (64, 9), (65, 17), (130, 64), (50, 131)]
 
@@ -154,12 +154,8 @@ def test_panels_hold_all_candidates() -> None:
     assert [n_panels(n) for n in (1, 8, 9, 16, 17)] == [1, 1, 2, 2, 3]
 
 
-def test_plain_twins_have_the_same_names() -> None:
-    assert set(vars(plain)) >= set(seeding_tiles.INTRINSICS)
-
-
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs machine code")
-@pytest.mark.skipif("fma" not in simd.CPU_FEATURES, reason="no fused multiply-add on this CPU")
+@pytest.mark.skipif("fma" not in CPU_FEATURES, reason="no fused multiply-add on this CPU")
 def test_inner_loop_is_fused_and_hardly_spills(dtype: Any) -> None:
     problem = Problem((130, 64), dtype)
     code = machine_code(
@@ -170,8 +166,8 @@ def test_inner_loop_is_fused_and_hardly_spills(dtype: Any) -> None:
     suffix = "ps" if dtype == np.float32 else "pd"
     fused = [line for line in loop if re.match(rf"vfmadd\d+{suffix}\b", line)]
     assert len(fused) >= 4 * 4  # LLVM unrolls as far as its model of the CPU asks it to
-    wide = min(simd.VECTOR_BYTES, PANEL * np.dtype(dtype).itemsize)
+    wide = min(VECTOR_BYTES, PANEL * np.dtype(dtype).itemsize)
     register = {64: "zmm", 32: "ymm", 16: "xmm"}[wide]
     assert all(register in line for line in fused)
     spills = [line for line in loop if "(%rsp" in line and register in line]
-    assert len(spills) <= (0 if simd.VECTOR_BYTES == 64 else len(fused) // 16)
+    assert len(spills) <= (0 if VECTOR_BYTES == 64 else len(fused) // 16)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,40 +13,42 @@ import pytest
 from numba import config, njit
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastclust.kernels import plain, simd
+from fastclust.kernels import emit
 from fastclust.kernels.compiling import kernel
-from fastclust.kernels.simd import (
+from fastclust.kernels.emit.cpu import (
     ALL_ROWS,
-    FEATURE_ROWS,
-    LIST_SLACK,
-    PANEL,
+    CPU_FEATURES,
     ROW_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
-    add_differences,
-    add_line,
-    add_products,
-    add_row,
-    add_rows,
     center_groups,
-    changed_labels,
-    distances_in_tile,
-    fetch_add,
     lanes,
+    part_rows,
+    round_up,
+)
+from fastclust.kernels.emit.instructions import INSTRUCTIONS
+from fastclust.kernels.emit.masks import (
+    LIST_SLACK,
+    changed_labels,
     list_changes,
     lowest_bit,
-    move_rows,
-    nearest_in_tile,
-    nearest_of_few,
-    nearest_two_in_tile,
-    pack_listed_rows,
-    pack_rows,
-    peek,
-    record_size,
-    round_up,
-    squares_to_panel,
     unlabelled_rows,
 )
+from fastclust.kernels.emit.memory import fetch_add, peek
+from fastclust.kernels.emit.packing import pack_listed_rows, pack_rows
+from fastclust.kernels.emit.rows_and_rows import (
+    PANEL,
+    add_differences,
+    add_products,
+    squares_to_panel,
+)
+from fastclust.kernels.emit.search_in_place import FEATURE_ROWS, nearest_of_few
+from fastclust.kernels.emit.search_rows import (
+    distances_in_tile,
+    nearest_in_tile,
+    nearest_two_in_tile,
+)
+from fastclust.kernels.emit.sums import add_line, add_row, add_rows, move_rows, record_size
 from fastclust.kernels.tiles import Panels, aligned_empty, fill_panels, padded_vector
 
 compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs machine code")
@@ -273,7 +278,7 @@ def test_tiles_meet_tiles(d: int, dtype: Any) -> None:
     parts = []
     for tile in (rows, others):
         parts.append(aligned_empty(tile.size, dtype))
-        parts[-1][:] = tile.reshape(-1, simd.part_rows(dtype), d).swapaxes(1, 2).ravel()
+        parts[-1][:] = tile.reshape(-1, part_rows(dtype), d).swapaxes(1, 2).ravel()
     results = aligned_empty((TILE_ROWS, TILE_ROWS), dtype)
     results[:] = 2
     products(*parts, d, results.reshape(-1))
@@ -414,10 +419,12 @@ def test_bits_and_counters() -> None:
     assert counters[0] == 7
 
 
-def test_plain_twins_have_the_same_names() -> None:
-    twins = {name for name in vars(plain) if not name.startswith("_")}
-    for name in simd.INTRINSICS:
-        assert name in twins
+def test_every_instruction_has_a_twin() -> None:
+    for path in Path(emit.__file__).parent.glob("*.py"):
+        importlib.import_module(f"{emit.__name__}.{path.stem}")
+    assert len(INSTRUCTIONS) >= 55
+    for instruction in INSTRUCTIONS.values():
+        assert inspect.isfunction(instruction.plain)
 
 
 def machine_code(function: Any, *arguments: Any) -> str:
@@ -444,7 +451,7 @@ def innermost_loop(assembly: str, instruction: str) -> list[str]:
 
 
 @compiled_only
-@pytest.mark.skipif("fma" not in simd.CPU_FEATURES, reason="no fused multiply-add on this CPU")
+@pytest.mark.skipif("fma" not in CPU_FEATURES, reason="no fused multiply-add on this CPU")
 @pytest.mark.parametrize("tile", ["rows", "features"])
 def test_inner_loop_is_fused_full_width_and_does_not_spill(tile: str, dtype: Any) -> None:
     X, _, centers = tile_problem(128, 24, dtype)

@@ -9,11 +9,11 @@ from conftest import SHAPES, make_problem
 
 from fastclust.kernels import slices, update
 from fastclust.kernels.compiling import kernel
+from fastclust.kernels.emit.cpu import TILE_ROWS
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.moments import column_moments, moment_slice_rows, moments_of_blocks
 from fastclust.kernels.parallel import Team, next_task, team
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
-from fastclust.kernels.simd import TILE_ROWS
 from fastclust.kernels.slices import Chain, add, aligned, merge_upward, rows_per_slice, tree_sum
 from fastclust.kernels.sparse import SparseKMeansPlusPlus, make_sparse_rows
 from fastclust.kernels.tiles import make_rows, padded_vector

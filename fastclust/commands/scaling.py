@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from fastclust.kernels.emit.cpu import lanes
+from fastclust.kernels.emit.roof import ROOF_CHAINS
+from fastclust.kernels.emit.sums import record_size
 from fastclust.kernels.gaussian import (
     COVARIANCES,
     VARIANCES,
@@ -28,7 +31,6 @@ from fastclust.kernels.gaussian import (
 from fastclust.kernels.parallel import Team, team, threads_that_pay
 from fastclust.kernels.roof import Read, Spin, _spin
 from fastclust.kernels.seeding import rows_per_block
-from fastclust.kernels.simd import ROOF_CHAINS, lanes, record_size
 from fastclust.kernels.slices import MAX_SLICES
 from fastclust.kernels.update import is_large, slice_rows
 
