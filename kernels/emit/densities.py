@@ -22,6 +22,7 @@ from .cpu import ROW_VECTORS, TILE_ROWS, WIDE
 from .instructions import emits
 from .language import INT64, fma, fma_squared, index, loop
 from .tiles_of_rows import fill, over_groups, over_row_parts, over_tile, row_vectors, store_all
+from .vectors import crossed
 
 # Features of a tile that stay in the first-level cache while all components pass over them.
 NEAR_FEATURES = 16
@@ -58,12 +59,7 @@ def _over_triangle(packed, triangle, n_features, start, epilogue):
             @loop(depth, [[start(first + j)] * ROW_VECTORS for j in range(width)])
             def sums(t, sums):
                 vectors, line = row_vectors(own.at(t * TILE_ROWS)), panel.at(t * width)
-                result = []
-                for j in range(width):
-                    value = line.broadcast(j)
-                    pairs = zip(vectors, sums[j], strict=True)
-                    result.append([fma(vector, value, total) for vector, total in pairs])
-                return result
+                return crossed(fma, vectors, map(line.broadcast, range(width)), sums)
 
             epilogue(row, first, sums)
             return place + depth * width
@@ -153,6 +149,9 @@ def scaled_log_densities(packed, panels, n_wide, n_narrow, constants, n_features
     """``constant - sum((x · scale + shift)²)/2`` for all components: `logits` (padded k, 64)."""
     zero = packed.kind(0.0)
 
+    def step(x, scale_and_shift, total):
+        return fma_squared(fma(x, *scale_and_shift), total)
+
     def group(width, panel, first, _):
         def part(row):
             own = packed.at(row)
@@ -160,12 +159,8 @@ def scaled_log_densities(packed, panels, n_wide, n_narrow, constants, n_features
             @loop(n_features, [[zero] * ROW_VECTORS] * width)
             def squares(t, squares):
                 vectors, line = row_vectors(own.at(t * TILE_ROWS)), panel.at(t * (2 * width))
-                result = []
-                for j in range(width):
-                    scale, shift = line.broadcast(j), line.broadcast(width + j)
-                    pairs = zip(vectors, squares[j], strict=True)
-                    result.append([fma_squared(fma(x, scale, shift), total) for x, total in pairs])
-                return result
+                values = ((line.broadcast(j), line.broadcast(width + j)) for j in range(width))
+                return crossed(step, vectors, values, squares)
 
             for j in range(width):
                 component = first + j

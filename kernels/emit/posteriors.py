@@ -12,7 +12,7 @@ from .elementary import LEAST_EXPONENT, exp, log
 from .instructions import emits
 from .language import DOUBLE, INT64, fma, larger, loop, loop_with_rest, where
 from .tiles_of_rows import over_row_parts
-from .vectors import tree_sum
+from .vectors import crossed, tree_sum
 
 LANES = VECTOR_BYTES // 8
 HELD = min(8, TILE_ROWS // LANES)  # vectors of rows that the moments keep in registers
@@ -282,12 +282,8 @@ def _outer_tile(width, left, right, n_rows, stride, products):
     def sums(row, sums):
         line = row * stride
         vectors = [right.load(line + v * right.lanes) for v in range(width)]
-        result = []
-        for i in range(WIDE):
-            value = left.broadcast(line + i)
-            pairs = zip(vectors, sums[i], strict=True)
-            result.append([fma(vector, value, total) for vector, total in pairs])
-        return result
+        values = (left.broadcast(line + i) for i in range(WIDE))
+        return crossed(fma, vectors, values, sums)
 
     for line, totals in zip(places, sums, strict=True):
         for place, total in zip(line, totals, strict=True):

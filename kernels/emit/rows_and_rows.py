@@ -8,6 +8,7 @@ from .cpu import NARROW, ROW_VECTORS, TILE_ROWS, VECTOR_BYTES, part_rows
 from .instructions import emits
 from .language import DOUBLE, fma, fma_squared, loop, loop_with_rest
 from .tiles_of_rows import over_row_parts, row_vectors
+from .vectors import crossed
 
 PANEL_VECTORS, PANEL_ROWS = 3, 3  # accumulators: what 16 registers hold beside the operands
 PANEL = PANEL_VECTORS * VECTOR_BYTES // 8  # centers
@@ -40,12 +41,8 @@ def _meet(rows, others, n_features, results, step):
             def totals(t, totals):
                 place = t * size
                 vectors = row_vectors(own, place)
-                result = []
-                for j in range(NARROW):
-                    value = theirs.broadcast(place + j)
-                    pairs = zip(vectors, totals[j], strict=True)
-                    result.append([step(vector, value, total) for vector, total in pairs])
-                return result
+                values = (theirs.broadcast(place + j) for j in range(NARROW))
+                return crossed(step, vectors, values, totals)
 
             for line, values in zip(places, totals, strict=True):
                 for place, total in zip(line, values, strict=True):
@@ -102,6 +99,9 @@ def squares_to_panel(X, first, count, panels, place, squares):
     zero = panel.kind(0.0)
     columns = [v * panel.lanes for v in range(PANEL_VECTORS)]
 
+    def step(center, value, total):
+        return fma_squared(value + center, total)
+
     @loop_with_rest(count, (PANEL_ROWS, 1))
     def _(row, together):
         numbers = [row + r for r in range(together)]
@@ -111,12 +111,8 @@ def squares_to_panel(X, first, count, panels, place, squares):
         def sums(t, sums):
             line = panel.at(t * PANEL)
             centers = [line.load(column) for column in columns]
-            result = []
-            for start, totals in zip(starts, sums, strict=True):
-                value = panel.kind.splat(start[t].to(DOUBLE))
-                pairs = zip(centers, totals, strict=True)
-                result.append([fma_squared(value + center, total) for center, total in pairs])
-            return result
+            values = (panel.kind.splat(start[t].to(DOUBLE)) for start in starts)
+            return crossed(step, centers, values, sums)
 
         for number, totals in zip(numbers, sums, strict=True):
             for column, total in zip(columns, totals, strict=True):

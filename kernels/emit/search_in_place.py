@@ -16,6 +16,7 @@ from .packing import columns_of, pack_rows, tile_of, tile_start
 from .screens import doubtful_rows, is_sure
 from .search_rows import nearest_in_tile, nearest_two_in_tile
 from .tiles_of_rows import low_search, over_groups
+from .vectors import crossed
 
 FEATURE_ROWS = 4 if MANY_REGISTERS else 2
 
@@ -105,12 +106,7 @@ def _feature_sums(source, panel, width, n_features, mean):
             # The hardware's prefetcher loses the short streams of single rows.
             row.prefetch(n_features * (2 * FEATURE_ROWS))
             rows.append(load(row) - shift)
-        result = []
-        for j in range(width):
-            center = chunk.load(j * size)
-            pairs = zip(rows, sums[j], strict=True)
-            result.append([fma(row, center, total) for row, total in pairs])
-        return result
+        return crossed(fma, rows, (chunk.load(j * size) for j in range(width)), sums)
 
     n_full = n_features // size
 

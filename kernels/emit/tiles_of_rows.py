@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .cpu import NARROW, ROW_VECTORS, TILE_ROWS, WIDE
 from .language import fma, index, loop, smaller, where
+from .vectors import crossed
 
 
 def over_groups(panels, counts, depth, body, state=()):
@@ -54,12 +55,7 @@ def over_tile(packed, centers, counts, n_features, start, step, epilogue):
             def sums(t, sums):
                 vectors = row_vectors(own.at(t * TILE_ROWS))
                 column = panel.at(t * width)
-                result = []
-                for j in range(width):
-                    value = column.broadcast(j)
-                    pairs = zip(vectors, sums[j], strict=True)
-                    result.append([step(vector, value, total) for vector, total in pairs])
-                return result
+                return crossed(step, vectors, map(column.broadcast, range(width)), sums)
 
             epilogue(row, center, sums)
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from .language import Value, shuffle
+
+
+def crossed(
+    step: Callable[..., Value],
+    vectors: Sequence[Value],
+    values: Iterable[Value],
+    sums: Sequence[Sequence[Value]],
+) -> list[list[Value]]:
+    """``step(vector, value, sum)`` of all vectors with all values: ``[value][vector]``."""
+    return [
+        [step(vector, value, total) for vector, total in zip(vectors, totals, strict=True)]
+        for value, totals in zip(values, sums, strict=True)
+    ]
 
 
 def exchanged(vectors: list[Value], block: int) -> list[Value]:
