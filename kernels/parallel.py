@@ -19,7 +19,7 @@ their tasks from atomic counters.  What follows from that:
 * A thread takes the tasks of its own share first, the same in every call with as many: what it
   has read and written then is in its own caches, which on some CPUs are far from the others'.
   Nothing more depends on it; what a task computes and where it writes does not change with the
-  thread.  Kernels merge their results in task order, so results do not depend on thread counts.
+  thread.  Kernels merge their results along a tree (:mod:`.slices`), whichever thread does so.
 
 A kernel that can be run here has the signature ``kernel(counter, gate, n_tasks, *arguments)`` and
 takes tasks by ``next_task(counter, gate, n_tasks)`` until they are used up.

@@ -15,7 +15,9 @@ goes up alone.  What follows from that:
   them, while they are in its cache.  Which thread that is may be left to chance; what is added to
   what is not.
 
-Left and right are added in this order everywhere, elementwise and in float64.
+Left and right are added in this order everywhere, elementwise and in float64.  Not summed by slices
+are clusters whose sums are many, or of sparse rows: there every owner of some clusters moves their
+rows, in row order (:mod:`.update`).
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ Node = TypeVar("Node")
 
 # Four tasks for each of 128 threads: one that is late then costs a quarter of its share.
 MAX_SLICES = 512
-# What slices keep apart takes up to so many bytes, or a 64th of what float32 rows take if that is
+# What slices keep apart takes up to so many bytes, or an 80th of what float32 rows take if that is
 # more; FEWEST_SLICES there may be in any case.
-KEPT_BYTES, KEPT_SHARE, FEWEST_SLICES = 1 << 22, 64, 64
+KEPT_BYTES, KEPT_SHARE, FEWEST_SLICES = 3 << 20, 80, 64
 # No slice has more numbers than this, so that rows which do not fit in memory are read by slices.
 SLICE_ELEMENTS = 1 << 21
 
