@@ -227,12 +227,12 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         n_candidates = 1
         prepare_round(n_candidates, 1, first, candidates, rounds)
         self._read(n_candidates, 0)
-        best = settle_round(n_candidates, 0, rounds)
+        best = settle_round(n_candidates, 0, rounds, self.gaps)
         for latest, uniform in enumerate(uniforms):
             drawn = self._draw(uniform * rounds.merged[0, best], latest)
             prepare_round(n_trials, latest + 1, drawn, candidates, rounds)
             self._read(n_trials, latest)
-            best = settle_round(n_trials, latest + 1, rounds)
+            best = settle_round(n_trials, latest + 1, rounds, self.gaps)
             rounds.centers[latest + 1] = drawn[best]
         return rounds.chosen.copy()
 
@@ -247,6 +247,7 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             self.team.run(
                 _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum,
                 sums.start, rows, self.candidates, n_candidates, latest, part,
+                self.gaps[first : first + len(rows.X)],
             )  # fmt: skip
 
     def _draw(self, values: Array, latest: int) -> Array:
@@ -262,8 +263,9 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             weights = self.rows.weights[start:stop] if len(self.rows.weights) else None
             part = _part(rounds, slice(start, stop), slice(block, block + 1))
             row = draw_in_block(
-                value, per_sum, make_rows(X, weights), self.candidates, latest, part
-            )
+                value, per_sum, make_rows(X, weights), self.candidates, latest, part,
+                self.gaps.ndim == 2,
+            )  # fmt: skip
             rounds.drawn[j] = start + row
             coordinates[j] = X[row]
         return coordinates

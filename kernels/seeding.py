@@ -28,6 +28,7 @@ from .calling import call, offer_tasks, reference
 from .compiling import helper, inlined, kernel
 from .emit.candidates import (
     PANEL,
+    add_gaps,
     add_potentials,
     come_closer,
     list_rows,
@@ -40,10 +41,13 @@ from .tiles import Array, Rows, aligned_empty
 
 # Features below which so many rows share a sum.  A draw reads a block, which should not cost more
 # than its share of a round.
-BLOCK_ROWS = ((32, 1024), (256, 256), (np.inf, 64))
+BLOCK_ROWS = ((32, 1024), (256, 256), (4096, 64), (np.inf, 16))
 CHUNK_ROWS = 64  # rows between two looks at anything but rows
 CHUNK_BYTES = 8192  # of rows that are to stay in the first-level cache until they are read again
 AHEAD = 16  # rows of which the later ones are fetched early
+# Features from which on a panel leaves the second-level cache, and how many of them stay there.
+# The distances of such rows to the candidates are kept: there are few beside the features.
+WIDE, PART_FEATURES = 4096, 1024
 NEARLY_ALL = 0.95  # share of the rows of a block
 PATIENCE, MOST_PATIENCE = 4, 32  # rounds
 
@@ -96,7 +100,7 @@ def _keep_best(n_candidates, latest, rounds):
 
 
 @inlined
-def _draw(value, block_rows, rows, candidates, latest, rounds):
+def _draw(value, block_rows, rows, candidates, latest, rounds, told):
     """First row at which the cumulative weighted distance reaches `value`.
 
     The rows of its block, who may not know yet of center `latest`, are told.
@@ -107,10 +111,11 @@ def _draw(value, block_rows, rows, candidates, latest, rounds):
         block += 1
     row, stop = block * block_rows, min((block + 1) * block_rows, rows.X.shape[0])
     closest = rounds.closest[row:stop]
-    come_closer(
-        rows.X[row:stop], candidates.order, 0, stop - row, rounds.centers[latest],
-        np.int32(latest), closest, rounds.nearest[row:stop],
-    )  # fmt: skip
+    if not told:
+        come_closer(
+            rows.X[row:stop], candidates.order, 0, stop - row, rounds.centers[latest],
+            np.int32(latest), closest, rounds.nearest[row:stop],
+        )  # fmt: skip
     weights = rows.weights
     weighted = len(weights) > 0
     total, place = 0.0, 0
@@ -129,11 +134,12 @@ def _prepare(n, n_chosen, coordinates, candidates, rounds):
     panels, _, _, _, first_lane = candidates
     n_features = coordinates.shape[1]
     count_panels = (first_lane + n + PANEL - 1) // PANEL
-    for lane in range(count_panels * PANEL):
-        place = lane // PANEL * n_features * PANEL + lane % PANEL
-        j = lane - first_lane
+    for panel in range(count_panels):
         for t in range(n_features):
-            panels[place + t * PANEL] = coordinates[j, t] if 0 <= j < n else np.inf
+            place = (panel * n_features + t) * PANEL
+            for lane in range(PANEL):
+                j = panel * PANEL + lane - first_lane
+                panels[place + lane] = coordinates[j, t] if 0 <= j < n else np.inf
     wanted = False
     for block in range(len(rounds.patience)):
         wanted |= rounds.patience[block, 0] == 0
@@ -165,8 +171,16 @@ def _see_reach(n_chosen, count_panels, candidates, centers):
         reach[center] = max(reach[center] * widened, 0.0)
 
 
-@inlined
-def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
+@helper
+def _tell_all(best, latest, gaps, closest, nearest):
+    """Tell all rows of center `latest`, whose distances they know as those to candidate `best`."""
+    for row in range(len(closest)):
+        if gaps[row, best] < closest[row]:
+            closest[row], nearest[row] = gaps[row, best], latest
+
+
+@kernel
+def _next_round(uniforms, block_rows, rows, candidates, number, rounds, gaps):
     """Settle round `number` - 1, if there was one, and draw and pack the candidates of this one.
 
     In the very first, the first center is the only candidate.  Returns the number of candidates,
@@ -176,6 +190,8 @@ def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
     latest, best = max(0, number - 1), 0
     if number > 0:
         best = _keep_best(1 if number == 1 else n_trials, latest, rounds)
+        if gaps.ndim == 2:
+            _tell_all(best, latest, gaps, rounds.closest, rounds.nearest)
     for t in range(n_features):
         rounds.centers[latest, t] = rows.X[rounds.chosen[latest], t]
     n = 0
@@ -185,7 +201,9 @@ def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
     elif number < len(rounds.chosen):
         for j in range(n_trials):
             value = uniforms[number - 1, j] * rounds.merged[0, best]
-            rounds.drawn[j] = _draw(value, block_rows, rows, candidates, latest, rounds)
+            rounds.drawn[j] = _draw(
+                value, block_rows, rows, candidates, latest, rounds, gaps.ndim == 2
+            )
         n = n_trials
     if n > 0:
         coordinates = np.empty((n, n_features), rounds.centers.dtype)
@@ -196,18 +214,46 @@ def _go_on(uniforms, number, block_rows, rows, candidates, rounds):
     return n, latest
 
 
-@kernel
-def _next_round(uniforms, block_rows, rows, candidates, number, rounds):
-    return _go_on(uniforms, number, block_rows, rows, candidates, rounds)
+@inlined
+def _add_wide_potentials(
+    X, listed, first, filled, panels, panel, closest, factors, held, gaps, sums
+):
+    """As :func:`.emit.candidates.add_potentials`, a part of the features of all rows at a time.
+
+    Distances are written to `gaps`; `held` is scratch.
+    """
+    for i in range(filled * PANEL):
+        held[i] = 0
+    for start in range(0, X.shape[1], PART_FEATURES):
+        stop = min(start + PART_FEATURES, X.shape[1])
+        add_gaps(X, listed, first, filled, panels, panel, start, stop, held)
+    for i in range(filled):
+        row = listed[first + i]
+        own, factor = closest[row], factors[i]
+        for j in range(PANEL):
+            gap = held[i * PANEL + j]
+            gaps[row, panel * PANEL + j] = gap
+            sums[panel * PANEL + j] += factor * np.float64(min(gap, own))
+
+
+def new_gaps(n_samples: int, n_features: int, n_trials: int, dtype: Any) -> Array:
+    """Where :func:`_pass` keeps the distances of wide rows to candidates, or an empty array.
+
+    Its number of dimensions tells which way is taken; Numba compiles one of the two only.
+    """
+    shape = (n_samples, n_panels(n_trials) * PANEL) if n_features >= WIDE else 0
+    return np.empty(shape, dtype)
 
 
 @kernel
 def _pass(
     counter, gate, n_tasks, block_rows, first_block, rows, candidates, n_candidates, latest, rounds,
+    gaps,
 ):  # fmt: skip
     """One round over the blocks of `rows`, which may be a part of all, from `first_block` on.
 
-    ``rounds.potentials`` is written, the winner before applied.
+    ``rounds.potentials`` is written, the winner before applied.  `gaps` are those of
+    :func:`new_gaps`; where there are any, the winner has been applied already.
     """
     # Taken out of their tuples here: inside the loops each access would count references.
     X, _, weights = rows
@@ -215,11 +261,14 @@ def _pass(
     closest, nearest, _, potentials, merged, arrivals, _, centers, _, patience = rounds
     n_samples, n_blocks = X.shape[0], potentials.shape[0]
     chunk, ahead = CHUNK_ROWS, AHEAD
-    if first_lane == 0:  # rows are told of the winner apart, a chunk at a time, and so are fetched
+    if (
+        gaps.ndim == 1 and first_lane == 0
+    ):  # rows are told of the winner apart, a chunk at a time, and so are fetched
         chunk = max(8, min(CHUNK_ROWS, CHUNK_BYTES // (X.itemsize * X.shape[1]) // 8 * 8))
         ahead = chunk
     listed = np.zeros(block_rows + CHUNK_ROWS, np.int64)
     factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
+    held = np.empty(CHUNK_ROWS * PANEL, X.dtype)
     sums = np.empty((first_lane + potentials.shape[1] + PANEL - 1) // PANEL * PANEL)
     winner = centers[latest]
     count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
@@ -231,6 +280,8 @@ def _pass(
             start, stop = block * block_rows, min((block + 1) * block_rows, n_samples)
             count = stop - start
             settled[0] = 0.0
+            if gaps.ndim == 2:  # rows that are not listed come no closer
+                gaps[start:stop] = np.inf
             if patience[block, 0] > 0:  # where all rows mattered, finding out again can wait
                 patience[block, 0] -= 1
                 for i in range(count + ahead):
@@ -249,7 +300,7 @@ def _pass(
                 sums[j] = 0.0
             for first in range(0, count, chunk):
                 filled = min(chunk, count - first)
-                if first_lane == 0:
+                if gaps.ndim == 1 and first_lane == 0:
                     come_closer(
                         X, listed, first, filled, winner, np.int32(latest), closest, nearest
                     )
@@ -257,11 +308,17 @@ def _pass(
                     for i in range(filled):
                         factors[i] = weights[listed[first + i]]
                 for panel in range(count_panels):
-                    add_potentials(
-                        X, listed, first, filled, ahead, panels, panel,
-                        np.int32(latest) if panel < first_lane else np.int32(-1), closest,
-                        nearest, factors, sums,
-                    )  # fmt: skip
+                    if gaps.ndim == 2:
+                        _add_wide_potentials(
+                            X, listed, first, filled, panels, panel, closest, factors, held, gaps,
+                            sums,
+                        )  # fmt: skip
+                    else:
+                        add_potentials(
+                            X, listed, first, filled, ahead, panels, panel,
+                            np.int32(latest) if panel < first_lane else np.int32(-1), closest,
+                            nearest, factors, sums,
+                        )  # fmt: skip
             for j in range(n_candidates):
                 potentials[block, j] = settled[0] + sums[first_lane + j]
                 merged[first_block + block, j] = potentials[block, j]
@@ -277,39 +334,43 @@ class Calls(NamedTuple):
 
 @helper
 def run_rounds(
-    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds
+    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds, gaps
 ):
     """Rounds `begin` to `end`, each pass a launch; the last of all is settled, too."""
     drawn = uniforms, block_rows, rows, candidates
     none = np.int64(0), np.int64(0)
     for number in range(begin, end):
-        n_candidates, latest = call(calls.go_on, none, drawn, (number, rounds))
+        n_candidates, latest = call(calls.go_on, none, drawn, (number, rounds, gaps))
         offer_tasks(counter)
         arguments = counter, gate, n_tasks, block_rows, np.int64(0), rows, candidates
-        call(calls.read, None, arguments, (n_candidates, latest, rounds))
+        call(calls.read, None, arguments, (n_candidates, latest, rounds, gaps))
     if end == len(rounds.chosen):
-        call(calls.go_on, none, drawn, (end, rounds))
+        call(calls.go_on, none, drawn, (end, rounds, gaps))
 
 
 @kernel
 def _run_rounds(
-    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds
+    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds, gaps
 ):
     run_rounds(
-        calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds
-    )
+        calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds,
+        gaps,
+    )  # fmt: skip
 
 
 @kernel
-def settle_round(n_candidates, latest, rounds):
+def settle_round(n_candidates, latest, rounds, gaps):
     """Keep the best of the candidates as center `latest`; which one that is."""
-    return _keep_best(n_candidates, latest, rounds)
+    best = _keep_best(n_candidates, latest, rounds)
+    if gaps.ndim == 2:
+        _tell_all(best, latest, gaps, rounds.closest, rounds.nearest)
+    return best
 
 
 @kernel
-def draw_in_block(value, block_rows, rows, candidates, latest, rounds):
+def draw_in_block(value, block_rows, rows, candidates, latest, rounds, told):
     """Number of the row drawn in the one block that `rows` and `rounds` are of."""
-    return _draw(value, block_rows, rows, candidates, latest, rounds)
+    return _draw(value, block_rows, rows, candidates, latest, rounds, told)
 
 
 @kernel
@@ -369,6 +430,7 @@ class GreedyKMeansPlusPlus:
         n_trials = 2 + int(np.log(n_clusters)) if n_local_trials is None else n_local_trials
         n_blocks = -(-n_samples // rows_per_block(n_features))
         self.rows, self.team, self.n_trials = rows, team, n_trials
+        self.gaps = new_gaps(n_samples, n_features, n_trials, dtype)
         self.block_rows = block = rows_per_block(n_features)
         self.n_tasks = min(n_blocks, MAX_SLICES)
         self.work = 2.0 * n_samples * n_features * (n_trials + 1)
@@ -377,7 +439,7 @@ class GreedyKMeansPlusPlus:
             np.zeros(n_clusters, dtype),
             np.arange(max(n_clusters, block)),
             np.zeros(n_clusters, np.int32),
-            1 if n_trials % PANEL else 0,
+            1 if n_trials % PANEL and self.gaps.ndim == 1 else 0,
         )
         self.rounds = Rounds(
             np.empty(n_samples, dtype),
@@ -418,17 +480,18 @@ class GreedyKMeansPlusPlus:
             counter, gate = self.team.open(self.work, self.n_tasks)
             _run_rounds(
                 self.calls(), counter, gate, self.n_tasks, begin, min(begin + at_once, n_clusters),
-                uniforms, self.block_rows, rows, candidates, rounds,
+                uniforms, self.block_rows, rows, candidates, rounds, self.gaps,
             )  # fmt: skip
         return rounds.chosen.copy()
 
     def calls(self) -> Calls:
         """References to the kernels of a round."""
         drawn = np.empty((1, 1)), self.block_rows, self.rows, self.candidates
-        gate, key = self.team.gate, self.rows.dtype
+        gate, key = self.team.gate, (self.rows.dtype, self.gaps.ndim)
+        state = self.rounds, self.gaps
         return Calls(
-            reference(_next_round, key, *drawn, 1, self.rounds),
-            reference(_pass, key, gate, gate, 1, self.block_rows, 0, *drawn[2:], 1, 1, self.rounds),
+            reference(_next_round, key, *drawn, 1, *state),
+            reference(_pass, key, gate, gate, 1, self.block_rows, 0, *drawn[2:], 1, 1, *state),
         )
 
     def reset(self) -> None:

@@ -54,7 +54,7 @@ INERTIA, STEPS, STEPS_SO_FAR = range(3)  # slots of Best.numbers
 @helper
 def _choose(calls, counter, gate, number, draws, seeding, mean):
     """Write the rows that k-means++ chooses to the start, centred."""
-    n_tasks, block_rows, rows, candidates, rounds = seeding
+    n_tasks, block_rows, rows, candidates, rounds, gaps = seeding
     starts, firsts, uniforms = draws
     rounds.closest[:] = np.inf
     rounds.nearest[:] = 0
@@ -65,7 +65,7 @@ def _choose(calls, counter, gate, number, draws, seeding, mean):
     if n_clusters > 1:
         run_rounds(
             calls, counter, gate, n_tasks, 0, n_clusters, uniforms[number], block_rows, rows,
-            candidates, rounds,
+            candidates, rounds, gaps,
         )  # fmt: skip
     for cluster in range(n_clusters):
         row = rounds.chosen[cluster]
@@ -218,7 +218,7 @@ class SmallStarts:
         self.inertias = np.empty(-(-n_samples // self.own_slice))
         self.seeding = seeding
         rounds = seeding.candidates, seeding.rounds
-        self.seeds = seeding.n_tasks, seeding.block_rows, rows, *rounds
+        self.seeds = seeding.n_tasks, seeding.block_rows, rows, *rounds, seeding.gaps
 
     @staticmethod
     def serve(algorithm: Any) -> bool:

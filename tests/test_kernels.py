@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_problem
+from numpy.testing import assert_allclose, assert_array_equal
 
-from fastclust.kernels import reference
+from fastclust.kernels import reference, seeding
 from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.distances import own_distances
 from fastclust.kernels.moments import column_moments
@@ -172,6 +173,26 @@ def test_seeding(shape: Any, dtype: Any, weighted: bool, duplicates: bool, offse
     else:
         assert exact or same.mean() > 0.2
     assert np.all((found >= 0) & (found < n))
+
+
+@pytest.mark.parametrize(("d", "k", "n_trials"), [(1, 2, 1), (7, 30, 8), (1100, 12, 4)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_wide_rows_are_seeded_alike(
+    d: int, k: int, n_trials: int, weighted: bool, dtype: Any, monkeypatch: Any
+) -> None:
+    """Panels that are met part by part, and gaps that are kept, lead to the same choice."""
+    X, weights, _ = make_problem((300, d, k), dtype)
+    rows, found = make_rows(X, weights if weighted else None), []
+    for wide in (np.inf, 1):
+        monkeypatch.setattr(seeding, "WIDE", wide)
+        with team() as threads:
+            engine = GreedyKMeansPlusPlus(rows, k, threads, n_trials)
+            chosen = engine.choose(np.random.RandomState(1))
+            assert engine.gaps.ndim == 1 + (wide == 1)
+            found.append((chosen, engine.rounds.block_sums.copy()))
+    assert_array_equal(found[0][0], found[1][0])
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6
+    assert_allclose(found[0][1], found[1][1], rtol=tolerance)
 
 
 def test_seeding_never_draws_rows_of_no_weight(dtype: Any) -> None:

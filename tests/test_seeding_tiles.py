@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from test_simd import innermost_loop, machine_code
 from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.candidates import (
     PANEL,
+    add_gaps,
     add_potentials,
     come_closer,
     list_rows,
@@ -32,6 +34,11 @@ def potentials_of(
         X, rows, first, count, ahead, panels, number, np.int32(winner), closest, nearest, factors,
         out,
     )  # fmt: skip
+
+
+@kernel
+def gaps_of(X, rows, first, count, panels, number, start, stop, squares):
+    add_gaps(X, rows, first, count, panels, number, start, stop, squares)
 
 
 @kernel
@@ -97,6 +104,29 @@ def test_potentials(size: Any, dtype: Any, winner: int) -> None:
     np.testing.assert_allclose(found[: PANEL + 3], expected.astype(float), rtol=tolerance)
     np.testing.assert_allclose(problem.closest, closest, rtol=tolerance, atol=1e-30)
     np.testing.assert_array_equal(problem.nearest, nearest)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_gaps_of_parts_of_the_features(size: Any, dtype: Any) -> None:
+    problem, d = Problem(size, dtype), size[1]
+    found = []
+    for borders in ((0, d), (0, d // 3, d // 2, d)):
+        squares = np.zeros((problem.count + 1, 2, PANEL), dtype)
+        for number in range(2):
+            own = np.zeros((problem.count + 1) * PANEL, dtype)
+            for start, stop in itertools.pairwise(borders):
+                gaps_of(
+                    problem.X, problem.rows, 1, problem.count, problem.panels, number, start, stop,
+                    own,
+                )  # fmt: skip
+            squares[:, number] = own.reshape(-1, PANEL)
+        found.append(squares.reshape(-1, 2 * PANEL))
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    expected = problem.squares(1).astype(float)
+    np.testing.assert_allclose(found[0][:-1, : PANEL + 3], expected, rtol=tolerance)
+    assert not found[0][-1].any()
+    if not config.DISABLE_JIT:  # to the bit, however many parts there are
+        np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -50,15 +50,17 @@ def _rows_at_once(size: int) -> int:
     return max(1, (16 if ARM64 else 8) // registers)
 
 
-def _distances(starts, later, panel, n_features):
+def _distances(starts, later, panel, n_features, begin=0, sums=None):
     """Squared distances of the rows at `starts` to the 8 candidates of a panel.
 
-    The rows at `later` are fetched meanwhile, a cache line of each with a line of these.
+    The rows at `later` are fetched meanwhile, a cache line of each with a line of these.  With
+    `begin`, what the features from there on add to `sums`.
     """
     kind = panel.kind
     line = (CACHE_LINE // kind.size,) if later else ()
+    sums = sums or [kind(0.0)] * len(starts)
 
-    @loop_with_rest(n_features, (*line, UNROLLED, 1), [kind(0.0)] * len(starts))
+    @loop_with_rest(n_features, (*line, UNROLLED, 1), sums, begin)
     def sums(first, width, sums):
         if width > UNROLLED:
             for start in later:
@@ -170,6 +172,34 @@ def _(X, rows, first, count, ahead, panels, number, winner, closest, nearest, fa
         _tell_plainly(listed, squares[:, 0], winner, closest, nearest)
     least = np.minimum(squares, closest[listed][:, None])
     potentials[number * 8 : number * 8 + 8] += factors[:count] @ least.astype(np.float64)
+
+
+@emits(floats="X panels squares", int64s="rows")
+def add_gaps(X, rows, first, count, panels, number, start, stop, squares):
+    """``squares[8 i + j] += |x_i - c_j|²`` over the features from `start` to `stop`.
+
+    Rows and candidates are as in :func:`add_potentials`.  From the first feature to the last, in
+    any number of calls, it is what :func:`add_potentials` computes, to the bit: a panel that does
+    not fit into the caches meets many rows a part at a time.
+    """
+    n_features, panel = X.shape[1], _panel(X, panels, number)
+
+    @loop_with_rest(count, (_rows_at_once(X.kind.size), 1))
+    def _(place, width):
+        numbers = [place + i for i in range(width)]
+        starts = [X.at(rows[first + i] * n_features) for i in numbers]
+        held = [squares.at(i * PANEL) for i in numbers]
+        sums = [each.load(0, PANEL, aligned=False) for each in held]
+        for total, each in zip(_distances(starts, [], panel, stop, start, sums), held, strict=True):
+            each.store(0, total, aligned=False)
+
+
+@add_gaps.twin
+def _(X, rows, first, count, panels, number, start, stop, squares):
+    size = 8 * X.shape[1]
+    candidates = panels[number * size : (number + 1) * size].reshape(-1, 8)[start:stop].T
+    gaps = X[rows[first : first + count], None, start:stop] - candidates[None]
+    squares[: 8 * count] += (gaps * gaps).sum(axis=2).ravel()
 
 
 @emits(floats="X panels closest", int64s="rows")

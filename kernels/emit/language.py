@@ -412,12 +412,15 @@ def loop(count: Number, state: Any = None) -> Callable[[Callable[..., Any]], Any
 
 
 def loop_with_rest(
-    count: Number, widths: Sequence[int], state: Any = None
+    count: Number, widths: Sequence[int], state: Any = None, begin: Number = 0
 ) -> Callable[[Callable[..., Any]], Any]:
-    """As :func:`loop`, by several at once, then by fewer: ``body(first, width, state)``."""
+    """As :func:`loop`, by several at once, then by fewer: ``body(first, width, state)``.
+
+    From `begin` on, up to `count`.
+    """
 
     def run(body: Callable[..., Any]) -> Any:
-        done: Any = 0
+        done: Any = begin
         following = state
         for width in widths:
 
