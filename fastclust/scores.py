@@ -116,7 +116,7 @@ def cosine_silhouettes(X: Array, labels: Array, sizes: Array, threads: Team) -> 
 def _labelled(X: Any, labels: Any, threads: Team) -> Labelled:
     X, labels, sizes = validation.check_labelled_rows(X, labels)
     means, variances = column_moments(X, threads)
-    validation.check_spread(variances, X)
+    validation.check_spread(variances, X, unseen=True)
     if is_extreme(float(variances.max()), X.dtype):
         X = X.astype(np.float64)
     return Labelled(make_rows(X), padded_vector(means, X.dtype), labels, sizes, threads)

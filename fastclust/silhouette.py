@@ -70,7 +70,7 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
     X, labels, sizes = validation.check_labelled_rows(X, labels)
     if metric == "cosine":
         with team() as threads:
-            validation.check_spread(column_moments(X, threads)[1], X)
+            validation.check_spread(column_moments(X, threads)[1], X, unseen=True)
             return cosine_silhouettes(X, labels, sizes, threads).astype(X.dtype)
     return _samples(X, labels[None], [sizes])[0].astype(X.dtype)
 
@@ -79,7 +79,7 @@ def _samples(X: Array, labels: Array, sizes: Sequence[Array]) -> Array:
     """Silhouettes of checked rows by each of several labelings, float64."""
     with team() as threads:
         means, variances = column_moments(X, threads)
-        validation.check_spread(variances, X)
+        validation.check_spread(variances, X, unseen=True)
         wide = is_extreme(float(variances.max()), X.dtype)
         rows = X.astype(np.float64) if wide else X
         return silhouettes(rows, near_most(means, variances), labels, sizes, threads)

@@ -38,6 +38,7 @@ class UnsupportedParameter(Unsupported, InvalidParameterError):
 
 
 FLOATS = [np.float64, np.float32]
+FLOAT_TYPES = frozenset(map(np.dtype, FLOATS))
 
 
 def said(value: Any) -> str:
@@ -299,9 +300,29 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
             return X
         if _has_features_of(estimator, X):
             return X
+    if not finite and (found := _of_plain_frame(X)) is not None:
+        names = vars(estimator).get("feature_names_in_")
+        if fitting or names is None or names.tolist() != X.columns.tolist():
+            validate_data(estimator, X, reset=fitting, skip_check_array=True)
+        return found
     rows = validate_data(estimator, X, reset=fitting, ensure_all_finite=finite, **DATA)
     _check_dense(estimator, rows, "sparse.to_dense()")  # what a frame of sparse columns becomes
     return rows
+
+
+def _of_plain_frame(X: Any) -> Array | None:
+    """The rows of a pandas frame whose columns are one block of floats in memory, else None.
+
+    scikit-learn would ask each column about its type first, which takes longer than to use them.
+    """
+    pandas = sys.modules.get("pandas")
+    if pandas is None or type(X) is not pandas.DataFrame or X.columns.nlevels > 1:
+        return None
+    kinds = set(X.dtypes.array)
+    if len(kinds) != 1 or not kinds <= FLOAT_TYPES:
+        return None
+    rows = np.ascontiguousarray(X.to_numpy())
+    return rows if _is_in_order(rows) else None
 
 
 def _check_dense(estimator: Any, X: Any, remedy: str) -> None:
@@ -393,21 +414,29 @@ def open_unowned(X: Any, *, finite: bool = True) -> Any:
     return check_array(X, input_name="X", ensure_all_finite=finite, **DATA)
 
 
-def check_rows_and_labels(X: Any, labels: Any) -> tuple[Array, Array]:
-    """Dense rows, those of a source in memory, and as many labels of any kind."""
+def check_rows_and_labels(X: Any, labels: Any, *, finite: bool = True) -> tuple[Array, Array]:
+    """Dense rows, those of a source in memory, and as many labels of any kind.
+
+    Without `finite`, whether rows are finite is left to :func:`check_spread`.
+    """
     check_namespace(X)
     X = open_rows(X)
     if isinstance(X, Source):
         X = X.ranges([(0, X.shape[0])])[0]
     if scipy.sparse.issparse(X):
         raise Unsupported(f"X must be a dense array, but it is a sparse {type(X).__name__}.")
-    rows: tuple[Array, Array] = check_X_y(X, labels, dtype=FLOATS, order="C")
+    rows: tuple[Array, Array] = check_X_y(
+        X, labels, dtype=FLOATS, order="C", ensure_all_finite=finite
+    )
     return rows
 
 
 def check_labelled_rows(X: Any, labels: Any) -> tuple[Array, Array, Array]:
-    """Rows, their clusters as numbers from 0, and the sizes of these clusters."""
-    X, labels = check_rows_and_labels(X, labels)
+    """Rows, their clusters as numbers from 0, and the sizes of these clusters.
+
+    Whether the rows are finite is left to :func:`check_spread`.
+    """
+    X, labels = check_rows_and_labels(X, labels, finite=False)
     names, numbers_, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if not 1 < len(names) < len(X):
         raise ValueError(

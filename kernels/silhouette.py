@@ -6,7 +6,8 @@ analysis. Journal of Computational and Applied Mathematics 20 (1987).
 Tiles of 64 rows meet in pairs, each pair once: its distances are added to the sums of both, by
 cluster, and forgotten.  Bands of tiles are paired as teams in a tournament: in a round no band
 plays twice, so that no two threads add to one sum, and the order of the additions is that of the
-rounds.  Several labelings of the same rows share the distances.
+rounds.  Few rows have few bands, and so few games a round: there each round has its own sums, and
+no round waits for another.  Several labelings of the same rows share the distances.
 
 Where there are few features, distances are taken from differences, and nothing cancels.  Where
 there are many, they come from products, which takes half of the arithmetic; distances that are
@@ -37,6 +38,7 @@ GROUP = 4  # tiles of which a block of features stays in the caches, those of th
 LEAST_BANDS, MOST_BANDS = 8, 64  # if there are as many tiles; half of them play in a round
 ALONE = 5e6  # multiply-adds up to which all is one game
 MOST_SUMS = 1 << 23  # numbers, or as many as the data have: with more, each pair meets twice
+APART = 2048  # rows up to which each round has sums of its own, and all rounds are played at once
 MOST_WORK = 2e9  # multiply-adds of one call of the kernel, which Ctrl-C cannot interrupt
 
 
@@ -83,11 +85,12 @@ def _squared_distance(X, row, other):
 
 
 @helper
-def _square(tiles, n_features, block, a, stop, b, end, squares):
+def _square(tiles, shape, block, a, stop, b, end, squares):
     """Squared distances, or products, of tiles ``a … stop`` and ``b … end``, pair by pair.
 
     A block of features of them all at a time, which then stays in the caches.
     """
+    n_samples, n_features = shape
     size, pair = n_features * TILE_ROWS, TILE_ROWS * TILE_ROWS
     for i in range((stop - a) * (end - b) * pair):
         squares[i] = 0
@@ -98,11 +101,22 @@ def _square(tiles, n_features, block, a, stop, b, end, squares):
             rows = tiles[tile * size + skipped :]
             for other in range(b, end):
                 others, results = tiles[other * size + skipped :], squares[place:]
-                if n_features < BY_PRODUCTS:
-                    add_differences(rows, others, width, results)
-                elif other >= tile or a != b:  # among themselves each pair once
-                    add_products(rows, others, width, results)
                 place += pair
+                if other < tile and a == b:  # among themselves each pair once
+                    continue
+                count = min(TILE_ROWS, n_samples - other * TILE_ROWS) if other != tile else 0
+                if n_features < BY_PRODUCTS:
+                    add_differences(rows, others, width, count, results)
+                else:
+                    add_products(rows, others, width, count, results)
+
+
+@helper
+def _mirror(part, squares):
+    """Fill in what a tile of parts of this size has left out where it met itself."""
+    for other in range(part, TILE_ROWS):
+        for row in range(other // part * part):
+            squares[other * TILE_ROWS + row] = squares[row * TILE_ROWS + other]
 
 
 @helper
@@ -138,13 +152,14 @@ def _add(distances, labels, first, sums, base):
 
 @kernel
 def _meet(
-    counter, gate, n_tasks, games, skipped, X, zeros, tiles, norms, block, group, near, labels,
-    n_clusters, sums,
+    counter, gate, n_tasks, games, skipped, X, zeros, tiles, norms, block, group, part, near,
+    labels, n_clusters, sums,
 ):  # fmt: skip
     """Let bands of tiles meet, `group` of each at a time.
 
     ``games[task]`` is the first tile of a band and the one behind it, the same of its opponent,
-    and whether the opponent's sums are wanted, too; `sums` begin with those of tile `skipped`.
+    whether the opponent's sums are wanted, too, and where the sums of its round begin, with those
+    of tile `skipped`.
     """
     pair, size = TILE_ROWS * TILE_ROWS, n_clusters * TILE_ROWS
     squares = scratch(zeros, group * group * pair)
@@ -155,33 +170,38 @@ def _meet(
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
-        first, stop, others, end, both = games[task]
+        first, stop, others, end, both, start = games[task]
         for a in range(first, stop, group):
             # A band that meets itself: each pair of its groups once.
             for b in range(a if both and first == others else others, end, group):
                 a_end, b_end = min(a + group, stop), min(b + group, end)
-                _square(tiles, X.shape[1], block, a, a_end, b, b_end, squares)
-                place = np.int64(0)
+                _square(tiles, X.shape, block, a, a_end, b, b_end, squares)
+                met = np.int64(0)
                 for tile in range(a, a_end):
                     for other in range(b, b_end):
-                        here = squares[place:]
-                        place += pair
+                        here = squares[met:]
+                        met += pair
                         if both and other < tile:
                             continue
+                        if other == tile:
+                            _mirror(part, here)
                         if X.shape[1] >= BY_PRODUCTS:
                             _make_distances(X, norms, near, tile, other, limits, here)
                         for i in range(pair):
                             distances[i] = np.sqrt(here[i])
-                        _add(distances, labels, other * TILE_ROWS, sums, (tile - skipped) * size)
+                        place = start + (tile - skipped) * size
+                        _add(distances, labels, other * TILE_ROWS, sums, place)
                         if both and other != tile:
                             pack_rows(table, table, 0, zeros, turned)
-                            _add(turned, labels, tile * TILE_ROWS, sums, (other - skipped) * size)
+                            place = start + (other - skipped) * size
+                            _add(turned, labels, tile * TILE_ROWS, sums, place)
 
 
 @kernel
 def _finish(counter, gate, n_tasks, skipped, labels, firsts, sizes, sums, values):
     """Silhouettes of tiles ``skipped, skipped + 1, …`` out of their sums: `values` (m, n).
 
+    `sums` are those of a round each, which are added to those of the first.
     ``firsts[labeling]`` is where its clusters begin among those of all labelings, and the last
     number where they end.
     """
@@ -193,17 +213,20 @@ def _finish(counter, gate, n_tasks, skipped, labels, firsts, sizes, sums, values
             break
         first, base = (skipped + task) * TILE_ROWS, task * len(sizes) * TILE_ROWS
         filled = min(TILE_ROWS, n_samples - first)
+        for number in range(1, sums.shape[0]):
+            for i in range(base, base + len(sizes) * TILE_ROWS):
+                sums[0, i] += sums[number, i]
         for labeling in range(labels.shape[0]):
             nearest[:] = np.inf
             for cluster in range(firsts[labeling], firsts[labeling + 1]):
                 place, size = base + cluster * TILE_ROWS, sizes[cluster]
                 for i in range(filled):
                     if labels[labeling, first + i] != cluster:
-                        nearest[i] = min(nearest[i], sums[place + i] / size)
+                        nearest[i] = min(nearest[i], sums[0, place + i] / size)
             for i in range(filled):
                 cluster = labels[labeling, first + i]
                 size = sizes[cluster]
-                own = sums[base + cluster * TILE_ROWS + i] / max(size - 1, 1)  # of the others
+                own = sums[0, base + cluster * TILE_ROWS + i] / max(size - 1, 1)  # of the others
                 larger = max(own, nearest[i])
                 alone = size == 1 or larger == 0.0
                 values[labeling, first + i] = 0.0 if alone else (nearest[i] - own) / larger
@@ -233,6 +256,8 @@ class _Tiles:
         self.zeros = padded_vector(np.zeros(TILE_ROWS), X.dtype)
         self.tiles = aligned_empty(self.n_tiles * TILE_ROWS * n_features, X.dtype)
         self.norms = aligned_empty(self.n_tiles * TILE_ROWS, X.dtype)
+        # Rounds whose sums are held at a time.
+        self.held = 1 if n_samples > APART else len(list(_tournament(self.n_tiles, n_features)))
         team.run(
             _pack, 4.0 * X.size, self.n_tiles, self.rows.X, self.rows.tail, shift, self.block,
             part_rows(X.dtype), self.tiles, self.norms,
@@ -249,7 +274,8 @@ class _Tiles:
             some = games[first : first + together]
             self.team.run(
                 _meet, work * len(some), len(some), some, skipped, self.rows.X, self.zeros,
-                self.tiles, self.norms, self.block, self.group, near, labels, n_clusters, sums,
+                self.tiles, self.norms, self.block, self.group, part_rows(self.rows.X.dtype), near,
+                labels, n_clusters, sums,
             )  # fmt: skip
 
     def silhouettes(self, labels: Array, sizes: Sequence[Array]) -> Array:
@@ -258,22 +284,29 @@ class _Tiles:
         n_clusters = int(firsts[-1])
         labels = labels + firsts[:-1, None]
         values = np.empty(labels.shape)
-        whole = n_clusters * self.rows.shape[0] <= most_sums(self.rows.X)
+        room = most_sums(self.rows.X) // self.rows.shape[0]
+        whole, apart = n_clusters <= room, n_clusters * self.held <= room
         size = n_clusters * TILE_ROWS
         step = self.n_tiles if whole else max(self.team.n_threads, MOST_SUMS // size)
         for skipped in range(0, self.n_tiles, step):
             stop = min(skipped + step, self.n_tiles)
-            sums = aligned_empty((stop - skipped) * size, np.float64)
-            sums.fill(0)
             if whole:
-                for games in _tournament(self.n_tiles, self.rows.shape[1]):
-                    self.meet(games, 0, labels, n_clusters, sums)
+                rounds = list(_tournament(self.n_tiles, self.rows.shape[1]))
             else:
                 tile = np.arange(skipped, stop)
                 every = (tile, tile + 1, 0 * tile, 0 * tile + self.n_tiles, 0 * tile)
-                self.meet(np.stack(every, axis=1), skipped, labels, n_clusters, sums)
+                rounds = [np.stack(every, axis=1)]
+            sums = aligned_empty((self.held if apart else 1, (stop - skipped) * size), np.float64)
+            sums.fill(0)
+            places = sums.shape[1] * (np.arange(len(rounds)) % len(sums))
+            rounds = [
+                np.insert(games, 5, place, axis=1)
+                for games, place in zip(rounds, places, strict=True)
+            ]
+            for games in [np.concatenate(rounds)] if apart else rounds:
+                self.meet(games, skipped, labels, n_clusters, sums.reshape(-1))
             self.team.run(
-                _finish, float(len(sums)), stop - skipped, skipped, labels, firsts,
+                _finish, float(sums.size), stop - skipped, skipped, labels, firsts,
                 np.concatenate(sizes), sums, values,
             )  # fmt: skip
         return values
@@ -340,7 +373,7 @@ def silhouettes(
     """
     tiles = _Tiles(X, center, team)
     values = np.empty(labels.shape)
-    room = most_sums(X) // len(X)  # clusters
+    room = most_sums(X) // (len(X) * tiles.held)  # clusters
     first = 0
     while first < len(sizes):
         last, held = first + 1, len(sizes[first])

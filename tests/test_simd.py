@@ -18,6 +18,7 @@ from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.cpu import (
     ALL_ROWS,
     CPU_FEATURES,
+    NARROW,
     ROW_VECTORS,
     TILE_ROWS,
     VECTOR_BYTES,
@@ -81,13 +82,13 @@ def panel_of(X, first, count, panels, place, squares):
 
 
 @kernel
-def products(rows, others, d, results):
-    add_products(rows, others, d, results)
+def products(rows, others, d, count, results):
+    add_products(rows, others, d, count, results)
 
 
 @kernel
-def differences(rows, others, d, results):
-    add_differences(rows, others, d, results)
+def differences(rows, others, d, count, results):
+    add_differences(rows, others, d, count, results)
 
 
 @kernel
@@ -280,13 +281,37 @@ def test_tiles_meet_tiles(d: int, dtype: Any) -> None:
         parts.append(aligned_empty(tile.size, dtype))
         parts[-1][:] = tile.reshape(-1, part_rows(dtype), d).swapaxes(1, 2).ravel()
     results = aligned_empty((TILE_ROWS, TILE_ROWS), dtype)
-    results[:] = 2
-    products(*parts, d, results.reshape(-1))
-    assert_allclose(results, 2 + others @ rows.T, rtol=1e-5, atol=1e-5)
-    results[:] = 0
-    differences(*parts, d, results.reshape(-1))
-    assert results[5, 3] == 0
-    assert_allclose(results, ((others[:, None] - rows) ** 2).sum(axis=2), rtol=1e-5)
+    for count in (TILE_ROWS, 21):
+        met = -(-count // NARROW) * NARROW  # with what is behind them in the tile
+        results[:] = 2
+        products(*parts, d, count, results.reshape(-1))
+        assert_allclose(results[:met], 2 + others[:met] @ rows.T, rtol=1e-5, atol=1e-5)
+        assert (results[met:] == 2).all() or met == TILE_ROWS
+        results[:] = 0
+        differences(*parts, d, count, results.reshape(-1))
+        assert results[5, 3] == 0
+        expected = ((others[:met, None] - rows) ** 2).sum(axis=2)
+        assert_allclose(results[:met], expected, rtol=1e-5)
+        assert not results[met:].any()
+
+
+@pytest.mark.parametrize("d", [1, 7, 65])
+def test_a_tile_meets_itself_once(d: int, dtype: Any) -> None:
+    rows = np.random.default_rng(d).standard_normal((TILE_ROWS, d)).astype(dtype)
+    part, size = aligned_empty(rows.size, dtype), part_rows(dtype)
+    part[:] = rows.reshape(-1, size, d).swapaxes(1, 2).ravel()
+    number = np.arange(TILE_ROWS)
+    met = number[:, None] < (number // size + 1) * size  # the others up to a row's own part
+    results = aligned_empty((TILE_ROWS, TILE_ROWS), dtype)
+    for meet, expected in (
+        (products, rows @ rows.T),
+        (differences, ((rows[:, None] - rows) ** 2).sum(axis=2)),
+    ):
+        results[:] = 0
+        meet(part, part, d, 0, results.reshape(-1))
+        assert_allclose(results[met], expected[met], rtol=1e-5, atol=1e-5)
+        if not config.DISABLE_JIT:
+            assert not results[~met].any()
 
 
 def test_lines_are_added(dtype: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .cpu import NARROW, ROW_VECTORS, TILE_ROWS, VECTOR_BYTES, part_rows
 from .instructions import emits
-from .language import DOUBLE, fma, fma_squared, loop, loop_with_rest
+from .language import DOUBLE, fma, fma_squared, loop, loop_with_rest, where
 from .tiles_of_rows import over_row_parts, row_vectors
 from .vectors import crossed
 
@@ -14,17 +14,21 @@ PANEL_VECTORS, PANEL_ROWS = 3, 3  # accumulators: what 16 registers hold beside 
 PANEL = PANEL_VECTORS * VECTOR_BYTES // 8  # centers
 
 
-def _meet(rows, others, n_features, results, step):
+def _meet(rows, others, n_features, count, results, step):
     """Add ``step(row vector, other row, so far)`` over all features to the results, [other][row].
 
-    A part of the rows, which stays in the first-level cache, meets four of the others at a time.
+    A part of the rows, which stays in the first-level cache, meets four of the others at a time:
+    the first `count`, or, where that is 0, those of its own tile up to the end of its part.
     """
     size = ROW_VECTORS * rows.lanes
+    own_tile, count = count == 0, count + (NARROW - 1)
 
     def part(first):
         own = rows.at(first * n_features)
 
-        @loop(TILE_ROWS // NARROW)
+        limit = where(own_tile, first + size, count)
+
+        @loop(limit // NARROW)
         def _(group):
             other = group * NARROW
             inside = other & (size - 1)
@@ -58,33 +62,37 @@ def _rows_of(tile, n_features):
 
 
 @emits(floats="rows others results")
-def add_products(rows, others, n_features, results):
-    """Add the products of 64 rows with 64 others to `results` (64, 64), [other][row].
+def add_products(rows, others, n_features, count, results):
+    """Add the products of 64 rows with the first `count` others to `results`, [other][row].
 
-    Tiles lie in parts, ``[part][feature][row]``; see :func:`.cpu.part_rows`.
+    A `count` of 0 is for a tile that meets itself: each part of its rows meets those up to its
+    end.  Tiles lie in parts, ``[part][feature][row]``; see :func:`.cpu.part_rows`.
     """
-    _meet(rows, others, n_features, results, fma)
+    _meet(rows, others, n_features, count, results, fma)
 
 
 @add_products.twin
-def _(rows, others, n_features, results):
-    results.reshape(-1, 64)[:64] += _rows_of(others, n_features) @ _rows_of(rows, n_features).T
+def _(rows, others, n_features, count, results):
+    count = count or 64
+    products = _rows_of(others, n_features)[:count] @ _rows_of(rows, n_features).T
+    results.reshape(-1, 64)[:count] += products
 
 
 @emits(floats="rows others results")
-def add_differences(rows, others, n_features, results):
+def add_differences(rows, others, n_features, count, results):
     """As :func:`add_products`, for squared distances."""
 
     def step(row, other, total):
         return fma_squared(row - other, total)
 
-    _meet(rows, others, n_features, results, step)
+    _meet(rows, others, n_features, count, results, step)
 
 
 @add_differences.twin
-def _(rows, others, n_features, results):
-    difference = _rows_of(others, n_features)[:, None] - _rows_of(rows, n_features)
-    results.reshape(-1, 64)[:64] += (difference * difference).sum(axis=2)
+def _(rows, others, n_features, count, results):
+    count = count or 64
+    difference = _rows_of(others, n_features)[:count, None] - _rows_of(rows, n_features)
+    results.reshape(-1, 64)[:count] += (difference * difference).sum(axis=2)
 
 
 @emits(floats="X panels squares")
