@@ -18,11 +18,13 @@ from .centroids import CentroidEstimator, assigned, is_extreme, open_parts, unch
 from .checkpoints import Checkpoint, described, restore_generator
 from .choices import Algorithm, Strategy
 from .kernels.algorithms import algorithm_for
+from .kernels.descent import Descent
 from .kernels.parallel import Team, team
-from .kernels.tiles import Array, padded_vector
+from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import MOST, best_found, recorded, state_found, survey
 from .lloyd_loop import Fit, Loop, State, first_centers
 from .mapped import in_memory
+from .serving import kept_beside
 from .sources import Listed, Source, once_by_blocks
 from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
@@ -35,6 +37,9 @@ COMPARED_ROWS = 256
 # Rows of a cluster that take more are not copied, but gathered block by block in every pass, which
 # takes up to twice the time; of a map, the fourth part.
 COPIED_BYTES = 1 << 26
+# Rows at a cut up to which each is sent on by itself: a tile of two centers is much faster by row,
+# but its surroundings take as long as some hundreds of rows.
+FEW_ROWS = 1024
 
 
 class Node(NamedTuple):
@@ -515,10 +520,15 @@ class BisectingKMeans(CentroidEstimator):
         return self._sent_down(X)
 
     def _sent_down(self, X: Any) -> Array:
-        """Where the cuts send the rows of an array."""
+        """Where the cuts send the rows of an array.
+
+        Many rows go cut by cut, in tiles; those that meet others at a cut no more go alone.
+        """
         X = X.astype(np.result_type(X.dtype, self._mean.dtype), copy=False)
         labels = np.full(X.shape[0], -1, np.int32)
         mean = padded_vector(self._mean, X.dtype)
+        few = 0 if scipy.sparse.issparse(X) else FEW_ROWS
+        alone: list[tuple[int, Array]] = []
         with team() as threads:
             waiting = [(0, _numbers(X.shape[0]))]
             while waiting:
@@ -526,12 +536,45 @@ class BisectingKMeans(CentroidEstimator):
                 node = self._nodes[number]
                 if node.label >= 0:
                     labels[listed] = node.label
-                elif len(listed):
+                elif len(listed) > few:
                     halves = [self._nodes[node.left].center, self._nodes[node.right].center]
                     rows = open_parts(X if len(listed) == X.shape[0] else _taken(X, listed))
                     left = _nearer(rows, np.array(halves, X.dtype), mean, threads) == 0
                     waiting += [(node.left, listed[left]), (node.right, listed[~left])]
+                elif len(listed):
+                    alone.append((number, listed))
+            if alone:
+                starts = np.repeat([number for number, _ in alone], [len(of) for _, of in alone])
+                numbers = np.concatenate([of for _, of in alone]).astype(np.int64)
+                self._descent(mean).send(read_only(X), numbers, starts, threads, labels)
         return labels
+
+    def _descent(self, mean: Array) -> Descent:
+        """The tree packed for rows that are centred by `mean`, once for as long as it is the same.
+
+        The list of nodes is made anew by a fit, and never changed.
+        """
+        nodes = self._nodes
+
+        def make() -> Descent:
+            centers = np.array([node.center for node in nodes], mean.dtype)
+            children = [(node.left, node.right) for node in nodes]
+            return Descent(centers, children, [node.label for node in nodes], mean)
+
+        return kept_beside(self, f"descent {mean.dtype}", _Same(nodes), make)
+
+
+class _Same:
+    """Equal only to what holds the very same object."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.held is self.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
 
 
 def _taken(X: Any, listed: Array, *, copied: bool = False) -> Any:

@@ -222,3 +222,29 @@ def test_clusters_of_equal_rows_are_cut_last(kind: Any, strategy: str) -> None:
     weights = np.where(np.arange(54) < 52, 1.0, 0.0)  # two different rows are left
     model = BisectingKMeans(2, bisecting_strategy=strategy, random_state=0)
     assert model.fit(X, sample_weight=weights).inertia_ < 1e-25
+
+
+@pytest.mark.parametrize("shape", [(300, 1, 9), (400, 3, 60), (500, 120, 7), (200, 17, 200)])
+def test_rows_that_are_sent_alone_go_where_tiles_send_them(
+    shape: tuple[int, int, int], dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, d, k = shape
+    X = np.random.default_rng(shape).normal(size=(n, d)).astype(dtype) + 3
+    X[::7] = X[0]
+    model = BisectingKMeans(k, random_state=0).fit(X)
+    for kind in (np.float32, np.float64):  # of other rows than those of the fit, too
+        found = []
+        for few in (0, 40, 10**9):
+            monkeypatch.setattr(fastclust.bisecting, "FEW_ROWS", few)
+            found.append(model.predict(X.astype(kind)))
+        assert_array_equal(found[0], found[1])
+        assert_array_equal(found[0], found[2])
+    assert_array_equal(model.predict(X), model.labels_)
+
+
+def test_a_refitted_tree_is_the_one_that_is_used() -> None:
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    model = BisectingKMeans(20, random_state=0)
+    for rows in (X, X[::-1] * 2, X + 1):
+        model.fit(rows)
+        assert_array_equal(model.predict(rows), model.labels_)
