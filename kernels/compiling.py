@@ -234,6 +234,16 @@ def inlined(function: Function) -> Function:
     return njit(**OPTIONS, inline="always")(function)
 
 
+def vector_least(function: Function) -> Function:
+    """Compile a small function whose result is the least of some numbers, compared as vectors.
+
+    Where a number is NaN, the result is any number.
+    """
+    if config.DISABLE_JIT:
+        return function
+    return njit(**{**OPTIONS, "fastmath": {"nnan", "nsz"}})(function)
+
+
 def vector_sum(function: Function) -> Function:
     """Compile a small function whose result is a sum, with additions in the order that is fastest.
 

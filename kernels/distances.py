@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .calling import reference
-from .compiling import helper, kernel
+from .compiling import helper, kernel, vector_least
 from .emit.rows_and_rows import PANEL, squares_to_panel
 from .parallel import Team, next_task
 from .slices import tree_sum
@@ -133,19 +133,26 @@ def prefer(distances, label, tolerance):
         distances[label] = np.nextafter(least, least - least)
 
 
+@vector_least
+def _least(values):
+    least = values.dtype.type(np.inf)
+    for j in range(len(values)):
+        least = min(least, values[j])
+    return least
+
+
 @helper
 def are_close(distances, tolerance):
     """Whether the two least distances of a row are so close that :func:`prefer` may change one.
 
     Where not, it changes nothing, whichever center is the label: nobody need know.
     """
-    least, second = np.inf, np.inf
-    for j in range(len(distances)):
-        value = np.float64(distances[j])
-        if value < second:
-            least, second = min(least, value), max(least, value)
     # Twice the tolerance: this is rounded otherwise than what `prefer` compares.
-    return second - least <= 2.0 * tolerance * second
+    share = distances.dtype.type(1.0 - 2.0 * tolerance)
+    least, count = _least(distances), 0
+    for j in range(len(distances)):
+        count += distances[j] * share <= least
+    return count > 1
 
 
 @kernel
@@ -185,6 +192,9 @@ def _all_distances(
     n_samples, n_features = X.shape
     n_clusters = distances.shape[1]
     squares = scratch(panels, BLOCK_ROWS * PANEL)
+    # Numbers of half the width are widened once, and not for each panel.
+    widened = X.itemsize < panels.itemsize
+    wide = np.empty((block_size if widened else 0, n_features), panels.dtype)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -193,16 +203,27 @@ def _all_distances(
         stop = min((task + 1) * slice_size, n_samples)
         for first in range(task * slice_size, stop, block_size):
             count = min(block_size, stop - first)
+            if widened:
+                for i in range(count):
+                    for t in range(n_features):
+                        wide[i, t] = X[first + i, t]
             for center in range(0, n_clusters, PANEL):
-                squares_to_panel(X, first, count, panels, center * n_features, squares)
+                if widened:
+                    squares_to_panel(wide, 0, count, panels, center * n_features, squares)
+                else:
+                    squares_to_panel(X, first, count, panels, center * n_features, squares)
                 width = min(PANEL, n_clusters - center)
                 for i in range(count * PANEL):  # by itself: in vectors
                     squares[i] = np.sqrt(squares[i])
                 for i in range(count):
                     # What is not finite in a row is in its distance to every center.
                     sound &= squares[i * PANEL] < np.inf
-                    for j in range(width):
-                        distances[first + i, center + j] = squares[i * PANEL + j]
+                    if width == PANEL:  # a loop of known length is a few vectors
+                        for j in range(PANEL):
+                            distances[first + i, center + j] = squares[i * PANEL + j]
+                    else:
+                        for j in range(width):
+                            distances[first + i, center + j] = squares[i * PANEL + j]
             if len(close):
                 for row in range(first, first + count):
                     close[row] = are_close(distances[row], tolerance)
