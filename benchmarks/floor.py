@@ -64,7 +64,7 @@ ENGINES = {
 EFFORT = Effort(repeats=5, fill=0.0)
 QUICK = Effort(repeats=1, fill=0.0)
 # Seconds before each side: threads of scikit-learn's look out for more work for a while.
-PAUSE = 0.005
+PAUSE = 0.05
 # Seconds over which a side repeats its call within a turn.
 LEAST = 0.02
 
