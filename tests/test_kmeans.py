@@ -283,6 +283,35 @@ def test_data_frames_pickles_clones_and_pipelines() -> None:
     assert piped.predict(frame).shape == (150,)
 
 
+def test_frames_of_floats_are_checked_as_all_others(dtype: Any) -> None:
+    """They take a way of their own past scikit-learn's conversion; nothing else differs."""
+    X = load_iris().data.astype(dtype)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    ours, theirs = (
+        kind(3, n_init=1, random_state=0).fit(frame) for kind in (KMeans, sklearn.cluster.KMeans)
+    )
+    assert ours.cluster_centers_.dtype == dtype
+    for rows in (frame, frame.copy(), frame[::2], frame[["a", "b", "c", "d"]]):
+        assert_array_equal(ours.predict(rows), theirs.predict(rows))
+    numbered = pd.DataFrame(X)
+    assert_array_equal(KMeans(3, random_state=0).fit(numbered).predict(numbered), ours.labels_)
+    for wrong in (
+        frame[["b", "a", "c", "d"]],
+        frame[["a", "b", "c"]],
+        frame.rename(columns={"a": "x"}),
+        frame.assign(a=np.nan),
+        frame.assign(a=np.inf),
+        frame[:0],
+    ):
+        with pytest.raises(ValueError, match=r".") as expected:
+            theirs.predict(wrong)
+        with pytest.raises(ValueError, match=r".") as found:
+            ours.predict(wrong)
+        assert str(found.value) == str(expected.value)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        KMeans(3).fit(frame.assign(a=np.nan))
+
+
 def test_parameters_are_scikit_learns() -> None:
     # All algorithms give the same bits, so that the fastest can be the default.
     expected = sklearn.cluster.KMeans().get_params() | {"algorithm": "auto", "refine": 0}
