@@ -2,7 +2,7 @@
 
 Bounds cost a few nanoseconds a row, whatever the distances cost; so they are not tried where a row
 passes the dense tile in less.  Where they are, they are those of :mod:`.elkan`: two for each row,
-and one for each center where a row's distances are dearest.  The share of the distances that they
+and one for each center where a row's distances cost most.  The share of the distances that they
 spared in the last round decides the next.  The choice depends on shapes and counts alone, never on
 a clock: the same data take the same way on every machine, and every way gives the same bits.
 """
@@ -67,8 +67,8 @@ class Auto(Lloyd):
         self._start_again()
 
     def _start_again(self) -> None:
-        # Where distances are dear, bounds are kept even while they spare nothing: their cost is
-        # small then, and the rounds in which they will spare most are to come.
+        # Where distances are expensive, bounds are kept even while they spare nothing: they cost
+        # little then, and the rounds in which they will spare most are to come.
         self.keeps = self.cost >= self.worth_keeping
         self.calm = SETTLING if self.keeps else CALM
         self.trying, self.pause, self.next_pause = self.keeps and self.screened, 0, 2

@@ -1,6 +1,6 @@
 """Distances that are reported rather than compared: inertia, and rows to their own or all centers.
 
-All in difference form and, but for the centring, in float64, whatever the dtype of X.
+All in difference form and, except for the centring, in float64, whatever the dtype of X.
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ class Elkan(Hamerly):
         return n_changed
 
     def _keep_all_bounds(self) -> None:
-        """Make room for the bounds of all centers, of which none is known yet."""
+        """Make room for the bounds of all centers; none is known yet."""
         n_clusters, (n_samples, n_features) = self.n_clusters, self.rows.X.shape
         n_bounds = round_up(n_clusters, BOUND_LANES)
         n_kept = min(n_samples, MOST_BYTES // (2 * n_bounds))

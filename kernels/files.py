@@ -31,7 +31,7 @@ def replace_file(
     suffix : str
         What the name of the file ends in before it is renamed.
     mode : int
-        Its permissions, of which the umask takes some.
+        Its permissions; the umask takes some of them.
     lasting : bool
         Whether it is there even if the machine stops right after.
     """
@@ -94,8 +94,8 @@ def check_folder(folder: Path) -> None:
 def _check(status: os.stat_result, what: str) -> None:
     """Refuse what belongs to another user, or others may write to, as ssh does.
 
-    With two exceptions: a group may write of which the user is the only member, as on systems that
-    give one to each user; and a folder may be open to all where each can replace their own files
+    With two exceptions: a group may write if the user is its only member, as on systems that give
+    one to each user; and a folder may be open to all where each can replace their own files
     only, as ``/tmp`` is.  On Windows, which has no such permissions, all is trusted.
     """
     if not hasattr(os, "geteuid"):

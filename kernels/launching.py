@@ -225,7 +225,7 @@ def jump(typing_context: Any, trampoline: Any, arguments: Any, seat: Any, error:
 
 @intrinsic
 def call_system(typing_context: Any, function: Any, arguments: Any) -> Any:
-    """Call a function of the C library with a tuple of numbers, of which it may need fewer."""
+    """Call a function of the C library with a tuple of numbers; it may need fewer."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values = cgutils.unpack_tuple(builder, arguments[1])

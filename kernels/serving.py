@@ -32,7 +32,7 @@ from .tiles import (
 )
 from .update import LABELS_ONLY, Changes, Piles, slice_rows
 
-# Rows of which each is looked at by itself: a tile takes the time of some thirty to fifty.
+# So many rows are looked at one by one: a tile takes the time of some thirty to fifty.
 FEW_ROWS = 16
 SCANNED = 1 << 16  # numbers that a task looks through
 
@@ -55,7 +55,7 @@ def _fingerprint(words):
 def fingerprint(array: Array) -> Any:
     """What tells the numbers of an array of floats from others, in one pass as fast as memory is.
 
-    One number that changes alone changes it for certain, any other change but for one in 2³².
+    If one number changes, it changes for certain; of other changes it misses one in 2³².
     """
     if config.DISABLE_JIT:
         return array.tobytes()

@@ -501,7 +501,7 @@ def own_distances(
 
 @inlined
 def _add_exactly(high, low, value):
-    """Add a number to a sum of two, of which the second is what the first was rounded by."""
+    """Add a number to a sum of two; the second is what the first was rounded by."""
     total = high + value
     back = total - high
     return total, low + ((high - (total - back)) + (value - back))

@@ -85,7 +85,7 @@ class StoredKernel(CompileResultCacheImpl):
         return *parts, full, [name for name in empty if name != own], symbols
 
     def rebuild(self, target_context: Any, stored: Any) -> Any:
-        """The compilation of which this was stored."""
+        """The compilation that was stored as this."""
         library_parts, descriptor, environment, signature, *parts = stored
         objectmode, lifted, annotation, initializers, full, empty, symbols = parts
         for initialize in initializers:

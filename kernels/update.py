@@ -439,7 +439,7 @@ class Update:
             totals.sums[cluster], totals.weights[cluster] = weighted, weight
             totals.counts[cluster] = 1
         shift, _ = _take_and_average(self.piles, totals, centers, out)
-        out[moved] = rows  # but for the rounding of their weights
+        out[moved] = rows  # except for the rounding of their weights
         return float(shift), len(rows)
 
     def destinations(
