@@ -237,7 +237,7 @@ class SmallStarts:
         """
         algorithm, best = self.algorithm, self.best
         passed, gate, mean = algorithm.passed(), algorithm.team.gate, algorithm.mean
-        exact = self.sums.centers.astype(np.float64)
+        exact = np.empty(self.sums.centers.shape)
         parts = passed.slice_size, passed.rows, mean, passed.labels
         calls = Calls(
             algorithm.calls(passed, self.sums),
