@@ -858,7 +858,7 @@ def test_a_fit_gathers_its_threads_once(
         gather(self, wanted)
 
     monkeypatch.setattr(parallel.Team, "__init__", counted)
-    X = np.random.default_rng(0).normal(size=(60, 3))
+    X = np.random.default_rng(0).normal(size=(1500, 3))  # for fewer rows none are gathered
     options = {"n_components": 2, "covariance_type": kind, "init_params": start, "n_init": 3}
     getattr(fastclust, name)(**options, max_iter=2, random_state=0).fit(X)
     assert len(made) == 1
