@@ -106,8 +106,8 @@ def _run(
         start = task * slice_size
         stop = min(start + slice_size, n_samples)
         n_changed, n_listed, n_doubted = np.int64(0), np.int64(0), np.int64(0)
-        # The changes of a tile are looked at when the next one is under way: the CPU then has
-        # work to do while it finds out that it has guessed wrong whether there are any.
+        # Handle a tile's changes during the next tile: this hides the misprediction of the
+        # branch that asks whether there are any.
         mask, slot = np.uint64(0), np.int64(0)
         for first in range(start, stop + TILE_ROWS, TILE_ROWS):
             before, mask = mask, np.uint64(0)
