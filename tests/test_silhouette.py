@@ -163,8 +163,8 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
     "one cluster": (X, 0 * LABELS, {}, ValueError, NUMBER.format(1)),
     "all alone": (X, np.arange(40), {}, ValueError, NUMBER.format(40)),
     "nan": (X * np.nan, LABELS, {}, ValueError, "Input X contains NaN"),
-    "one nan": (np.where(np.arange(4) == 2, np.nan, X), LABELS, {}, ValueError, "contains NaN"),
-    "one infinity": (np.where(np.arange(4) == 1, np.inf, X), LABELS, {}, ValueError, "infinity"),
+    "one nan": (np.where(np.arange(3) == 2, np.nan, X), LABELS, {}, ValueError, "contains NaN"),
+    "one infinity": (np.where(np.arange(3) == 1, np.inf, X), LABELS, {}, ValueError, "infinity"),
     "too few labels": (
         X,
         LABELS[1:],
