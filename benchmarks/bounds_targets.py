@@ -34,7 +34,7 @@ from fastclust.commands.engines import competitors
 from fastclust.commands.measuring import inertia
 from fastclust.workloads import FloatArray, Workload, five_blobs_workload, get, separated_blobs
 
-SINGLE = ("lloyd", "hamerly", "exponion", "elkan")  # those one may choose instead of "auto"
+SINGLE = ("lloyd", "hamerly", "elkan")  # those one may choose instead of "auto"
 CLUSTERED_ROWS = 50_000
 
 

@@ -24,7 +24,7 @@ def fit(algorithm, max_iter=300):
     return kmeans.fit(X)
 
 
-names = ("lloyd", "hamerly", "exponion", "elkan", "auto")
+names = ("lloyd", "hamerly", "elkan", "auto")
 fitted = {name: fit(name) for name in names}
 everything = fitted["lloyd"].n_distances_
 for name, kmeans in fitted.items():
@@ -41,7 +41,7 @@ for name, kmeans in fitted.items():
 
 iterations = np.arange(1, fitted["lloyd"].n_iter_ + 1, 3)
 figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-styles = {"lloyd": "-", "hamerly": "-", "exponion": "-", "elkan": "--"}  # two may coincide
+styles = {"lloyd": "-", "hamerly": "-", "elkan": "--"}  # two may coincide
 for name, style in styles.items():
     counts = [fit(name, int(t)).n_distances_ for t in iterations]
     axes.plot(iterations, counts, style, label=name)

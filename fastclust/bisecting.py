@@ -247,7 +247,7 @@ class BisectingKMeans(CentroidEstimator):
         (not relative to the variance, as in scikit-learn), or when no label changes.
     copy_x : bool, default=True
         Accepted for compatibility: `X` is neither copied as a whole nor changed either way.
-    algorithm : {'lloyd', 'full', 'elkan', 'hamerly', 'exponion', 'auto'}, default='lloyd'
+    algorithm : {'lloyd', 'full', 'elkan', 'hamerly', 'auto', 'exponion'}, default='lloyd'
         As for :class:`fastclust.KMeans`.
     bisecting_strategy : {'biggest_inertia', 'largest_cluster'}, default='biggest_inertia'
         Which cluster is cut next: that of the largest sum of squared distances, or that of the

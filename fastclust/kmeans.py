@@ -66,13 +66,13 @@ class KMeans(CentroidEstimator):
     algorithm : {'auto', 'lloyd', 'full', 'elkan', 'hamerly', 'exponion'}, default='auto'
         All give the same bits, and compute distances of float64 data in float32 where that decides.
         'lloyd' [1]_ computes every distance, 'full' is its old name.  The others keep bounds and
-        compute fewer: 'hamerly' [4]_ keeps two for each row, 'exponion' [5]_ the same and compares
-        a row with the centers around its own, 'elkan' [3]_ keeps one for each row and center, 2
-        bytes each (1 GiB at most), once centers have nearly stopped moving and a row's distances
-        cost far more than checking its bounds.  'auto' chooses what promises to be fastest.
+        compute fewer: 'hamerly' [4]_ keeps two for each row ('exponion' is a deprecated name of
+        it), 'elkan' [3]_ one for each row and center, 2 bytes each (1 GiB at most), once centers
+        have nearly stopped moving and a row's distances cost far more than checking its bounds.
+        'auto' chooses what promises to be fastest.
         Sparse data have one algorithm for all names.
     refine : int, default=0
-        Centers that come and go together in breathing k-means [6]_, which makes the best start
+        Centers that come and go together in breathing k-means [5]_, which makes the best start
         better; 0 leaves it as it is.  5 is quick, 20 finds better clusters; as many as
         `n_clusters` are the most.  See the notes.
 
@@ -111,8 +111,7 @@ class KMeans(CentroidEstimator):
     .. [2] Arthur, D., Vassilvitskii, S.: k-means++: the advantages of careful seeding. SODA 2007.
     .. [3] Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
     .. [4] Hamerly, G.: Making k-means even faster. SDM 2010.
-    .. [5] Newling, J., Fleuret, F.: Fast k-means with accurate bounds. ICML 2016.
-    .. [6] Fritzke, B.: The breathing k-means algorithm. arXiv 2006.15666v5.
+    .. [5] Fritzke, B.: The breathing k-means algorithm. arXiv 2006.15666v5.
 
     Examples
     --------

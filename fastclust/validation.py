@@ -109,7 +109,14 @@ def check_option(name: str, value: Any, known: tuple[str, ...]) -> str:
 
 def check_algorithm(value: Any) -> Any:
     """The class behind the name of an algorithm."""
-    return ALGORITHMS[check_option("algorithm", value, tuple(ALGORITHMS))]
+    name = check_option("algorithm", value, tuple(ALGORITHMS))
+    if name == "exponion":
+        warn(
+            "algorithm='exponion' is deprecated and will be removed: it is 'hamerly' now, which is "
+            "faster and gives the same bits.",
+            FutureWarning,
+        )
+    return ALGORITHMS[name]
 
 
 def check_verbose(value: Any) -> bool:

@@ -6,17 +6,17 @@ from typing import Any
 
 from .auto import Auto
 from .elkan import Elkan
-from .exponion import Exponion
 from .hamerly import Hamerly
 from .lloyd import Lloyd
 from .seeding import GreedyKMeansPlusPlus
 from .sparse import SparseKMeansPlusPlus, SparseLloyd, SparseRows
 from .tiles import Rows
 
+# "full" and "exponion" are old names.
 ALGORITHMS: dict[str, type[Lloyd]] = {
     "auto": Auto,
     "elkan": Elkan,
-    "exponion": Exponion,
+    "exponion": Hamerly,
     "full": Lloyd,
     "hamerly": Hamerly,
     "lloyd": Lloyd,

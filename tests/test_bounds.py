@@ -25,7 +25,7 @@ from fastclust.kernels.emit.packing import pack_rows, scatter_lines
 from fastclust.kernels.emit.search_rows import scores_in_tile
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
 
-BOUNDED = sorted(set(ALGORITHMS) - {"lloyd", "full"})
+BOUNDED = sorted(set(ALGORITHMS) - {"lloyd", "full", "exponion"})
 
 
 @kernel
@@ -296,9 +296,18 @@ def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
 
 
+def test_exponion_is_a_deprecated_name_of_hamerly() -> None:
+    X, start = problem("overlapping", np.float64)
+    with pytest.warns(FutureWarning, match="algorithm='exponion' is deprecated"):
+        found = KMeans(len(start), init=start, n_init=1, algorithm="exponion").fit(X)
+    expected = KMeans(len(start), init=start, n_init=1, algorithm="hamerly").fit(X)
+    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    assert found.n_distances_ == expected.n_distances_
+
+
 def test_one_cluster_needs_no_bounds() -> None:
     X = np.random.default_rng(0).normal(size=(500, 3))
-    for algorithm in ("hamerly", "exponion", "elkan"):
+    for algorithm in ("hamerly", "elkan"):
         with pytest.warns(RuntimeWarning, match=f"algorithm='{algorithm}' doesn't make sense"):
             KMeans(1, algorithm=algorithm).fit(X)
     assert KMeans(1, algorithm="auto").fit(X).n_iter_ == 2

@@ -152,7 +152,7 @@ def test_documents_name_what_reads_files():
 
 
 def test_documents_name_every_algorithm():
-    names = set(ALGORITHMS) - {"full"}  # the old name of "lloyd"
+    names = set(ALGORITHMS) - {"full", "exponion"}  # old names
     table = page("docs/guide/algorithms.rst")
     assert set(re.findall(r'[*] - ``"(\w+)"``', table)) == names
     text = page("README.md")

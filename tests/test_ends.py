@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, k_means
 from fastclust.kernels import auto, elkan, lloyd, reference
 
-SEVERAL = ["lloyd", "hamerly", "exponion", "elkan", "auto"]
+SEVERAL = ["lloyd", "hamerly", "elkan", "auto"]
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ def test_max_iter_and_tol() -> None:
 
 @pytest.mark.filterwarnings("ignore:algorithm='[a-z]*' doesn't make sense")
 @pytest.mark.parametrize("variant", ["plain", "weighted", "duplicates", "offset", "apart"])
-@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"lloyd"}))
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"lloyd", "exponion"}))
 def test_algorithms_give_the_bits_of_lloyd(
     algorithm: str, variant: str, shape: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

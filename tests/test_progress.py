@@ -54,7 +54,6 @@ FITS: dict[str, Any] = {
     "lloyd": lambda: KMeans(9, n_init=3, random_state=0, max_iter=40, tol=0),
     "elkan": lambda: KMeans(9, random_state=0, max_iter=60, tol=0, algorithm="elkan"),
     "hamerly": lambda: KMeans(9, random_state=0, max_iter=60, tol=0, algorithm="hamerly"),
-    "exponion": lambda: KMeans(9, random_state=0, max_iter=60, tol=0, algorithm="exponion"),
     "random": lambda: KMeans(9, init="random", n_init=3, random_state=0, max_iter=40),
     "many sums": lambda: KMeans(4500, init=X[:4500], max_iter=5),
     "mini-batches": lambda: MiniBatchKMeans(9, random_state=0, batch_size=50),

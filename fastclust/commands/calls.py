@@ -374,7 +374,7 @@ KERNELS: dict[str, Maker] = {
     **{
         f"{ITERATIONS} iterations, {name}": partial(_iterations, algorithm=name)
         for name in ALGORITHMS
-        if name != "full"  # another name of Lloyd's
+        if name not in ("full", "exponion")  # old names
     },
     "inertia": _inertia,
     "column moments": _moments,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEM = "fastclust-elkan"
-OURS = ("lloyd", "elkan", "hamerly", "exponion", "auto")
+OURS = ("lloyd", "elkan", "hamerly", "auto")
 THEIRS = ("lloyd", "elkan")
 ENTRANTS = (
     *(kmeans_entrant("fastclust", algorithm) for algorithm in OURS),
