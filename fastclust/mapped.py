@@ -230,7 +230,6 @@ def surviving(function: Function) -> Function:
 
 def _surviving_method(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method by which arguments and estimator are read as within :func:`survived`."""
-    careful = getattr(method, "by_blocks", method)  # see :func:`.sources.once_by_blocks`
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **options: Any) -> Any:
@@ -242,7 +241,7 @@ def _surviving_method(method: Callable[..., Any]) -> Callable[..., Any]:
             ):
                 return method(self, *args, **options)
             with survived():
-                return careful(self, *args, **options)
+                return method(self, *args, **options)
         except TypeError as error:
             _name_class(error, method, self)
             raise

@@ -20,7 +20,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from scipy.sparse import issparse
@@ -377,13 +377,12 @@ def once_by_blocks(method: Method) -> Method:
     """A method of `X` that takes an iterator of blocks as well, which is gone through once.
 
     It is called for each block as it comes; arrays that it returns are joined.  Whatever else can
-    be gone through is left to the method.  :class:`.mapped.Guarded` calls what is made here in the
-    method's place, unless all arguments are in memory: arrays do not wait for the question.
+    be gone through is left to the method.
     """
 
     @functools.wraps(method)
     def by_blocks(self: Any, X: Any, *args: Any, **options: Any) -> Any:
-        if not hasattr(X, "__next__") or hasattr(X, "read"):
+        if type(X) is np.ndarray or not hasattr(X, "__next__") or hasattr(X, "read"):
             return method(self, X, *args, **options)
         if options.get("sample_weight", args[1] if len(args) > 1 else None) is not None:
             raise ValueError(
@@ -410,8 +409,7 @@ def once_by_blocks(method: Method) -> Method:
             )
         return np.concatenate(results) if isinstance(results[0], np.ndarray) else results[-1]
 
-    method.by_blocks = by_blocks  # type: ignore[attr-defined]
-    return method
+    return cast(Method, by_blocks)
 
 
 def _of_block(X: Any, number: int, what: str) -> ValueError:

@@ -70,7 +70,7 @@ if __name__ == "__main__":
     n, real = types.intp, types.float64
     chosen = {
         "scores_in_tile": (scores_in_tile, [one, one, one, n, n, n, one]),
-        "add_products": (add_products, [one, one, n, one]),
+        "add_products": (add_products, [one, one, n, n, one]),
         "log_density_in_tile": (log_density_in_tile, [two, two, n, two, n, real, n, two, n]),
     }
     print(
