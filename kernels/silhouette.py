@@ -285,7 +285,8 @@ class _Tiles:
         labels = labels + firsts[:-1, None]
         values = np.empty(labels.shape)
         room = most_sums(self.rows.X) // self.rows.shape[0]
-        whole, apart = n_clusters <= room, n_clusters * self.held <= room
+        whole = n_clusters <= room
+        apart = self.held > 1 and n_clusters * self.held <= room
         size = n_clusters * TILE_ROWS
         step = self.n_tiles if whole else max(self.team.n_threads, MOST_SUMS // size)
         for skipped in range(0, self.n_tiles, step):

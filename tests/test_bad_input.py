@@ -603,6 +603,12 @@ def test_random_starts_need_as_many_rows_of_weight_as_clusters() -> None:
 # --- Sources ---
 
 
+FOLDERS = {
+    "folder.npy": "must hold files of rows, but it holds none.",
+    "folder.parquet": "must hold files of rows, but it holds none.",
+}
+
+
 def damaged_files(folder: Path) -> dict[str, str]:
     """Files that hold no rows, and what is said of each."""
     np.save(folder / "good.npy", X)
@@ -618,8 +624,8 @@ def damaged_files(folder: Path) -> dict[str, str]:
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    (folder / "folder.npy").mkdir()
-    (folder / "folder.parquet").mkdir()
+    for name in FOLDERS:
+        (folder / name).mkdir()
     arrays = {
         "one.npy": X[:, 0],
         "three.npy": X[None],
@@ -647,7 +653,7 @@ def damaged_files(folder: Path) -> dict[str, str]:
         "several.npy": "must hold one array, but it is an archive of arrays",
         "foreign.npy": "could not be read as rows: it does not begin as a '.npy' file does",
     }
-    names = [*contents, *arrays, "folder.npy", "folder.parquet", "several.npy", "missing.npy"]
+    names = [*contents, *arrays, *FOLDERS, "several.npy", "missing.npy"]
     return {name: said.get(name, "could not be read") for name in names}
 
 
@@ -655,7 +661,11 @@ def test_files_that_hold_no_rows(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     labels = np.arange(40) % 3
     for name, what in damaged_files(tmp_path).items():
-        message = f"the file '{name}' {what}"
+        message = (
+            f"The folder '{name}' {FOLDERS[name]}"
+            if name in FOLDERS
+            else f"the file '{name}' {what}"
+        )
         for call in (
             KMeans(3).fit,
             fastclust.BisectingKMeans(3).fit,
@@ -670,8 +680,8 @@ def test_files_that_hold_no_rows(tmp_path: Path) -> None:
 
 def test_what_resembles_a_source_but_is_none(tmp_path: Path) -> None:
     for wrong, message in (
-        ([str(tmp_path), "b.npy"], "X must be .*not a list of 2 paths"),
-        ((tmp_path,), "X must be .*not a tuple of 1 paths"),
+        ([str(tmp_path), "b.npy"], "A list of paths must be of files, but .* is a folder"),
+        ((tmp_path,), "A list of paths must be of files, but .* is a folder"),
         (b"a.npy", "X must be .*not b'a.npy' of bytes"),
         (iter([X]), "X must be .*a callable that returns a fresh iterator.*not a list_iterator"),
         ((part for part in [X]), "X must be .*not a generator"),

@@ -151,17 +151,25 @@ def test_the_model_counts_what_kernels_do(monkeypatch):
         launches.append((work, n_tasks))
         return plain(self, function, work, n_tasks, *arguments)
 
-    plain = Team.run
+    def offer(self, work, n_tasks):  # to launches that follow one another in compiled code
+        offers.append((work, n_tasks))
+        return opened(self, work, n_tasks)
+
+    offers = []
+    plain, opened = Team.run, Team.open
     for kernel, dtype in growth.KERNELS.items():
         own = problem._replace(dtype=dtype)
         with team(1) as threads:
             task = make_task(kernel, own, threads)
             launches.clear()
+            offers.clear()
             monkeypatch.setattr(Team, "run", run)
+            monkeypatch.setattr(Team, "open", offer)
             task.action()
             monkeypatch.undo()
         counted = count(kernel, own)
-        assert launches == [(counted.work, counted.n_tasks)] * counted.n_launches, kernel
+        launch = counted.work, counted.n_tasks
+        assert (launches or offers * counted.n_launches) == [launch] * counted.n_launches, kernel
     with team(1) as threads:
         fit = Fit(problem, threads)
     counted = count("Lloyd iteration", problem)

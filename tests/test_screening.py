@@ -9,15 +9,18 @@ import pytest
 
 from fastclust import KMeans
 from fastclust.kernels import lloyd, screening
+from fastclust.kernels.auto import Auto
 from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.cpu import TILE_ROWS
 from fastclust.kernels.emit.packing import pack_rows
 from fastclust.kernels.emit.screens import doubtful_rows
 from fastclust.kernels.emit.search_rows import nearest_in_row, nearest_in_tile, nearest_two_in_tile
+from fastclust.kernels.hamerly import Hamerly
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
 from fastclust.serving import centers_of
 
 ALGORITHMS = ("lloyd", "hamerly", "elkan", "auto")
+ITERATES = {kind: vars(kind)["iterates"] for kind in (lloyd.Lloyd, Hamerly, Auto)}
 
 
 class Round(NamedTuple):
@@ -30,8 +33,10 @@ class Round(NamedTuple):
 
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> list[Round]:
-    """One entry for each assignment that screens or might have done so."""
+    """One entry for each assignment that screens or might have done so, none in compiled loops."""
     monkeypatch.setattr(lloyd, "SMALL_WORK", 0)
+    for kind in ITERATES:
+        monkeypatch.setattr(kind, "iterates", property(lambda self: False))
     seen: list[Round] = []
     original = lloyd.Lloyd._count_distances
 
@@ -65,7 +70,12 @@ def unscreened(X: Any, start: Any, **parameters: Any) -> KMeans:
 @pytest.mark.parametrize("gap", [0.0, 1e-9, 1e-6, 1e-4])
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 33])
 def test_float32_decides_nothing_that_float64_would_not(
-    d: int, gap: float, scale: float, algorithm: str, rounds: list[Round]
+    d: int,
+    gap: float,
+    scale: float,
+    algorithm: str,
+    rounds: list[Round],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     X, start = near_ties(d, gap)
     X, start = X * scale, start * scale
@@ -83,6 +93,13 @@ def test_float32_decides_nothing_that_float64_would_not(
         assert first.n_doubted == 0
     else:
         assert first.n_doubted > (200 if gap < 1e-6 else 0)
+    if algorithm in ("lloyd", "auto"):  # several iterations in one call decide the same
+        for kind, iterates in ITERATES.items():
+            monkeypatch.setattr(kind, "iterates", iterates)
+        again = KMeans(len(start), init=start, n_init=1, max_iter=4, algorithm=algorithm).fit(X)
+        np.testing.assert_array_equal(again.labels_, expected.labels_)
+        np.testing.assert_array_equal(again.cluster_centers_, expected.cluster_centers_)
+        assert again.n_distances_ == found.n_distances_
 
 
 @pytest.mark.parametrize("algorithm", ["lloyd", "hamerly"])
