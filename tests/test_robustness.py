@@ -52,7 +52,7 @@ def problem(n_samples, n_features, n_clusters, dtype):
     return X, n_clusters
 
 PROBLEMS = [
-    problem(8_000, 3, 4, "float64"),
+    problem(40_000, 3, 4, "float64"),
     problem(20_000, 8, 10, "float32"),
     problem(3000, 90, 200, "float64"),
 ]
