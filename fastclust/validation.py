@@ -299,6 +299,8 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
     _check_dense(estimator, X, "toarray()")
     if scipy.sparse.issparse(X):
         X = check_sparse(X)
+    if not finite:
+        X = _put_in_order(X)
     if not finite and (_is_in_order(X) or _is_csr(X)):
         # All that scikit-learn would find out about it; most of a small fit would go into that.
         if fitting:
@@ -378,6 +380,15 @@ def check_finite(estimator: Any, X: Any, team: Team) -> None:
         return
     if not all_finite(X.data if scipy.sparse.issparse(X) else X, team):
         assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+
+
+def _put_in_order(X: Any) -> Any:
+    """An array of floats or integers as scikit-learn would convert it; anything else as it is."""
+    if type(X) is not np.ndarray or X.ndim != 2 or X.size == 0 or _is_in_order(X):
+        return X
+    if X.dtype.kind not in "fiu" or X.dtype.itemsize > 8:
+        return X
+    return np.ascontiguousarray(X, X.dtype if X.dtype in FLOATS else np.float64)
 
 
 def _is_in_order(X: Any) -> bool:

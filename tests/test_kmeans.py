@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array
 
 from fastclust import KMeans, k_means, kmeans_plusplus
 from fastclust.kernels import auto, elkan, lloyd, reference
@@ -310,6 +311,30 @@ def test_frames_of_floats_are_checked_as_all_others(dtype: Any) -> None:
         assert str(found.value) == str(expected.value)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         KMeans(3).fit(frame.assign(a=np.nan))
+
+
+def test_arrays_of_numbers_are_converted_as_by_scikit_learn(dtype: Any) -> None:
+    X = np.ascontiguousarray(load_iris().data.astype(dtype))
+    backwards, byteorder = X[::-1].copy(), X.dtype.newbyteorder()
+    for rows in (
+        np.asfortranarray(X),
+        backwards[::-1],
+        np.repeat(X, 2, axis=1)[:, ::2],
+        X.astype(byteorder),
+        X.astype(np.float16),
+        np.asfortranarray(X.astype(np.int32)),
+        X.astype(np.uint8),
+        X > 1,
+        X.astype(np.longdouble),
+        X.astype(object),
+    ):
+        plain = check_array(rows, dtype=[np.float64, np.float32], order="C")
+        expected, found = (KMeans(3, random_state=0).fit(each) for each in (plain, rows))
+        assert found.cluster_centers_.dtype == plain.dtype
+        assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+        assert found.n_features_in_ == 4
+        assert_array_equal(expected.predict(rows), expected.predict(plain))
+        assert_array_equal(expected.transform(rows), expected.transform(plain))
 
 
 def test_parameters_are_scikit_learns() -> None:
