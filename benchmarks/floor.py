@@ -67,6 +67,7 @@ QUICK = Effort(repeats=1, fill=0.0)
 PAUSE = 0.05
 # Seconds over which a side repeats its call within a turn.
 LEAST = 0.02
+WIDTH = 240  # characters of a line of the file
 
 # Makes, for the name of an engine, the call that is timed.
 Maker = Callable[[str], Callable[[], Any]]
@@ -325,7 +326,23 @@ def outcome(runs: Mapping[str, Sequence[Seconds]]) -> Outcome:
     figures.append(Figure("floor", f"geometric mean of {len(medians)}", mean, "×", 2, 1))
     below = [f"{name}: {value:.2f}" for name, value in medians.items() if value < 1]
     notes = [f"{len(below)} of {len(medians)} below 1", *below]
-    return Outcome(figures, notes, {"ratios": ratios, "seconds": dict(runs)})
+    return Outcome(figures, notes, {"seconds": dict(runs)})
+
+
+def compact(value: Any, indent: str = "") -> str:
+    """JSON in which whatever fits on a line has one: a figure, a run of a call."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent + line) <= WIDTH or not isinstance(value, (dict, list)):
+        return line
+    inner = indent + "  "
+    if isinstance(value, dict):
+        parts = [
+            f"{json.dumps(k, ensure_ascii=False)}: {compact(v, inner)}" for k, v in value.items()
+        ]
+    else:
+        parts = [compact(each, inner) for each in value]
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{begin}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{end}"
 
 
 def floor(
@@ -339,7 +356,10 @@ def floor(
             for name, make in chosen.items():
                 sides = {side: timed(make(side), LEAST) for side in ENGINES}
                 found = in_turn(name, sides, session.effort, warm_up=number == 0, pause=PAUSE)
-                seconds.setdefault(name, []).append(found)
+                rounded = {
+                    side: [float(f"{t:.4g}") for t in times] for side, times in found.items()
+                }
+                seconds.setdefault(name, []).append(rounded)
                 keep(outcome(seconds))
     return outcome(seconds)
 
@@ -365,7 +385,7 @@ class Results:
         """Write what was found over what there was, in the order of :func:`calls`."""
         runs = self.before | found.details["seconds"]
         whole = outcome({name: runs[name] for name in calls() if name in runs})
-        text = json.dumps(document({"floor": whole}, self.effort, {}), indent=2, ensure_ascii=False)
+        text = compact(document({"floor": whole}, self.effort, {}))
         # A process that is killed while it writes leaves the file as it was.
         beside = self.path.with_name(self.path.name + ".part")
         beside.write_text(text + "\n", encoding="utf-8")

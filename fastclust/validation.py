@@ -112,8 +112,8 @@ def check_algorithm(value: Any) -> Any:
     name = check_option("algorithm", value, tuple(ALGORITHMS))
     if name == "exponion":
         warn(
-            "algorithm='exponion' is deprecated and will be removed: it is 'hamerly' now, which is "
-            "faster and gives the same bits.",
+            "algorithm='exponion' is deprecated and will be removed: it is 'hamerly' now, which "
+            "gives the same bits.",
             FutureWarning,
         )
     return ALGORITHMS[name]
@@ -299,8 +299,7 @@ def check_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) ->
     _check_dense(estimator, X, "toarray()")
     if scipy.sparse.issparse(X):
         X = check_sparse(X)
-    if not finite:
-        X = _put_in_order(X)
+    X = X if finite else _put_in_order(X)
     if not finite and (_is_in_order(X) or _is_csr(X)):
         # All that scikit-learn would find out about it; most of a small fit would go into that.
         if fitting:

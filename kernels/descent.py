@@ -45,10 +45,10 @@ def _descend(
         for i in range(task * TASK_ROWS, min((task + 1) * TASK_ROWS, len(numbers))):
             row, node = numbers[i], starts[i]
             for t in range(n_features):
-                x[t] = X[row, t] - mean[t]
-            if by_features:
-                for t in range(n_features):
+                if by_features:
                     rows[0, t] = X[row, t]
+                else:
+                    x[t] = X[row, t] - mean[t]
             while leaves[node] < 0:
                 own, shift = centers[node * size :], biases[node * step :]
                 if by_features:

@@ -37,7 +37,7 @@ def clusters(rows: Any, X: Any, k: int, threads: Any, name: str = "lloyd") -> tu
     return ALGORITHMS[name](rows, mean, k, update, threads), update, mean
 
 
-@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"full", "exponion"}))
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"exponion"}))
 def test_assignment_finds_a_nearest_center(name: str, shape: Any, dtype: Any) -> None:
     n, d, k = shape
     X, _, centers = make_problem(shape, dtype)

@@ -2,7 +2,7 @@
 Fifty labels, well chosen
 =========================
 
-Where labels are dear, clusters say which rows are worth one; the others of a cluster may share it.
+Where labels are expensive, clusters say which rows are worth one; the others of a cluster may share it.
 """
 
 from time import perf_counter
