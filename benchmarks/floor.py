@@ -37,6 +37,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import fastclust
 from benchmarks.targets import (
     OURS,
+    PAUSE,
     THEIRS,
     Effort,
     Figure,
@@ -63,8 +64,6 @@ ENGINES = {
 }
 EFFORT = Effort(repeats=5, fill=0.0)
 QUICK = Effort(repeats=1, fill=0.0)
-# Seconds before each side: threads of scikit-learn's look out for more work for a while.
-PAUSE = 0.05
 # Seconds over which a side repeats its call within a turn.
 LEAST = 0.02
 WIDTH = 240  # characters of a line of the file
@@ -350,12 +349,14 @@ def floor(
 ) -> Outcome:
     """The chosen calls against scikit-learn's; what is measured so far is handed to `keep`."""
     seconds: dict[str, list[Seconds]] = {}
+    # Threads of scikit-learn's BLAS look out for more work for a tenth of a second.
+    pause = 0.0 if session.effort == QUICK else PAUSE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fits that are stopped early
         for number in range(runs):
             for name, make in chosen.items():
                 sides = {side: timed(make(side), LEAST) for side in ENGINES}
-                found = in_turn(name, sides, session.effort, warm_up=number == 0, pause=PAUSE)
+                found = in_turn(name, sides, session.effort, warm_up=number == 0, pause=pause)
                 rounded = {
                     side: [float(f"{t:.4g}") for t in times] for side, times in found.items()
                 }
