@@ -2,7 +2,8 @@
 Fifty labels, well chosen
 =========================
 
-Where labels are expensive, clusters say which rows are worth one; the others of a cluster may share it.
+Where labels are expensive, clusters say which rows are worth one; the others of a cluster may
+share it.
 """
 
 from time import perf_counter
