@@ -2,10 +2,10 @@
 
 Numba's own cache looks at the file of the function alone.  A kernel here is mostly made of code
 from other files (tiles, vector instructions), so an upgrade that changes those would leave the old
-machine code in use.  :class:`KernelCache` therefore stamps every entry with a digest of *all*
-files of this package, names each entry after its own key (two processes that fill one cache can
-not give one file two meanings) and treats a cache that cannot be read or written as a cache that
-is not there: a fit never fails because of it.
+machine code in use.  :class:`KernelCache` therefore stamps every entry with a digest of all files
+that the kernel is made of (:mod:`.stamps`), names each entry after its own key (two processes that
+fill one cache can not give one file two meanings) and treats a cache that cannot be read or
+written as a cache that is not there: a fit never fails because of it.
 
 An entry is machine code, and whoever can write it runs code as whoever reads it.  It is therefore
 only used where nobody but this user and root can have written it (:mod:`.files`), and begins with
@@ -24,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
@@ -33,6 +32,7 @@ from numba.core.serialize import dumps
 from .files import Distrusted, check_folder, read_trusted, replace_file
 from .garbage import collector_paused
 from .launching import LaunchingCompiler, is_launched
+from .stamps import source_stamp
 from .stored import StoredKernel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -48,32 +48,20 @@ VECTOR_SUM = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
-@functools.cache
-def source_stamp() -> str:
-    """Digest of every source file of this package: what a cached kernel may depend on."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    folder = Path(__file__).parent
-    for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py")):
-        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
-    return digest.hexdigest()
-
-
-source_stamp()  # now: by the first call, an upgrade may have replaced the files imported here
-
-
 DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class _KeyedFiles:
     """Cache files named after stamp and key; no index file, so no two writers ever disagree."""
 
-    def __init__(self, folder: str, base: str) -> None:
+    def __init__(self, folder: str, base: str, stamp: str) -> None:
         self._folder = Path(folder)
         self._base = base
+        self._stamp = stamp
 
     def _path(self, key: object) -> Path:
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]
-        return self._folder / f"{self._base}.{source_stamp()[:12]}.{digest}.nbc"
+        return self._folder / f"{self._base}.{self._stamp[:12]}.{digest}.nbc"
 
     def load(self, key: object) -> Any:
         try:
@@ -84,12 +72,12 @@ class _KeyedFiles:
         if hashlib.sha256(rest).digest() != digest:
             raise ValueError("an entry is damaged")
         stamp, stored_key, data = pickle.loads(rest)
-        return data if (stamp, stored_key) == (source_stamp(), repr(key)) else None
+        return data if (stamp, stored_key) == (self._stamp, repr(key)) else None
 
     def save(self, key: object, data: Any) -> None:
         check_folder(self._folder)
         path = self._path(key)
-        rest = dumps((source_stamp(), repr(key), data))
+        rest = dumps((self._stamp, repr(key), data))
         digest = hashlib.sha256(rest).digest()
         # Others may read it, as they may read Numba's; a wide umask does not let them write it.
         replace_file(path, (digest, rest), suffix=".tmp", mode=0o644)
@@ -97,7 +85,7 @@ class _KeyedFiles:
 
     def _remove_stale(self, current: Path) -> None:
         for other in self._folder.glob(f"{self._base}.*.nbc"):
-            if f".{source_stamp()[:12]}." not in other.name and other != current:
+            if f".{self._stamp[:12]}." not in other.name and other != current:
                 with contextlib.suppress(OSError):  # another user's, in a folder open to all
                     other.unlink()
 
@@ -138,7 +126,9 @@ class KernelCache(FunctionCache):
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
-        self._cache_file = _KeyedFiles(self.cache_path, self._impl.filename_base)
+        self._cache_file = _KeyedFiles(
+            self.cache_path, self._impl.filename_base, source_stamp(py_func)
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -30,7 +30,7 @@ from numba import config
 
 import fastclust
 from fastclust import KMeans
-from fastclust.kernels import compiling, files
+from fastclust.kernels import compiling, files, stamps
 
 pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
 
@@ -713,27 +713,65 @@ def test_read_only_installation_and_home(
 # --- A cache that is stale ---
 
 
-def stamp_of(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    with monkeypatch.context() as patch:
-        patch.setattr(compiling, "__file__", str(kernels / "compiling.py"))
-        return compiling.source_stamp.__wrapped__()
+def stamps_in(kernels: Path) -> dict[str, str]:
+    """The stamp of each file."""
+    sources = stamps.Sources(kernels)
+    return {name: sources.stamp(name) for name in sources.contents}
 
 
-def test_stamp_changes_with_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_changes_the_stamps_of_what_is_made_of_it(tmp_path: Path) -> None:
     kernels = copy_package(tmp_path)
-    assert stamp_of(kernels, monkeypatch) == stamp_of(KERNELS, monkeypatch)
-    stamps = [stamp_of(kernels, monkeypatch)]
-    files = sorted(kernels.rglob("*.py"))
-    for path in files:
+    before = stamps_in(kernels)
+    assert before == stamps_in(KERNELS)
+    for path in sorted(kernels.rglob("*.py")):
+        source = path.read_bytes()
+        path.write_bytes(source + b"#")
+        after = stamps_in(kernels)
+        changed = {name for name in before if after[name] != before[name]}
+        assert path.relative_to(kernels).as_posix() in changed
+        path.write_bytes(source)
+        if path.name in ("cpu.py", "language.py", "tiles.py"):
+            assert {"lloyd.py", "gaussian.py", "hamerly.py", "starts.py"} <= changed
+        if path.name == "hamerly.py":
+            assert "elkan.py" in changed
+            assert not changed & {"lloyd.py", "gaussian.py", "tiles.py"}
+
+
+IMPORTS_OF_IT = """
+import importlib, json, sys
+sys.path.insert(0, sys.argv[2])
+importlib.import_module("fastclust.kernels." + sys.argv[1])
+print(json.dumps([
+    module.__file__ for name, module in sys.modules.items() if name.startswith("fastclust.kernels.")
+]))
+"""
+
+
+@pytest.mark.parametrize("module", ["starts", "gaussian", "elkan", "minibatch", "silhouette"])
+def test_stamps_know_all_that_is_imported(module: str, tmp_path: Path) -> None:
+    kernels = copy_package(tmp_path)
+    (tmp_path / "fastclust" / "__init__.py").write_text("")  # the kernels alone
+    loaded = json.loads(run_script(IMPORTS_OF_IT, module, str(tmp_path)))
+    names = {Path(file).relative_to(kernels).as_posix() for file in loaded}
+    assert names <= stamps.Sources(kernels).reached(f"{module}.py")
+    assert len(names) > 10
+
+
+def test_a_kernel_from_elsewhere_depends_on_every_file(tmp_path: Path) -> None:
+    kernels = copy_package(tmp_path)
+
+    def stamp() -> str:
+        return stamps.Sources(kernels).stamp("/elsewhere.py")
+
+    found = [stamp()]
+    for path in sorted(kernels.rglob("*.py")):
         path.write_bytes(path.read_bytes() + b"#")
-        stamps.append(stamp_of(kernels, monkeypatch))
+        found.append(stamp())
     (kernels / "another.py").touch()
-    stamps.append(stamp_of(kernels, monkeypatch))
+    found.append(stamp())
     (kernels / "another.py").rename(kernels / "emit" / "another.py")
-    stamps.append(stamp_of(kernels, monkeypatch))
-    (kernels / "emit" / "another.py").rename(kernels / "emit" / "renamed.py")
-    stamps.append(stamp_of(kernels, monkeypatch))
-    assert len(set(stamps)) == len(stamps) == len(files) + 4
+    found.append(stamp())
+    assert len(set(found)) == len(found)
 
 
 # The kernel's own file stays as it is: what changes is a number that it takes from another file.
@@ -751,13 +789,13 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import reader
-from fastclust.kernels.compiling import source_stamp
+from fastclust.kernels.stamps import source_stamp
 changed, upgrade = sys.argv[2:]
 with open(changed, "a") as file:
     file.write(upgrade)
 result = reader.doubled(np.zeros(10))
 stats = reader.doubled.stats
-print(json.dumps([source_stamp(), result, sum(stats.cache_hits.values())]))
+print(json.dumps([source_stamp(reader.doubled.py_func), result, sum(stats.cache_hits.values())]))
 """
 
 
