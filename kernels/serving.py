@@ -74,9 +74,11 @@ def _all_finite(counter, gate, n_tasks, values, found):
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
+        # A part of its own: at an index that might be negative LLVM does not vectorise.
+        part = values[task * SCANNED : (task + 1) * SCANNED]
         n_others = 0
-        for i in range(task * SCANNED, min((task + 1) * SCANNED, len(values))):
-            n_others += values[i] - values[i] != 0
+        for i in range(len(part)):
+            n_others += part[i] - part[i] != 0
         found[task] = n_others == 0
 
 
