@@ -101,17 +101,22 @@ def _structure(indices, indptr, n_columns):
     for row in range(n_rows):
         if indptr[row + 1] < indptr[row]:
             return BAD_POINTERS
-    outside, unordered = False, False
-    for row in range(n_rows):
-        before = np.int64(-1)
-        for place in range(indptr[row], indptr[row + 1]):
-            column = np.int64(indices[place])
-            outside |= (column < 0) | (column >= n_columns)
-            unordered |= column <= before
-            before = column
-    if outside:
+    # Over all entries at once, in vectors; then what falls from row to row is taken off again.
+    used = indices[: indptr[n_rows]]
+    n_outside = 0
+    for i in range(len(used)):
+        n_outside += (used[i] < 0) | (used[i] >= n_columns)
+    if n_outside:
         return BAD_INDICES
-    return UNORDERED if unordered else CANONICAL
+    columns, following = used[:-1], used[1:]
+    n_falls = 0
+    for i in range(len(following)):
+        n_falls += following[i] <= columns[i]
+    for row in range(1, n_rows):
+        start = indptr[row]
+        if indptr[row - 1] < start < len(used):  # an empty row begins where the next one does
+            n_falls -= used[start] <= used[start - 1]
+    return UNORDERED if n_falls else CANONICAL
 
 
 def structure(indices: Array, indptr: Array, n_columns: int) -> int:
