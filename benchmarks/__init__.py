@@ -8,5 +8,5 @@
     Suites for airspeed velocity: ``asv run``. `suite` is what they share, and `selection` the
     problems of all of them.
 
-`peak_memory` and `fastclust.kernels.roof` are what `targets` measures with.
+`peak_memory` and `fastclust.kernels.machine.roof` are what `targets` measures with.
 """

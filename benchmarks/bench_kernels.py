@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.selection import KERNEL_PROBLEMS, name
 from fastclust.commands.calls import Problem, make_task
-from fastclust.kernels.parallel import Team, team
+from fastclust.kernels.machine.parallel import Team, team
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ from benchmarks.targets import (
     timed,
     total,
 )
-from fastclust.kernels import parallel
+from fastclust.kernels.machine import parallel
 from fastclust.workloads import FloatArray, gaussian_blobs
 
 MODULES: dict[str, Any] = {OURS: fastclust, THEIRS: sklearn.mixture}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmarks.selection import KERNEL_PROBLEMS, name
 from fastclust.commands.calls import make_task
 from fastclust.commands.roofline import place
-from fastclust.kernels.parallel import team
-from fastclust.kernels.roof import Read, Spin
+from fastclust.kernels.machine.parallel import team
+from fastclust.kernels.machine.roof import Read, Spin
 
 # Larger than the last cache of most machines, and soon read.
 READ_BYTES, SPIN_ROUNDS = 128_000_000, 5_000

@@ -53,9 +53,9 @@ from fastclust.commands.documents import machine, versions
 from fastclust.commands.engines import Competitor, Fitted, competitors
 from fastclust.commands.measuring import inertia
 from fastclust.kernels.lloyd import Lloyd
+from fastclust.kernels.machine.parallel import Team, team
+from fastclust.kernels.machine.roof import Read, Spin
 from fastclust.kernels.moments import column_moments
-from fastclust.kernels.parallel import Team, team
-from fastclust.kernels.roof import Read, Spin
 from fastclust.kernels.tiles import make_rows, padded_vector
 from fastclust.kernels.update import Update
 from fastclust.workloads import FloatArray, Workload, gaussian_blobs, get, workloads

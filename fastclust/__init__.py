@@ -3,7 +3,8 @@
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from .kernels.garbage import collector_paused
+from . import moved as moved
+from .kernels.machine.garbage import collector_paused
 
 if TYPE_CHECKING:
     from .acceleration import (
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
         unload_ipython_extension,
         unpatch_sklearn,
     )
-    from .bayesian_mixture import BayesianGaussianMixture
     from .bisecting import BisectingKMeans
     from .callbacks import ProgressBar
     from .interchange import from_sklearn
     from .kmeans import KMeans, k_means, kmeans_plusplus
     from .minibatch import MiniBatchKMeans
-    from .mixture import GaussianMixture
+    from .mixtures.bayesian_mixture import BayesianGaussianMixture
+    from .mixtures.mixture import GaussianMixture
     from .scores import (
         calinski_harabasz_score,
         davies_bouldin_score,
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 # Where each public name lives.  Its module is imported when the name is first asked for, so that
 # a program which needs KMeans alone does not wait for the others.
 _HOMES = {
-    "BayesianGaussianMixture": "bayesian_mixture",
+    "BayesianGaussianMixture": "mixtures.bayesian_mixture",
     "BisectingKMeans": "bisecting",
     "ClusterSearch": "search",
-    "GaussianMixture": "mixture",
+    "GaussianMixture": "mixtures.mixture",
     "KMeans": "kmeans",
     "MiniBatchKMeans": "minibatch",
     "ProgressBar": "callbacks",

@@ -26,8 +26,9 @@ import sklearn.metrics.cluster
 import sklearn.mixture
 from sklearn.base import clone
 
-from . import bayesian_mixture, bisecting, kmeans, minibatch, mixture, scores, silhouette
+from . import bisecting, kmeans, minibatch, scores, silhouette
 from .interchange import to_sklearn
+from .mixtures import bayesian_mixture, mixture
 from .validation import Unsupported
 
 logger = logging.getLogger("fastclust")

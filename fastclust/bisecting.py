@@ -19,14 +19,14 @@ from .checkpoints import Checkpoint, described, restore_generator
 from .choices import Algorithm, Strategy
 from .kernels.algorithms import algorithm_for
 from .kernels.descent import Descent
-from .kernels.parallel import Team, team
+from .kernels.machine.parallel import Team, team
 from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import MOST, best_found, recorded, state_found, survey
 from .lloyd_loop import Fit, Loop, State, first_centers
-from .mapped import in_memory
+from .rows.mapped import in_memory
+from .rows.sources import Listed, Source, once_by_blocks
+from .rows.streaming import StreamedLoop, StreamedRows, streamed_labels
 from .serving import kept_beside
-from .sources import Listed, Source, once_by_blocks
-from .streaming import StreamedLoop, StreamedRows, streamed_labels
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6

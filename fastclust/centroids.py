@@ -18,19 +18,20 @@ from sklearn.base import (
     TransformerMixin,
 )
 
-from . import mapped, validation
+from . import validation
 from .callbacks import FitOptions
 from .counterpart import Interchangeable
 from .kernels.algorithms import algorithm_for
-from .kernels.parallel import Team
+from .kernels.machine.parallel import Team
 from .kernels.serving import near_most as near_most
 from .kernels.sparse import SparseRows, make_sparse_rows
 from .kernels.tiles import Array, Rows, make_rows
 from .persistence import Persistent
+from .rows import mapped
+from .rows.sources import Source, once_by_blocks
+from .rows.streaming import StreamedRows, streamed_labels
 from .serving import Centers, centers_of, open_dense
 from .serving import is_extreme as is_extreme
-from .sources import Source, once_by_blocks
-from .streaming import StreamedRows, streamed_labels
 
 
 class CentroidEstimator(

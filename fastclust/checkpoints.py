@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.files import replace_file
 from .kernels.fingerprint import fingerprint
-from .kernels.parallel import Team
+from .kernels.machine.files import replace_file
+from .kernels.machine.parallel import Team
 from .kernels.tiles import Array
 from .validation import check_bool, check_int, said
 

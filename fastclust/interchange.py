@@ -17,7 +17,7 @@ import numpy as np
 import sklearn.cluster
 import sklearn.mixture
 
-from .mapped import surviving
+from .rows.mapped import surviving
 
 
 class Pair(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from . import mapped, validation
+from . import validation
 from .callbacks import Callbacks, Listeners
 from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
 from .checkpoints import Checkpoint, described, generator_state, restore_generator
@@ -17,17 +17,18 @@ from .kernels.algorithms import algorithm_for, seeding_for
 from .kernels.auto import Auto
 from .kernels.fingerprint import Fingerprint, fingerprint
 from .kernels.lloyd import Lloyd
+from .kernels.machine.parallel import Team, team, team_for
 from .kernels.moments import column_moments
-from .kernels.parallel import Team, team, team_for
 from .kernels.seeding import draw_starts
 from .kernels.sparse import canonical, column_variances
 from .kernels.starts import INERTIA, STEPS, SmallStarts
 from .kernels.tiles import Array, padded_vector
 from .lloyd_loop import Fit, Loop, State, first_centers, occupied
-from .mapped import surviving
+from .rows import mapped
+from .rows.mapped import surviving
+from .rows.sources import Source
+from .rows.streaming import StreamedKMeansPlusPlus, StreamedLoop, StreamedRows
 from .serving import unpadded
-from .sources import Source
-from .streaming import StreamedKMeansPlusPlus, StreamedLoop, StreamedRows
 
 MOST = 2**63 - 1
 
@@ -174,7 +175,7 @@ class KMeans(CentroidEstimator):
             Rows to cluster; read in place where they are a C-contiguous float array, in CSR form, a
             memory map or the path of such a ``.npy`` file.  A Parquet file, an HDF5 or Zarr array
             and a callable that returns an iterator of blocks are read block by block, once in every
-            iteration, and give the same bits; see :mod:`fastclust.sources`.
+            iteration, and give the same bits; see :mod:`fastclust.rows.sources`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -590,7 +591,7 @@ def kmeans_plusplus(
     ----------
     X : array-like or sparse matrix of shape (n_samples, n_features), path or callable
         Rows to choose from; what must be read is read once for each center, see
-        :mod:`fastclust.sources`.
+        :mod:`fastclust.rows.sources`.
     n_clusters : int
         Number of centers, at most the number of rows.
     sample_weight : array-like of shape (n_samples,), default=None

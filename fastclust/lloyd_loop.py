@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from . import mapped, validation
+from . import validation
 from .kernels.algorithms import seeding_for
-from .kernels.parallel import Team
+from .kernels.machine.parallel import Team
 from .kernels.sparse import SparseRows
 from .kernels.tiles import Array, Rows
-from .sources import Source
+from .rows import mapped
+from .rows.sources import Source
 
 LOOK_AT = 1 << 14  # labels at a time
 DRAWN_FROM = 1 << 16  # rows at a time

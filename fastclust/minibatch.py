@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.metaestimators import available_if
 
-from . import mapped, validation
+from . import validation
 from .callbacks import Callbacks, Listeners
 from .centroids import (
     CentroidEstimator,
@@ -27,6 +27,7 @@ from .checkpoints import (
 )
 from .choices import BatchAlgorithm, Starts
 from .kernels.algorithms import seeding_for
+from .kernels.machine.parallel import SMALL_WORK, Team, team, team_for
 from .kernels.minibatch import (
     LARGE_STEP,
     MEAN,
@@ -41,13 +42,13 @@ from .kernels.minibatch import (
     MiniBatches,
     Rules,
 )
-from .kernels.parallel import SMALL_WORK, Team, team, team_for
 from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
 from .kmeans import in_float64, moments, survey
 from .lloyd_loop import draw_rows
 from .nested import run_nested
-from .sources import Source, once_by_blocks
+from .rows import mapped
+from .rows.sources import Source, once_by_blocks
 
 STOPPED = -1  # by a callback
 MOST = 1e15  # rows or steps that are counted
@@ -211,7 +212,7 @@ class MiniBatchKMeans(CentroidEstimator):
         X : array-like or sparse matrix of shape (n_samples, n_features), or rows that are read
             Rows to cluster; read in place where they are a C-contiguous float array, in CSR form, a
             memory map or the path of such a ``.npy`` file.  Other rows (see
-            :mod:`fastclust.sources`) are read in passes.  Up to 64 MB, or 100 rows for each
+            :mod:`fastclust.rows.sources`) are read in passes.  Up to 64 MB, or 100 rows for each
             cluster, batches are the array's.  Of more, each of the `max_iter` passes brings a
             random sample of that size, from which batches are drawn.
         y : Ignored

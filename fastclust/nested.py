@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import mapped
 from .kernels.distances import own_distances
 from .kernels.lloyd import Lloyd
-from .kernels.parallel import Team
+from .kernels.machine.parallel import Team
 from .kernels.tiles import Array, Rows, make_rows
 from .kernels.update import Update
+from .rows import mapped
 
 # Standard errors of the centers over their movements, from which on more rows are asked for.
 RESTING = 2.0

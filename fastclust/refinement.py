@@ -19,7 +19,7 @@ from .kernels.rivals import rivals
 from .kernels.tiles import Array
 from .kmeans import MOST, recorded, state_found
 from .lloyd_loop import Fit, Loop, State
-from .streaming import StreamedRows
+from .rows.streaming import StreamedRows
 
 OFFSET = 0.01  # of a new center from an old one, in root mean squared distances of the rows
 LEAST_GAIN = 1e-4  # share of the inertia below which a breath has gained too little

@@ -13,12 +13,12 @@ import numpy as np
 from . import validation
 from .centroids import is_extreme
 from .kernels.distances import own_distances
+from .kernels.machine.parallel import Team, team
 from .kernels.moments import column_moments
-from .kernels.parallel import Team, team
 from .kernels.rivals import rivals
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
 from .kernels.update import Update
-from .mapped import surviving
+from .rows.mapped import surviving
 
 
 class Labelled:

@@ -18,12 +18,12 @@ from .callbacks import Listeners
 from .centroids import unchanged_on_error
 from .kernels.tiles import Array
 from .kmeans import kmeans_plusplus
-from .mapped import Guarded
 from .persistence import Persistent
 from .refinement import OFFSET
+from .rows.mapped import Guarded
+from .rows.sources import Source, once_by_blocks
 from .scores import calinski_harabasz_score, davies_bouldin_score, simplified_silhouette_score
 from .silhouette import mean_silhouettes
-from .sources import Source, once_by_blocks
 
 # Scores of labels, for rows in memory.  Higher is better, except for the second.
 BY_LABELS = {

@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
 from . import validation
-from .kernels.parallel import team
+from .kernels.machine.parallel import team
 from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, make_rows
-from .mapped import surviving
-from .sources import Source
+from .rows.mapped import surviving
+from .rows.sources import Source
 
 
 class SampledKMeansPlusPlus:

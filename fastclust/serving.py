@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from .kernels.distances import agree, all_distances, distance_panels
-from .kernels.parallel import Team, team_for
+from .kernels.machine.parallel import Team, team_for
 from .kernels.serving import FEW_ROWS, DenseCenters, fingerprint
 from .kernels.sparse import (
     SparseCenters,

@@ -12,11 +12,11 @@ import numpy as np
 
 from . import validation
 from .centroids import is_extreme, near_most
+from .kernels.machine.parallel import team
 from .kernels.moments import column_moments
-from .kernels.parallel import team
 from .kernels.silhouette import silhouettes
 from .kernels.tiles import Array
-from .mapped import surviving
+from .rows.mapped import surviving
 from .scores import cosine_silhouettes
 
 
@@ -32,7 +32,7 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features), path or callable
-        Rows; those that must be read (see :mod:`fastclust.sources`) are read into memory.
+        Rows; those that must be read (see :mod:`fastclust.rows.sources`) are read into memory.
     labels : array-like of shape (n_samples,)
         Cluster of each row; integers, strings or anything that can be sorted.
     metric : {'euclidean', 'l2', 'cosine'}, default='euclidean'
@@ -100,7 +100,7 @@ def silhouette_score(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features), path or callable
-        Rows; those that must be read (see :mod:`fastclust.sources`) are read into memory.
+        Rows; those that must be read (see :mod:`fastclust.rows.sources`) are read into memory.
     labels : array-like of shape (n_samples,)
         Cluster of each row.
     metric : {'euclidean', 'l2', 'cosine'}, default='euclidean'

@@ -22,11 +22,11 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .kernels.algorithms import ALGORITHMS
-from .kernels.parallel import Team
+from .kernels.machine.parallel import Team
 from .kernels.serving import all_finite
 from .kernels.sparse import BAD_INDICES, BAD_POINTERS, CANONICAL, structure
 from .kernels.tiles import Array
-from .sources import Source, open_rows
+from .rows.sources import Source, open_rows
 
 
 class Unsupported(TypeError):

@@ -14,7 +14,7 @@ import numpy as np
 from .elkan import Elkan
 from .emit.cpu import lanes
 from .lloyd import Lloyd
-from .parallel import SMALL_WORK, Team
+from .machine.parallel import SMALL_WORK, Team
 from .tiles import Array, Rows
 from .update import LABELS_ONLY, Update
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .compiling import kernel
 from .emit.cpu import TILE_ROWS, round_up
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import nearest_in_row
-from .parallel import Team, next_task
+from .machine.compiling import kernel
+from .machine.parallel import Team, next_task
 from .tiles import ALIGNMENT, Array, aligned_empty, fill_panels, make_panels, scratch
 
 TASK_ROWS = 64

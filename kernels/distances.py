@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .calling import reference
-from .compiling import helper, kernel, vector_least
 from .emit.rows_and_rows import PANEL, squares_to_panel
-from .parallel import Team, next_task
+from .machine.calling import reference
+from .machine.compiling import helper, kernel, vector_least
+from .machine.parallel import Team, next_task
 from .slices import tree_sum
 from .tiles import Array, Rows, aligned_empty, scratch, squared_distance
 from .update import slice_rows

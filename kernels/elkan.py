@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import kernel
 from .emit.bounds import (
     BOUND_DOWN,
     BOUND_LANES,
@@ -40,7 +39,8 @@ from .emit.packing import pack_listed_rows, scatter_lines
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import scores_in_tile
 from .hamerly import FEW_FEATURES, MOST_SQUARE, Hamerly
-from .parallel import Team, next_task
+from .machine.compiling import kernel
+from .machine.parallel import Team, next_task
 from .tiles import Array, Rows, aligned_empty, scratch
 from .update import Update
 

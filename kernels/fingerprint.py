@@ -20,9 +20,9 @@ import hashlib
 import numpy as np
 from numba import config
 
-from .compiling import helper, kernel
+from .machine.compiling import helper, kernel
+from .machine.parallel import Team, next_task
 from .moments import moment_slice_rows
-from .parallel import Team, next_task
 from .tiles import Array, read_only
 
 CHUNK = 512  # words that have keys of their own

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import helper, kernel
 from .emit.cpu import NARROW, TILE_ROWS, WIDE, center_groups
 from .emit.densities import (
     NEAR_FEATURES,
@@ -50,7 +49,8 @@ from .emit.posteriors import (
     posterior_in_tile,
     weigh_in_tile,
 )
-from .parallel import Team, next_task
+from .machine.compiling import helper, kernel
+from .machine.parallel import Team, next_task
 from .slices import Chain, add, aligned, first_of, next_merge, rows_per_slice
 from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
 

@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiling import kernel
 from .emit.bounds import BOUND_DOWN, BOUND_UP, unsettled_rows
 from .emit.cpu import ALL_ROWS, NARROW, TILE_ROWS, WIDE, lanes, round_up
 from .emit.masks import below, changed_labels, list_changes, lowest_bit, unlabelled_rows
@@ -34,7 +33,8 @@ from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import distances_in_tile, nearest_in_row, nearest_two_in_tile
 from .emit.sums import add_rows, move_rows
 from .lloyd import Lloyd
-from .parallel import Team, next_task
+from .machine.compiling import kernel
+from .machine.parallel import Team, next_task
 from .screening import LEAST_SCORE, fill_screen
 from .tiles import (
     Array,

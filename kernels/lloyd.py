@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calling import call, offer_tasks, reference
-from .compiling import helper, kernel
 from .distances import own_distances
 from .emit.cpu import ALL_ROWS, IN_REGISTERS, TILE_ROWS, lanes, round_up
 from .emit.masks import changed_labels, list_changes, lowest_bit, unlabelled_rows
@@ -23,7 +21,9 @@ from .emit.screens import doubtful_rows
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few, nearest_of_low
 from .emit.search_rows import nearest_in_row, nearest_of_many, nearest_two_of_many
 from .emit.sums import add_rows, move_rows
-from .parallel import LOOP_WORK, SMALL_WORK, Team, next_task
+from .machine.calling import call, offer_tasks, reference
+from .machine.compiling import helper, kernel
+from .machine.parallel import LOOP_WORK, SMALL_WORK, Team, next_task
 from .screening import (
     LEAST_SCORE,
     MOST_DOUBTED,

@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import helper, kernel, vector_sum
 from .emit.cpu import TILE_ROWS, lanes, round_up
 from .emit.masks import changed_labels
 from .emit.packing import pack_listed_rows
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import nearest_in_tile, nearest_two_in_tile
 from .emit.sums import add_row
-from .parallel import Team, new_counter, next_task, restart
+from .machine.compiling import helper, kernel, vector_sum
+from .machine.parallel import Team, new_counter, next_task, restart
 from .tiles import Array, make_panels, pack_centers, prefers_features, scratch, squared_distance
 
 # Why `_steps` has come back.

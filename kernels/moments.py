@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .compiling import helper, kernel
-from .parallel import Team, next_task
+from .machine.compiling import helper, kernel
+from .machine.parallel import Team, next_task
 from .slices import first_of, next_merge, rows_per_slice
 from .tiles import Array
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import kernel
 from .emit.cpu import NARROW, TILE_ROWS, WIDE
 from .emit.packing import pack_rows
 from .emit.search_rows import distances_in_tile
-from .parallel import Team, next_task
+from .machine.compiling import kernel
+from .machine.parallel import Team, next_task
 from .slices import rows_per_slice
 from .sparse import SparseRows
 from .tiles import Array, Rows, fill_panels, make_panels, scratch

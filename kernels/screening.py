@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calling import NOWHERE, reference
-from .compiling import kernel
+from .machine.calling import NOWHERE, reference
+from .machine.compiling import kernel
 from .tiles import Array, Panels, aligned_empty, prefers_features
 
 ROUNDING, MOST_FEATURES = 1.01 * 2.0**-24, 30_000

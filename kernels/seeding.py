@@ -24,8 +24,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calling import call, offer_tasks, reference
-from .compiling import helper, inlined, kernel
 from .emit.candidates import (
     PANEL,
     add_gaps,
@@ -35,7 +33,9 @@ from .emit.candidates import (
     lower_to_candidates,
     n_panels,
 )
-from .parallel import LOOP_WORK, Team, next_task
+from .machine.calling import call, offer_tasks, reference
+from .machine.compiling import helper, inlined, kernel
+from .machine.parallel import LOOP_WORK, Team, next_task
 from .slices import MAX_SLICES, merge_upward
 from .tiles import Array, Rows, aligned_empty
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numba import config
 
-from .compiling import kernel
 from .distances import own_distances
 from .emit.cpu import TILE_ROWS, round_up
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import nearest_in_row
 from .lloyd import _run
-from .parallel import Team, next_task
+from .machine.compiling import kernel
+from .machine.parallel import Team, next_task
 from .screening import fill_screen, make_screen, pays_to_screen
 from .tiles import (
     Array,

@@ -21,13 +21,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .compiling import helper, kernel, vector_sum
 from .emit.cpu import TILE_ROWS, part_rows
 from .emit.masks import below, lowest_bit
 from .emit.packing import pack_rows
 from .emit.rows_and_rows import add_differences, add_products
 from .emit.sums import add_line
-from .parallel import Team, next_task
+from .machine.compiling import helper, kernel, vector_sum
+from .machine.parallel import Team, next_task
 from .tiles import Array, aligned_empty, make_rows, padded_vector, scratch
 
 BY_PRODUCTS = 24  # features from which on products are faster, as measured

@@ -27,9 +27,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .compiling import helper
 from .emit.cpu import TILE_ROWS, round_up
 from .emit.memory import fetch_add
+from .machine.compiling import helper
 from .tiles import Array
 
 Node = TypeVar("Node")

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiling import inlined, kernel
 from .distances import are_close, rounding_of
 from .emit.cpu import lanes, round_up
 from .emit.sparse_rows import multiply_add, nearest_of_sparse, sparse_products
-from .parallel import SMALL_WORK, Team, next_task
+from .machine.compiling import inlined, kernel
+from .machine.parallel import SMALL_WORK, Team, next_task
 from .seeding import draw_first
 from .slices import MAX_SLICES, tree_sum
 from .tiles import Array, aligned_empty, read_only, scratch

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .compiling import kernel
 from .emit.cpu import lanes, round_up
 from .emit.memory import fetch
 from .emit.sparse_rows import sparse_products
+from .machine.compiling import kernel
+from .machine.parallel import Team, next_task
 from .minibatch import MORE, MiniBatches, Rules, begin, judge, make_running
-from .parallel import Team, next_task
 from .sparse import SparseRows, canonical, make_sparse_rows
 from .tiles import Array, aligned_empty, scratch
 

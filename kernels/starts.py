@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calling import call, offer_tasks
-from .compiling import helper, kernel
 from .distances import own_reference
 from .emit.cpu import lanes
 from .lloyd import Lloyd, Sums, iterate, pack
-from .parallel import new_counter
+from .machine.calling import call, offer_tasks
+from .machine.compiling import helper, kernel
+from .machine.parallel import new_counter
 from .seeding import PATIENCE, GreedyKMeansPlusPlus, run_rounds
 from .tiles import Array
 from .update import LABELS_ONLY, slice_rows, slices_reference

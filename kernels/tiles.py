@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calling import reference
-from .compiling import helper, inlined, kernel, vector_sum
 from .emit.cpu import NARROW, TILE_ROWS, WIDE, center_groups, lanes, round_up
+from .machine.calling import reference
+from .machine.compiling import helper, inlined, kernel, vector_sum
 
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 64

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .calling import reference
-from .compiling import helper, inlined, kernel
 from .emit.cpu import CACHE_LINE, TILE_ROWS, round_up
 from .emit.masks import LIST_SLACK
 from .emit.sums import add_row, add_rows, record_size
-from .parallel import SMALL_WORK, Team, next_task
+from .machine.calling import reference
+from .machine.compiling import helper, inlined, kernel
+from .machine.parallel import SMALL_WORK, Team, next_task
 from .slices import SLICE_ELEMENTS, first_of, next_merge, rows_per_slice
 from .tiles import Array, Rows, aligned_empty
 

@@ -15,6 +15,7 @@ from sklearn.datasets import make_blobs
 
 import fastclust.bisecting
 from fastclust import BisectingKMeans
+from fastclust.kernels.machine import parallel
 
 STRATEGIES = ["biggest_inertia", "largest_cluster"]
 
@@ -98,7 +99,7 @@ def test_same_bits_for_any_number_of_threads(make: Any, monkeypatch: pytest.Monk
     X = make(30_000, 20)
     results = set()
     for n_threads in (1, 2, 5):
-        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(parallel, "effective_n_threads", lambda n=n_threads: n)
         model = BisectingKMeans(5, random_state=0, max_iter=10).fit(X)
         parts = model.cluster_centers_, model.labels_, model.inertia_, model.predict(X)
         results.add(tuple(np.asarray(part).tobytes() for part in parts))

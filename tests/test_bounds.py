@@ -11,7 +11,6 @@ from sklearn.datasets import make_blobs
 from fastclust import KMeans
 from fastclust.kernels import auto, elkan, hamerly, lloyd
 from fastclust.kernels.algorithms import ALGORITHMS
-from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.bounds import (
     BOUND_DOWN,
     BOUND_LANES,
@@ -23,6 +22,7 @@ from fastclust.kernels.emit.cpu import TILE_ROWS, lanes, round_up
 from fastclust.kernels.emit.masks import below
 from fastclust.kernels.emit.packing import pack_rows, scatter_lines
 from fastclust.kernels.emit.search_rows import scores_in_tile
+from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
 
 BOUNDED = sorted(set(ALGORITHMS) - {"lloyd", "full", "exponion"})

@@ -30,16 +30,16 @@ from numba import config
 
 import fastclust
 from fastclust import KMeans
-from fastclust.kernels import compiling, files, stamps
+from fastclust.kernels.machine import compiling, files, stamps
 
 pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
 
-KERNELS = Path(compiling.__file__).parent
+KERNELS = Path(compiling.__file__).parents[1]
 PACKAGE = Path(fastclust.__file__).parent
 
 TINY = '''
 """A kernel that compiles in no time."""
-from fastclust.kernels.compiling import kernel
+from fastclust.kernels.machine.compiling import kernel
 
 @kernel
 def doubled(values):
@@ -163,7 +163,7 @@ def test_collector_is_left_as_it_was(on: bool, cache: Path, load: Callable[[], M
 # Both functions have an environment of their own; that of NumPy's zeros is a third.
 SCRATCH = """
 import numpy as np
-from fastclust.kernels.compiling import helper, kernel
+from fastclust.kernels.machine.compiling import helper, kernel
 
 @helper
 def told(number):
@@ -273,7 +273,7 @@ import sys, warnings
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import numpy as np
-from fastclust.kernels import compiling
+from fastclust.kernels.machine import compiling
 import tiny
 compiling._warn_once = warnings.warn
 (entry,) = Path(sys.argv[2]).rglob("*.nbc")
@@ -776,7 +776,7 @@ def test_a_kernel_from_elsewhere_depends_on_every_file(tmp_path: Path) -> None:
 
 # The kernel's own file stays as it is: what changes is a number that it takes from another file.
 READS_ANOTHER_FILE = """
-from fastclust.kernels.compiling import kernel
+from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.emit.cpu import NUMBER
 
 @kernel
@@ -789,7 +789,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import reader
-from fastclust.kernels.stamps import source_stamp
+from fastclust.kernels.machine.stamps import source_stamp
 changed, upgrade = sys.argv[2:]
 with open(changed, "a") as file:
     file.write(upgrade)
@@ -866,7 +866,7 @@ print([kernel(array).hex() for array in values for kernel in several.KERNELS])
 """
 
 SEVERAL = (
-    "from fastclust.kernels.compiling import kernel\n"
+    "from fastclust.kernels.machine.compiling import kernel\n"
     + "".join(
         f"""
 @kernel

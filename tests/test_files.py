@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-import fastclust.columns
-import fastclust.files
 import fastclust.minibatch
-import fastclust.sources
-import fastclust.streaming
+import fastclust.rows.columns
+import fastclust.rows.files
+import fastclust.rows.sources
+import fastclust.rows.streaming
 from fastclust import (
     BisectingKMeans,
     ClusterSearch,
@@ -27,7 +27,7 @@ from fastclust import (
     kmeans_plusplus,
     silhouette_score,
 )
-from fastclust.sources import ArrayLike, Source, open_rows
+from fastclust.rows.sources import ArrayLike, Source, open_rows
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -43,9 +43,9 @@ NAMES = [f"c{i}" for i in range(D)]
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: Any) -> None:
     """Blocks, pieces and open files so few that there are many turns."""
-    monkeypatch.setattr(fastclust.streaming, "BLOCK_BYTES", 1 << 14)
-    monkeypatch.setattr(fastclust.files, "OPEN", 2)
-    for module in (fastclust.sources, fastclust.files, fastclust.columns):
+    monkeypatch.setattr(fastclust.rows.streaming, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(fastclust.rows.files, "OPEN", 2)
+    for module in (fastclust.rows.sources, fastclust.rows.files, fastclust.rows.columns):
         monkeypatch.setattr(module, "PIECE_ELEMENTS", 1 << 10)
 
 

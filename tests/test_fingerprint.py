@@ -16,8 +16,8 @@ from fastclust.kernels.fingerprint import (
     digest_words_plainly,
     fingerprint,
 )
+from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.moments import moment_slice_rows
-from fastclust.kernels.parallel import team
 
 Array = np.ndarray[Any, Any]
 

@@ -17,7 +17,7 @@ import gc, os, signal, sys, threading, time
 import numba
 import numpy as np
 from fastclust import GaussianMixture, KMeans, MiniBatchKMeans
-from fastclust.kernels import boards, forking, garbage, parallel
+from fastclust.kernels.machine import boards, forking, garbage, parallel
 
 X = np.random.RandomState(0).rand(300, 3)
 
@@ -211,7 +211,7 @@ def test_a_fit_goes_on_in_a_child_that_is_forked_in_its_midst() -> None:
 
 
 READS = """
-from fastclust.sources import open_rows
+from fastclust.rows.sources import open_rows
 
 halves, found = [X[:100], X[100:]], []
 for model in (KMeans(3, random_state=0, tol=0), MiniBatchKMeans(3, random_state=0)):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numba import config
 
-from fastclust.em_problem import Problem
 from fastclust.kernels import gaussian, reference
 from fastclust.kernels.gaussian import (
     COVARIANCES,
@@ -22,8 +21,9 @@ from fastclust.kernels.gaussian import (
     make_densities,
     sweep_rows,
 )
-from fastclust.kernels.parallel import team
+from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.tiles import make_rows
+from fastclust.mixtures.em_problem import Problem
 
 # n, d, k: tails, one row, one column, one component, all ways to pad groups of components and of
 # features, lists of rows (many features) that do and do not fill up, several slices.
@@ -229,7 +229,7 @@ def bits(moments: Moments) -> list[bytes]:
 def test_same_bits_for_any_number_of_threads(
     kind: str, d: int, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastclust.kernels import parallel
+    from fastclust.kernels.machine import parallel
 
     monkeypatch.setattr(parallel, "SMALL_WORK", 0)
     problem = make_mixture((9 * LEAST_SLICE_ROWS + 77, d, 5), kind, dtype)

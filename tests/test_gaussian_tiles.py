@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from test_simd import compiled_only, innermost_loop, machine_code
 
-from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.cpu import (
     CPU_FEATURES,
     ROW_VECTORS,
@@ -37,6 +36,7 @@ from fastclust.kernels.emit.posteriors import (
     weigh_in_tile,
 )
 from fastclust.kernels.gaussian import make_densities
+from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.tiles import aligned_empty
 
 # Below, at and above the groups of 6 columns and the vectors of every machine.

@@ -12,7 +12,7 @@ from fastclust.commands import growth, measuring, scaling
 from fastclust.commands.calls import Fit, Problem, make_task
 from fastclust.commands.growth import Curve, Grid, Scaling
 from fastclust.commands.scaling import Counted, Machine, count, expected
-from fastclust.kernels.parallel import Team, team
+from fastclust.kernels.machine.parallel import Team, team
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TINY = Grid(

@@ -13,7 +13,7 @@ import pytest
 import fastclust
 
 PROGRAM = """
-import gc, sys
+import gc, importlib, sys
 import fastclust
 
 assert "numba" not in sys.modules
@@ -21,12 +21,18 @@ if {off}:
     gc.disable()
 assert set(fastclust.__all__) <= set(dir(fastclust))
 assert fastclust.KMeans.__module__ == "fastclust.kmeans"
+assert "fastclust.mixtures.mixture" not in sys.modules
 assert "fastclust.mixture" not in sys.modules
 assert "sklearn.cluster" not in sys.modules
 assert gc.isenabled() is not {off}
 assert fastclust.callbacks.Progress.__module__ == "fastclust.callbacks"
 from fastclust import *
-assert GaussianMixture is fastclust.mixture.GaussianMixture
+assert GaussianMixture is fastclust.mixtures.mixture.GaussianMixture
+from fastclust import moved
+for old, now in moved.NOW.items():
+    assert importlib.import_module(old) is importlib.import_module(now)
+    assert sys.modules[now].__spec__.name == now
+assert fastclust.mixture is fastclust.mixtures.mixture
 """
 
 

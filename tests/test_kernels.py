@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastclust.kernels import reference, seeding
 from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.distances import own_distances
+from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.moments import column_moments
-from fastclust.kernels.parallel import team
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.tiles import make_rows, padded_vector, prefers_features
 from fastclust.kernels.update import PILES, RECORD, Update, slice_rows

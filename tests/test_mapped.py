@@ -132,7 +132,7 @@ def test_a_fit_beside_it_goes_on(path: Path) -> None:
 PROGRAM = """
 import os, signal, sys
 import numpy as np
-from fastclust import mapped
+from fastclust.rows import mapped
 rows = np.load(sys.argv[1], mmap_mode="r")
 os.truncate(sys.argv[1], 200_000)
 with mapped.survived():

@@ -18,8 +18,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
 from fastclust import KMeans, MiniBatchKMeans
+from fastclust.kernels.machine import parallel
+from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.minibatch import MORE, MiniBatches, Rules
-from fastclust.kernels.parallel import team
 from fastclust.kernels.tiles import padded_vector, read_only
 
 # Before 1.7 scikit-learn drew batches without regard to weights, by other draws.
@@ -235,7 +236,7 @@ def test_threads_do_not_change_a_bit(shape: Any, algorithm: str, monkeypatch: An
     X, weights = blobs(*shape, dtype=np.float32)
     fits = []
     for n_threads in (1, 2, 5):
-        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(parallel, "effective_n_threads", lambda n=n_threads: n)
         model = MiniBatchKMeans(
             shape[2], random_state=0, algorithm=algorithm, batch_size=900, max_iter=3
         )

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastclust
 from fastclust import BayesianGaussianMixture, GaussianMixture
-from fastclust.kernels import parallel
+from fastclust.kernels.machine import parallel
 from fastclust.kmeans import moments, partition
 
 TYPES = ["full", "tied", "diag", "spherical"]

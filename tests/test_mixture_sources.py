@@ -12,10 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from test_sources import BROKEN, STREAMED, Broken, of_kind, rows
 
 import fastclust
-import fastclust.em_problem
-import fastclust.streaming
+import fastclust.mixtures.em_problem
+import fastclust.rows.streaming
 from fastclust.kernels import gaussian
-from fastclust.sources import Source, open_rows
+from fastclust.rows.sources import Source, open_rows
 
 Array = np.ndarray[Any, Any]
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -27,9 +27,9 @@ SHAPE = (6000, 3)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: Any) -> None:
     """Blocks, slices and chunks so small that there are many."""
-    monkeypatch.setattr(fastclust.streaming, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(fastclust.rows.streaming, "BLOCK_BYTES", 1 << 14)
     monkeypatch.setattr(gaussian, "LEAST_SLICE_ROWS", 256)
-    monkeypatch.setattr(fastclust.em_problem, "CHUNK_ROWS", 512)
+    monkeypatch.setattr(fastclust.mixtures.em_problem, "CHUNK_ROWS", 512)
 
 
 def found(estimator: Any, X: Any, own: Array | None) -> list[bytes]:

@@ -22,12 +22,12 @@ from numba import config
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from fastclust import KMeans
-from fastclust.kernels import boards, parallel
-from fastclust.kernels.boards import DRAINED
-from fastclust.kernels.compiling import OPTIONS, kernel
 from fastclust.kernels.emit.memory import fetch_add, peek
-from fastclust.kernels.launching import WANTED, LaunchingCompiler
-from fastclust.kernels.parallel import (
+from fastclust.kernels.machine import boards, parallel
+from fastclust.kernels.machine.boards import DRAINED
+from fastclust.kernels.machine.compiling import OPTIONS, kernel
+from fastclust.kernels.machine.launching import WANTED, LaunchingCompiler
+from fastclust.kernels.machine.parallel import (
     CALLERS_GATE,
     LEAST_WORK,
     RECORD,
@@ -694,7 +694,7 @@ def test_environment_is_obeyed(environment: dict[str, str], expected: int) -> No
     script = """
 from numba.np.ufunc import parallel as numba_threads
 from fastclust import KMeans  # which loads scikit-learn's OpenMP
-from fastclust.kernels.parallel import effective_n_threads
+from fastclust.kernels.machine.parallel import effective_n_threads
 print(effective_n_threads(), numba_threads._is_initialized)
 """
     # Numba's own threads are not started for the answer.
@@ -741,7 +741,7 @@ SEVEN_THREADS = """
 import json, sys
 sys.path.insert(0, {folder!r})
 import numba
-from fastclust.kernels import parallel
+from fastclust.kernels.machine import parallel
 from test_parallel import CASES, result_of
 
 # Launches for several threads; that helpers come, other tests show.

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from fastclust import KMeans, ProgressBar, from_sklearn
 from fastclust.kernels import reference
-from fastclust.kernels.parallel import Team
+from fastclust.kernels.machine.parallel import Team
 from fastclust.kernels.rivals import rivals
 from fastclust.kernels.sparse import make_sparse_rows
 from fastclust.kernels.tiles import make_rows, padded_vector

@@ -10,8 +10,8 @@ import pytest
 from fastclust.__main__ import main
 from fastclust.commands import calls, measuring, roofline
 from fastclust.commands.roofline import Place
-from fastclust.kernels.parallel import team
-from fastclust.kernels.roof import Read, Spin
+from fastclust.kernels.machine.parallel import team
+from fastclust.kernels.machine.roof import Read, Spin
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

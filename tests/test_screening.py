@@ -10,12 +10,12 @@ import pytest
 from fastclust import KMeans
 from fastclust.kernels import lloyd, screening
 from fastclust.kernels.auto import Auto
-from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.cpu import TILE_ROWS
 from fastclust.kernels.emit.packing import pack_rows
 from fastclust.kernels.emit.screens import doubtful_rows
 from fastclust.kernels.emit.search_rows import nearest_in_row, nearest_in_tile, nearest_two_in_tile
 from fastclust.kernels.hamerly import Hamerly
+from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, padded_vector
 from fastclust.serving import centers_of
 

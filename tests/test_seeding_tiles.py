@@ -11,7 +11,6 @@ import pytest
 from numba import config
 from test_simd import innermost_loop, machine_code
 
-from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.candidates import (
     PANEL,
     add_gaps,
@@ -22,6 +21,7 @@ from fastclust.kernels.emit.candidates import (
     n_panels,
 )
 from fastclust.kernels.emit.cpu import CPU_FEATURES, VECTOR_BYTES
+from fastclust.kernels.machine.compiling import kernel
 
 SIZES = [(1, 1), (7, 2), (8, 3), (9, 8), (64, 9), (65, 17), (130, 64), (50, 131)]
 

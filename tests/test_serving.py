@@ -14,7 +14,7 @@ from sklearn.base import clone
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans
 from fastclust.centroids import assigned
 from fastclust.kernels.distances import agree
-from fastclust.kernels.parallel import team
+from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.reference import squared_distances
 from fastclust.kernels.serving import FEW_ROWS, DenseCenters, all_finite, fingerprint
 from fastclust.kernels.sparse_minibatch import SparseMiniBatches

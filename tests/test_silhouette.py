@@ -13,7 +13,8 @@ from numba import config
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastclust import silhouette_samples, silhouette_score
-from fastclust.kernels import parallel, reference, silhouette
+from fastclust.kernels import reference, silhouette
+from fastclust.kernels.machine import parallel
 from fastclust.validation import Unsupported
 
 # n, d, clusters: single features, ragged tiles and chunks, nearly as many clusters as rows.

@@ -14,7 +14,6 @@ from numba import config, njit
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastclust.kernels import emit
-from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.cpu import (
     ALL_ROWS,
     CPU_FEATURES,
@@ -50,6 +49,7 @@ from fastclust.kernels.emit.search_rows import (
     nearest_two_in_tile,
 )
 from fastclust.kernels.emit.sums import add_line, add_row, add_rows, move_rows, record_size
+from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.tiles import Panels, aligned_empty, fill_panels, padded_vector
 
 compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs machine code")

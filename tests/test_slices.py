@@ -8,11 +8,11 @@ import pytest
 from conftest import SHAPES, make_problem
 
 from fastclust.kernels import slices, update
-from fastclust.kernels.compiling import kernel
 from fastclust.kernels.emit.cpu import TILE_ROWS
 from fastclust.kernels.lloyd import Lloyd
+from fastclust.kernels.machine.compiling import kernel
+from fastclust.kernels.machine.parallel import Team, next_task, team
 from fastclust.kernels.moments import column_moments, moment_slice_rows, moments_of_blocks
-from fastclust.kernels.parallel import Team, next_task, team
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.slices import Chain, add, aligned, merge_upward, rows_per_slice, tree_sum
 from fastclust.kernels.sparse import SparseKMeansPlusPlus, make_sparse_rows
@@ -133,7 +133,7 @@ def passes(X: Any, k: int, n_threads: int, slice_size: int | None = None) -> lis
 @pytest.mark.parametrize(("d", "k"), [(7, 3), (70, 260)])
 def test_sums_of_clusters_for_any_number_of_threads(d: int, k: int, monkeypatch: Any) -> None:
     """Small piles and large ones, in many slices of one tile."""
-    from fastclust.kernels import parallel
+    from fastclust.kernels.machine import parallel
 
     for name in ("SMALL_WORK", "LEAST_WORK", "THREAD_WORK"):
         monkeypatch.setattr(parallel, name, 0.0001)
@@ -189,7 +189,7 @@ def test_moments_of_a_column_that_is_constant(dtype: Any) -> None:
 def test_draws_for_any_number_of_threads(monkeypatch: Any) -> None:
     import scipy.sparse
 
-    from fastclust.kernels import parallel
+    from fastclust.kernels.machine import parallel
 
     for name in ("SMALL_WORK", "LEAST_WORK", "THREAD_WORK"):
         monkeypatch.setattr(parallel, name, 0.0001)

@@ -7,9 +7,9 @@ import pytest
 from numba import config
 
 from fastclust import KMeans
-from fastclust.kernels import calling
 from fastclust.kernels.hamerly import Hamerly
 from fastclust.kernels.lloyd import Lloyd
+from fastclust.kernels.machine import calling
 from fastclust.kernels.starts import SmallStarts
 from fastclust.validation import check_seed
 

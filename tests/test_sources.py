@@ -21,11 +21,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastclust.minibatch
-import fastclust.streaming
+import fastclust.rows.streaming
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, SampledKMeansPlusPlus
-from fastclust.columns import Parquet
 from fastclust.kernels import slices, update
-from fastclust.sources import ArrayLike, Blocks, Source, open_rows
+from fastclust.rows.columns import Parquet
+from fastclust.rows.sources import ArrayLike, Blocks, Source, open_rows
 
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +36,7 @@ SHAPES = [(5000, 7, 9), (1500, 200, 90), (20000, 3, 5), (400, 2, 50)]
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: Any) -> None:
     """Blocks so small that there are many."""
-    monkeypatch.setattr(fastclust.streaming, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(fastclust.rows.streaming, "BLOCK_BYTES", 1 << 14)
     monkeypatch.setattr(fastclust.minibatch, "SAMPLE_BYTES", 1 << 14)
 
 

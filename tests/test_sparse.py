@@ -17,7 +17,8 @@ from sklearn.utils.fixes import parse_version
 
 from fastclust import BisectingKMeans, KMeans, MiniBatchKMeans, k_means, kmeans_plusplus
 from fastclust.kernels import reference
-from fastclust.kernels.parallel import team
+from fastclust.kernels.machine import parallel
+from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.sparse import (
     BAD_INDICES,
     BAD_POINTERS,
@@ -220,7 +221,7 @@ def test_same_bits_for_any_number_of_threads(dtype: Any, monkeypatch: pytest.Mon
     weights = np.random.default_rng(0).random(4000)
     results = set()
     for n_threads in (1, 2, 5):
-        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(parallel, "effective_n_threads", lambda n=n_threads: n)
         model = KMeans(40, random_state=0, max_iter=15).fit(X, sample_weight=weights)
         parts = model.cluster_centers_, model.labels_, model.inertia_, model.predict(X)
         results.add(tuple(np.asarray(part).tobytes() for part in parts))
@@ -306,7 +307,7 @@ def test_sparse_mini_batches_are_the_same_bits_on_any_number_of_threads(
     X = make_sparse((6000, 300, 40, 0.1), np.float32)
     fits = []
     for n_threads in (1, 2, 7):
-        monkeypatch.setattr("fastclust.kernels.parallel.effective_n_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(parallel, "effective_n_threads", lambda n=n_threads: n)
         fits.append(MiniBatchKMeans(40, batch_size=3000, random_state=0).fit(X))
     for other in fits[1:]:
         assert_array_equal(other.cluster_centers_, fits[0].cluster_centers_)

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks import bench_kernels, suite, suite_kernels, suite_kmeans, suite_mixture
 from benchmarks.selection import KERNEL_PROBLEMS
 from fastclust.commands.calls import KERNELS, Problem, make_task
-from fastclust.kernels.parallel import team
+from fastclust.kernels.machine.parallel import team
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ("time_", "peakmem_", "track_")

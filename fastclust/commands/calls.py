@@ -31,9 +31,9 @@ from fastclust.kernels.gaussian import (
     make_densities,
 )
 from fastclust.kernels.lloyd import Lloyd
+from fastclust.kernels.machine.parallel import Team
 from fastclust.kernels.minibatch import MiniBatches, Rules
 from fastclust.kernels.moments import column_moments
-from fastclust.kernels.parallel import Team
 from fastclust.kernels.screening import pays_to_screen
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.sparse import (

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastclust.kernels.parallel import effective_n_threads, team
+from fastclust.kernels.machine.parallel import effective_n_threads, team
 
 from . import documents, options
 from . import scaling as model

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastclust.kernels.parallel import team
-from fastclust.kernels.roof import Read, Spin
+from fastclust.kernels.machine.parallel import team
+from fastclust.kernels.machine.roof import Read, Spin
 
 from . import documents, options
 from .calls import Problem, Task, make_task

@@ -28,8 +28,8 @@ from fastclust.kernels.gaussian import (
     sweep_rows,
     sweep_work,
 )
-from fastclust.kernels.parallel import Team, team, threads_that_pay
-from fastclust.kernels.roof import Read, Spin, _spin
+from fastclust.kernels.machine.parallel import Team, team, threads_that_pay
+from fastclust.kernels.machine.roof import Read, Spin, _spin
 from fastclust.kernels.seeding import rows_per_block
 from fastclust.kernels.slices import MAX_SLICES
 from fastclust.kernels.update import is_large, slice_rows

@@ -2,10 +2,10 @@
 
 A forked child has the thread that forked and no other, but every lock as it was.  The locks of our
 own that are held for moments are made anew in the child, where they are (:mod:`.parallel`,
-:mod:`.garbage`, :mod:`fastclust.mapped`).  What is listed here protects something that would be
-left half done: Numba's compiler and LLVM while a kernel is compiled or loaded, NumPy's generator of
-random numbers while it draws, the loader's list of libraries while it is read.  A fork waits until
-it is done, as it does for the locks of `import` and `logging`.
+:mod:`.garbage`, :mod:`fastclust.rows.mapped`).  What is listed here protects something that would
+be left half done: Numba's compiler and LLVM while a kernel is compiled or loaded, NumPy's generator
+of random numbers while it draws, the loader's list of libraries while it is read.  A fork waits
+until it is done, as it does for the locks of `import` and `logging`.
 """
 
 from __future__ import annotations

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import validation
-from .ascent import Limits
-from .centroids import near_most, open_parts
-from .covariances import covariance_shapes, diagonal_of
-from .kernels.emit.cpu import TILE_ROWS
-from .kernels.gaussian import (
+from .. import validation
+from ..centroids import near_most, open_parts
+from ..kernels.emit.cpu import TILE_ROWS
+from ..kernels.gaussian import (
     COVARIANCES,
     DISTANCES,
     MEANS,
@@ -26,10 +24,12 @@ from .kernels.gaussian import (
     Sweep,
     make_densities,
 )
-from .kernels.parallel import Team
-from .kernels.tiles import Array, make_rows
-from .kmeans import survey
-from .sources import Source
+from ..kernels.machine.parallel import Team
+from ..kernels.tiles import Array, make_rows
+from ..kmeans import survey
+from ..rows.sources import Source
+from .ascent import Limits
+from .covariances import covariance_shapes, diagonal_of
 
 ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}
 # Rows whose random responsibilities are drawn at once, and the most numbers that these are.

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.distances import own_inertias
-from .kernels.emit.cpu import TILE_ROWS, round_up
-from .kernels.fingerprint import Fingerprint
-from .kernels.lloyd import Lloyd
-from .kernels.moments import moment_slice_rows, moments_of_blocks
-from .kernels.parallel import Team
-from .kernels.rivals import rivals
-from .kernels.seeding import (
+from ..kernels.distances import own_inertias
+from ..kernels.emit.cpu import TILE_ROWS, round_up
+from ..kernels.fingerprint import Fingerprint
+from ..kernels.lloyd import Lloyd
+from ..kernels.machine.parallel import Team
+from ..kernels.moments import moment_slice_rows, moments_of_blocks
+from ..kernels.rivals import rivals
+from ..kernels.seeding import (
     GreedyKMeansPlusPlus,
     Rounds,
     _pass,
@@ -30,10 +30,10 @@ from .kernels.seeding import (
     rows_per_block,
     settle_round,
 )
-from .kernels.slices import MAX_SLICES, Chain, add, aligned, tree_sum
-from .kernels.tiles import Array, Rows, make_rows
-from .kernels.update import PILES, Update, make_piles, slice_rows
-from .lloyd_loop import Loop
+from ..kernels.slices import MAX_SLICES, Chain, add, aligned, tree_sum
+from ..kernels.tiles import Array, Rows, make_rows
+from ..kernels.update import PILES, Update, make_piles, slice_rows
+from ..lloyd_loop import Loop
 from .sources import Source
 
 BLOCK_BYTES = 1 << 24

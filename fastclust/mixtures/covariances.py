@@ -9,7 +9,7 @@ import sklearn
 from scipy.linalg import lapack
 from sklearn.utils.fixes import parse_version
 
-from .kernels.tiles import Array
+from ..kernels.tiles import Array
 
 # scikit-learn's message; its end changed with 1.7, and is what the release at hand would say.
 _REMEDY = (

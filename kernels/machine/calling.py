@@ -18,8 +18,8 @@ from numba import config, typeof
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ..emit.memory import RECORD
 from .compiling import helper
-from .emit.memory import RECORD
 from .launching import is_launched, launcher_name
 
 _word = ir.IntType(64)

@@ -72,7 +72,7 @@ class Sources:
         return digest.hexdigest()
 
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1]  # of all kernels
 # Read now: by the first call, an upgrade may have replaced the files that are imported here.
 _SOURCES = Sources(_FOLDER)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.tiles import Array
+from ..kernels.tiles import Array
 from .sources import PIECE_ELEMENTS, Source, as_array, checked_shape
 
 

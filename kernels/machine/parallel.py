@@ -41,13 +41,13 @@ from numba import config
 from numba.np.ufunc import parallel as numba_threads
 from threadpoolctl import ThreadpoolController
 
+from ..emit.memory import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN
+from ..emit.memory import next_task as next_task
+from ..tiles import Array
 from . import boards
 from .compiling import inlined
-from .emit.memory import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN
-from .emit.memory import next_task as next_task
 from .forking import undivided
 from .launching import WANTED
-from .tiles import Array
 
 # Work (multiply-adds) below which a second thread that has to be woken costs more than it brings.
 SMALL_WORK = 500_000

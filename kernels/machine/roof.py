@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ..emit.cpu import lanes
+from ..emit.roof import ROOF_CHAINS, spin_multiply_adds
+from ..tiles import aligned_empty
 from .compiling import kernel, vector_sum
-from .emit.cpu import lanes
-from .emit.roof import ROOF_CHAINS, spin_multiply_adds
 from .parallel import Team, next_task
-from .tiles import aligned_empty
 
 # Small beside the whole, so that a thread which comes first does not wait long for the last one.
 TASKS_PER_THREAD = 64

@@ -19,22 +19,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
-from . import mapped, validation
+from .. import validation
+from ..callbacks import Callbacks, Listeners
+from ..centroids import near_most, open_parts, unchanged_on_error
+from ..checkpoints import Checkpoint, described
+from ..counterpart import Interchangeable
+from ..kernels.fingerprint import fingerprint
+from ..kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
+from ..kernels.machine.parallel import team_for
+from ..kernels.tiles import Array
+from ..kmeans import partition, seeds
+from ..persistence import Persistent
+from ..rows import mapped
+from ..rows.sources import once_by_blocks
+from ..serving import digest, kept_beside
 from .ascent import Ascent, Limits, Watch
-from .callbacks import Callbacks, Listeners
-from .centroids import near_most, open_parts, unchanged_on_error
-from .checkpoints import Checkpoint, described
-from .counterpart import Interchangeable
 from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
-from .kernels.fingerprint import fingerprint
-from .kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
-from .kernels.parallel import team_for
-from .kernels.tiles import Array
-from .kmeans import partition, seeds
-from .persistence import Persistent
-from .serving import digest, kept_beside
-from .sources import once_by_blocks
 
 # Releases of scikit-learn that know array namespaces hand one to their own methods.
 NAMESPACE: dict[str, Any] = (
@@ -96,7 +97,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             Rows; read in place where they are a C-contiguous float array or memory map.  A path of
             a ``.npy`` or Parquet file, an HDF5 or Zarr array and a callable that returns an
             iterator of blocks are read block by block, once in every step, and give the same bits;
-            see :mod:`fastclust.sources`.
+            see :mod:`fastclust.rows.sources`.
         y : Ignored
             Present for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -8,12 +8,12 @@ import numpy as np
 import sklearn.mixture
 from scipy.special import digamma
 
+from ..kernels.gaussian import COVARIANCES, VARIANCES, Moments
+from ..kernels.tiles import Array
 from .ascent import Limits
 from .covariances import precisions_cholesky
 from .em_loop import FusedMixture, defaults_of
 from .em_problem import Problem, Start, shifted
-from .kernels.gaussian import COVARIANCES, VARIANCES, Moments
-from .kernels.tiles import Array
 
 
 class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixture):

@@ -9,7 +9,7 @@ What can be used as an array where it lies (arrays, memory maps, ``.npy`` files 
 floats) is: :func:`open_rows` then gives an array and no source.  Frames and tables in memory are no
 sources either: whatever their size, scikit-learn's checks make an array of them.
 
-Paths are in :mod:`fastclust.files`, tables of columns in :mod:`fastclust.columns`.
+Paths are in :mod:`fastclust.rows.files`, tables of columns in :mod:`fastclust.rows.columns`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_array
 
-from .kernels.tiles import Array
+from ..kernels.tiles import Array
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 PIECE_ELEMENTS = 1 << 20  # of rows that are read at once where nothing else says how many

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .callbacks import Listeners
-from .checkpoints import Checkpoint, generator_state, restore_generator
+from ..callbacks import Listeners
+from ..checkpoints import Checkpoint, generator_state, restore_generator
 from .covariances import precisions_cholesky
 
 # Shape of an array, its least and its largest number, by its name.

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from ..emit.memory import RECORD, TAKEN
+from ..tiles import Array, aligned_empty
 from .compiling import helper, kernel
-from .emit.memory import RECORD, TAKEN
 from .launching import (
     CLOSE,
     CLOSE_TYPES,
@@ -39,7 +40,6 @@ from .launching import (
     pause,
     store,
 )
-from .tiles import Array, aligned_empty
 
 # Slots of a board, by who writes to them: two cache lines each, which CPUs fetch together.
 # The first record is the gate of the kernels that are launched.

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.tiles import Array
 from .columns import Parquet
-from .kernels.tiles import Array
 from .sources import FLOATS, PIECE_ELEMENTS, ArrayLike, Source, checked_shape, float_dtype
 
 SUFFIXES = (".npy", ".npz", ".parquet", ".pq")

@@ -9,17 +9,17 @@ import numpy as np
 import sklearn.mixture
 from sklearn.utils._param_validation import StrOptions
 
-from . import validation
+from .. import validation
+from ..centroids import unchanged_on_error
+from ..choices import Acceleration, Covariance, Responsibilities
+from ..kernels.gaussian import Moments
+from ..kernels.machine.parallel import team
+from ..kernels.tiles import Array
+from ..rows.sources import once_by_blocks
 from .ascent import Ascent, Limits
-from .centroids import unchanged_on_error
-from .choices import Acceleration, Covariance, Responsibilities
 from .covariances import cholesky_of_precisions, diagonal_of, precisions_cholesky
 from .em_loop import NAMESPACE, FusedMixture, defaults_of
 from .em_problem import Problem, Start, shifted
-from .kernels.gaussian import Moments
-from .kernels.parallel import team
-from .kernels.tiles import Array
-from .sources import once_by_blocks
 
 STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
