@@ -1,7 +1,8 @@
 """No page of the site is wider than a phone, measured in a browser; and the check of its links.
 
 The site is built by ``python -m sphinx docs docs/_build/html``; another folder can be named in
-``FASTCLUST_SITE``.  Where there is no site, or no Chromium, the widths are not measured.
+``FASTCLUST_SITE``.  Where there is no site, or no Chromium, the widths are not measured.  The build
+leaves a notebook of each example, and one of them is run here as Jupyter would run it.
 """
 
 from __future__ import annotations
@@ -126,6 +127,28 @@ def test_a_page_that_is_too_wide_is_found(tmp_path):
         "article.html: bd-article-container",
         "whole.html: page",
     ]
+
+
+NOTEBOOK = ROOT / "docs" / "gallery" / "plot_1_first_fit.ipynb"
+WITH_A_BAR = """
+from fastclust import ProgressBar
+model = KMeans(12, random_state=0).fit(X, callbacks=[ProgressBar()])
+"""
+
+
+@pytest.mark.skipif(not NOTEBOOK.exists(), reason="the site has not been built")
+def test_a_notebook_of_the_gallery_runs_and_its_bar_ends_full():
+    nbformat, nbclient = map(pytest.importorskip, ("nbformat", "nbclient"))
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(NOTEBOOK, 4)
+    notebook.cells.append(nbformat.v4.new_code_cell(WITH_A_BAR))
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "same labels:      True" in printed
+    assert "converged after" in printed.splitlines()[-1]
+    assert "100%" in printed.splitlines()[-1]
 
 
 def test_faults_of_a_site_are_found(tmp_path):
