@@ -86,7 +86,7 @@ class KMeans(CentroidEstimator):
     inertia_ : float
         Weighted sum of squared distances of rows to their centers.
     n_iter_ : int
-        Number of iterations of the best start, or of the run of a breath that was better.
+        Number of iterations of the best start, or of the last run where breaths were better.
     n_distances_ : int
         Number of distances between rows and centers that the iterations of all starts, and of all
         breaths, computed.
@@ -101,9 +101,9 @@ class KMeans(CentroidEstimator):
     takes those m centers away that are missed least, and runs k-means again; both runs are of
     `max_iter` iterations at most.  The second ends by `tol`; the first, of which only counts where
     centers are missed, by 30 times that.  A breath that lowers the inertia by less than 0.01 %
-    leaves the next one a center less, and after the last center the fit ends.  It keeps the best
-    clusters of all breaths, so that `inertia_` is never above that of the same fit without
-    `refine`.  New centers are drawn from `random_state`, after the starts.
+    leaves the next one a center less.  After the last center the best clusters of all breaths are
+    those that a last run starts from, so that `inertia_` is never above that of the same fit
+    without `refine`.  New centers are drawn from `random_state`, after the starts.
 
     References
     ----------

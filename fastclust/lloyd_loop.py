@@ -118,18 +118,21 @@ class Loop:
         self.update = algorithm.update_class(self.rows, self.mean, n_clusters, self.team)
         self.algorithm = algorithm(self.rows, self.mean, n_clusters, self.update, self.team)
 
-    def with_clusters(self, n_clusters: int) -> Loop:
-        """A loop on the same rows for another number of clusters."""
-        return type(self)(type(self.algorithm), self.rows, self.mean, n_clusters, self.team)
+    def alike(self, algorithm: type[Any], n_clusters: int, team: Team) -> Loop:
+        """A loop on the same rows, for another number of clusters or with other threads."""
+        loop = type(self)(algorithm, self.rows, self.mean, n_clusters, team)
+        loop.max_iter, loop.verbose, loop.tol = self.max_iter, self.verbose, self.tol
+        return loop
 
     def centred(self, indices: Array) -> Array:
         """Rows of the data as centers to start from."""
         return self.rows.take(indices) - self.mean[: self.rows.shape[1]]
 
-    def run(self, start: Array | None, resumed: State | None = None) -> Fit:
+    def run(self, start: Array | None, resumed: State | None = None, *, rough: bool = False) -> Fit:
         """Iterate from centred centers `start` (n_clusters, n_features) to convergence.
 
-        Or go on where a state was saved.
+        Or go on where a state was saved.  What is `rough` has no inertia yet, and labels that are
+        those of the last iteration, one before its centers.
         """
         algorithm, update = self.algorithm, self.update
         update.reset()
@@ -144,7 +147,11 @@ class Loop:
         centers, end = start.copy(), End.TOLERANCE
         for _ in start:  # each round but the last puts a center to where it is sure of a row
             if end == End.TOLERANCE:
-                centers, n_iter, end = self._iterate(centers, n_iter, n_empty)
+                centers, n_iter, end, n_empty = self._iterate(centers, n_iter, n_empty)
+                if rough:
+                    labels = algorithm.labels[: self.rows.shape[0]]
+                    return Fit(labels, np.nan, centers, n_iter, algorithm.n_distances)
+                centers = self._polished(centers, n_empty)
             if end == End.STRICT:
                 break
             # Labels are to match the centers that are returned.
@@ -156,8 +163,18 @@ class Loop:
         labels = algorithm.labels[: self.rows.shape[0]]
         return Fit(labels, self.inertia(centers), centers, n_iter, algorithm.n_distances)
 
-    def _iterate(self, centers: Array, n_iter: int, n_empty: int) -> tuple[Array, int, End]:
-        """Iterations from number `n_iter` on; the centers, the next number, and why they end.
+    def labelled(self, fit: Fit) -> Fit:
+        """The same with labels and inertia of its centers."""
+        algorithm = self.algorithm
+        algorithm.reset()
+        algorithm.assign(fit.centers, account=False)
+        labels = algorithm.labels[: self.rows.shape[0]]
+        return fit._replace(labels=labels, inertia=self.inertia(fit.centers))
+
+    def _iterate(self, centers: Array, n_iter: int, n_empty: int) -> tuple[Array, int, End, int]:
+        """Iterations from number `n_iter` on.
+
+        Returns the centers, the next number, why they end, and how many clusters were empty.
 
         The array `centers` is written to.
         """
@@ -186,7 +203,7 @@ class Loop:
                 labels, totals = self.algorithm.labels, tuple(self.update.totals)
                 own = labels[: self.rows.shape[0]]
                 self.save(State(centers, own, totals, n_iter, n_empty))
-        return self._polished(centers, n_empty), n_iter, end
+        return centers, n_iter, end, n_empty
 
     def _advance(
         self, n_iter: int, centers: Array, new_centers: Array
@@ -235,12 +252,11 @@ class Loop:
         """Sum of squared distances of the rows, as labelled, to `centers`."""
         return self._own_distances(centers)
 
-    def distances(self, labels: Array, centers: Array) -> Array:
-        """Squared distance of each row to the center of its label."""
+    def measured(self, labels: Array, centers: Array) -> tuple[float, Array]:
+        """Inertia of the rows with these labels, and the squared distance of each row."""
         distances = np.empty(len(labels))
         self.algorithm.labels[: len(labels)] = labels
-        self._own_distances(centers, distances)
-        return distances
+        return self._own_distances(centers, distances), distances
 
     def _own_distances(self, centers: Array, distances: Array | None = None) -> float:
         return float(self.algorithm.own_distances(centers, distances))

@@ -1,35 +1,35 @@
 """Distances of rows to their own center and to the nearest other one, in one pass.
 
 What a center is worth is how much farther its rows would be from the next one; how well a row lies
-is how much farther that one is.  Distances are squared and taken as differences, a few centers at a
-time for a tile of 64 rows, so that nothing of size n·k is stored.
+is how much farther that one is.  Distances are squared and taken as differences; nothing of size
+n·k is stored.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .emit.cpu import NARROW, TILE_ROWS, WIDE
+from .emit.cpu import TILE_ROWS
 from .emit.packing import pack_rows
-from .emit.search_rows import distances_in_tile
+from .emit.search_rows import own_and_rival_in_tile
 from .machine.compiling import kernel
 from .machine.parallel import Team, next_task
 from .slices import rows_per_slice
 from .sparse import SparseRows
-from .tiles import Array, Rows, fill_panels, make_panels, scratch
-
-GROUPS = 8  # of centers that a tile meets at a time: their distances stay in the caches
+from .tiles import Array, Rows, aligned_empty, fill_panels, make_panels, scratch
 
 
 @kernel
-def _rivals(counter, gate, n_tasks, slice_size, rows, mean, panels, n_clusters, labels, own, rival):
+def _rivals(counter, gate, n_tasks, slice_size, rows, mean, panels, begin, labels, own, rival):
     """Squared distances of each row to the center of its label, and to the nearest other one."""
     X, tail, _ = rows
     _, n_wide, n_narrow, centers, _ = panels
     n_samples, n_features = X.shape
-    packed, nearest = scratch(mean, len(mean) * TILE_ROWS), scratch(mean, TILE_ROWS)
-    squares = scratch(mean, (GROUPS * WIDE + n_narrow * NARROW) * TILE_ROWS)
-    infinity = mean[0] * 0 + np.inf
+    packed, numbers = scratch(mean, len(mean) * TILE_ROWS), scratch(mean, TILE_ROWS)
+    mine, least = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    # Integers as wide as the rows' elements: these are their lower halves, and zeros.
+    halves, step = numbers.view(np.int32), mean.itemsize // 4
+    halves[:] = 0
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -37,27 +37,14 @@ def _rivals(counter, gate, n_tasks, slice_size, rows, mean, panels, n_clusters, 
         for first in range(task * slice_size, min((task + 1) * slice_size, n_samples), TILE_ROWS):
             filled = min(TILE_ROWS, n_samples - first)
             pack_rows(X, tail, first, mean, packed)
-            for i in range(TILE_ROWS):
-                nearest[i] = infinity
-            for group in range(0, max(n_wide, 1), GROUPS):
-                # The last few come together with the narrow groups.
-                wide, start = min(GROUPS, n_wide - group), group * WIDE
-                narrow = n_narrow if group + wide == n_wide else 0
-                stop = min(start + wide * WIDE + narrow * NARROW, n_clusters)
-                distances_in_tile(
-                    packed, centers[start * n_features :], wide, narrow, n_features, squares
-                )
-                for i in range(filled):
-                    if start <= labels[first + i] < stop:
-                        place = (labels[first + i] - start) * TILE_ROWS + i
-                        own[first + i] = squares[place]
-                        squares[place] = infinity
-                for j in range(stop - start):
-                    for i in range(TILE_ROWS):
-                        value = squares[j * TILE_ROWS + i]
-                        nearest[i] = value if value < nearest[i] else nearest[i]
             for i in range(filled):
-                rival[first + i] = nearest[i]
+                halves[step * i] = labels[first + i]
+            own_and_rival_in_tile(
+                packed, centers, begin, n_wide, n_narrow, n_features, numbers, mine, least
+            )
+            for i in range(filled):
+                own[first + i] = mine[i]
+                rival[first + i] = least[i]
 
 
 @kernel
@@ -123,5 +110,7 @@ def rivals(
         panels = make_panels(len(centers), n_features, rows.dtype, by_features=False)
         fill_panels(np.ascontiguousarray(centers, rows.dtype), panels)
         work = float(n_samples) * (n_features + 2) * len(centers)
-        team.run(_rivals, work, n_tasks, size, rows, mean, panels, len(centers), labels, own, rival)
+        begin = aligned_empty(len(panels.bias), rows.dtype)  # nobody is near what is no center
+        begin[: len(centers)], begin[len(centers) :] = 0, np.inf
+        team.run(_rivals, work, n_tasks, size, rows, mean, panels, begin, labels, own, rival)
     return own, rival

@@ -47,6 +47,7 @@ from fastclust.kernels.emit.search_rows import (
     distances_in_tile,
     nearest_in_tile,
     nearest_two_in_tile,
+    own_and_rival_in_tile,
 )
 from fastclust.kernels.emit.sums import add_line, add_row, add_rows, move_rows, record_size
 from fastclust.kernels.machine.compiling import kernel
@@ -74,6 +75,11 @@ def tile_by_features(X, mean, centers, bias, n_wide, n_narrow, best, index):
 @kernel
 def all_distances(packed, centers, n_wide, n_narrow, d, distances):
     distances_in_tile(packed, centers, n_wide, n_narrow, d, distances)
+
+
+@kernel
+def own_and_rival(packed, centers, start, n_wide, n_narrow, d, labels, own, rival):
+    own_and_rival_in_tile(packed, centers, start, n_wide, n_narrow, d, labels, own, rival)
 
 
 @kernel
@@ -270,6 +276,16 @@ def test_distances_of_equal_rows_are_zero(d: int, dtype: Any) -> None:
     np.testing.assert_allclose(distances[:9], expected, rtol=(d + 3) * np.finfo(dtype).eps)
     assert distances[2, 5] == 0
     assert distances[8, 63] == 0
+    # The same bits, of which only two a row are kept.
+    start = aligned_empty(len(distances), dtype)
+    start[:9], start[9:] = 0, np.inf
+    labels, own, rival = (aligned_empty(TILE_ROWS, dtype) for _ in range(3))
+    integers(labels)[:] = np.arange(TILE_ROWS) % 9
+    own_and_rival(packed, packed_centers, start, n_wide, n_narrow, d, labels, own, rival)
+    places = integers(labels), np.arange(TILE_ROWS)
+    np.testing.assert_array_equal(own, distances[places])
+    distances[places] = np.inf
+    np.testing.assert_array_equal(rival, distances[:9].min(axis=0))
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 65])

@@ -10,6 +10,7 @@ from .instructions import emits, integers_of
 from .language import INT64, Kind, cases, fma, fma_squared, index, loop, loop_with_rest, where
 from .tiles_of_rows import (
     fill,
+    keep_own_and_rival,
     keep_smallest,
     keep_two_smallest,
     low_search,
@@ -219,3 +220,33 @@ def _(packed, centers, n_wide, n_narrow, n_features, distances):
     negated = unpacked(centers, n_wide, n_narrow, n_features)
     difference = packed.reshape(-1, 64)[None, :n_features] + negated[:, :, None]
     distances.reshape(-1, 64)[: len(negated)] = (difference * difference).sum(axis=1)
+
+
+@emits(floats="packed centers start labels own rival")
+def own_and_rival_in_tile(
+    packed, centers, start, n_wide, n_narrow, n_features, labels, own, rival
+):  # fmt: skip
+    """Squared distances of 64 packed rows to the center of their label, and to the nearest other.
+
+    As by :func:`distances_in_tile`, to the bit.  `start` (padded centers,) is zero, and infinite
+    for centers that do not exist; `labels` (64,) are integers as wide as the dtype that all arrays
+    share; `own` and `rival` (64,) are written.
+    """
+
+    def step(x, negated, total):
+        return fma_squared(x + negated, total)
+
+    fill(rival, rival.kind(float("inf")))
+    keep = keep_own_and_rival(labels.integers(), own, rival)
+    over_tile(packed, centers, (n_wide, n_narrow), n_features, start.broadcast, step, keep)
+
+
+@own_and_rival_in_tile.twin
+def _(packed, centers, start, n_wide, n_narrow, n_features, labels, own, rival):
+    squares = np.empty(len(start) * 64, packed.dtype)
+    distances_in_tile.plain(packed, centers, n_wide, n_narrow, n_features, squares)
+    squares = squares.reshape(-1, 64) + start[:, None]
+    places = integers_of(labels), np.arange(64)
+    own[:] = squares[places]
+    squares[places] = np.inf
+    rival[:] = squares.min(axis=0)

@@ -136,6 +136,26 @@ def keep_two_smallest(best, numbers, second):
     return epilogue
 
 
+def keep_own_and_rival(labels, own, rival):
+    """Epilogue: the value of the center of each row's label, and the least of the others."""
+    whole = labels.kind
+
+    def epilogue(row, center, sums):
+        first = whole.splat(center.to(whole.element))
+        for v in range(ROW_VECTORS):
+            here = row + v * own.lanes
+            label, mine, least = (each.load(here) for each in (labels, own, rival))
+            for j, vectors in enumerate(sums):
+                value = vectors[v]
+                is_own = label == first + j
+                mine = where(is_own, value, mine)
+                least = where(is_own, least, smaller(value, least))
+            own.store(here, mine)
+            rival.store(here, least)
+
+    return epilogue
+
+
 def low_search(rows, centers, bias, counts, *, two):
     """Look through all centers for the rows whose features ``rows[feature][v]`` holds.
 
