@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from fastclust import BisectingKMeans, GaussianMixture, KMeans, MiniBatchKMeans, mapped
+from fastclust import BisectingKMeans, GaussianMixture, KMeans, MiniBatchKMeans
+from fastclust.rows import mapped
 
 pytestmark = pytest.mark.skipif(not mapped.SUPPORTED, reason="maps are watched on Linux alone")
 
