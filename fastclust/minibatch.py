@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -27,6 +29,7 @@ from .checkpoints import (
 )
 from .choices import BatchAlgorithm, Starts
 from .kernels.algorithms import seeding_for
+from .kernels.draws import RowDraws, draw_batch, generator_of, lock_of
 from .kernels.machine.parallel import SMALL_WORK, Team, team, team_for
 from .kernels.minibatch import (
     LARGE_STEP,
@@ -490,22 +493,18 @@ class MiniBatchKMeans(CentroidEstimator):
         """Make steps up to number `until`; `MORE`, or why to stop."""
         monitor, saved = steps.running.monitor, job.saved
         in_all = self._n_steps(job.X)
-        at_once, status = 1, MORE
+        status = MORE
         most = 1 if self.verbose or job.listeners else steps.most_steps
         while (done := int(monitor[STEP])) < until and status == MORE:
-            wanted = min(at_once, until - done)
+            wanted = min(most, until - done)
             if saved:
                 wanted = min(wanted, saved.every - done % saved.every)
-            drawn = batches.draw(wanted)
-            made, status = steps.run(drawn)
+            with batches.opened() as draws:
+                status = steps.run_drawn(wanted, draws)
             mapped.check()
-            if status in (MORE, REASSIGN) or self.random_state is batches.random_state:
-                batches.rewind(len(drawn) - made, len(drawn))
-            # Draws that are taken back are lost work: few at once where centers still move.
-            at_once = min(4 * at_once, most)
             if status == REASSIGN:
-                self._reassign(steps, drawn[made - 1], batches.random_state)
-                status, at_once = steps.follow(), 1
+                self._reassign(steps, steps.listed[0], batches.random_state)
+                status = steps.follow()
             if self.verbose:
                 self._report(monitor, in_all, status)
             if job.listeners and job.tell(steps, self._batch_size, in_all) and status == MORE:
@@ -534,7 +533,7 @@ class MiniBatchKMeans(CentroidEstimator):
         batches = _Batches(size, None, self._batch_size, random_state)
         for turn in range(1, self.max_iter + 1):
             steps.X = read_only(np.empty((0, n_features), source.dtype))  # before the next is read
-            steps.X = read_only(source.take(samples.draw(1)[0]))
+            steps.X = read_only(source.take(samples.draw()))
             if self._run(steps, batches, job, in_all * turn // self.max_iter) != MORE:
                 return
 
@@ -732,26 +731,24 @@ class _Batches:
         self, n_samples: int, weights: Array | None, size: int, random_state: np.random.RandomState
     ) -> None:
         self.n_samples, self.size, self.random_state = n_samples, size, random_state
-        self.cumulative: Array | None = None
+        self.cumulative = np.empty(0)
         if weights is not None:
             self.cumulative = np.cumsum(weights / weights.sum(), dtype=np.float64)
             self.cumulative /= self.cumulative[-1]
+        self.draws = RowDraws(generator_of(random_state), n_samples, self.cumulative)
 
-    def draw(self, n_batches: int) -> Array:
-        """Rows of the next batches, (n_batches, size) int64."""
-        if n_batches > 1:  # a single batch is never taken back
-            self._before = self.random_state.get_state(legacy=False)
-        uniforms = self.random_state.random_sample((n_batches, self.size))
-        if self.cumulative is not None:
-            return np.searchsorted(self.cumulative, uniforms, side="right").astype(np.int64)
-        uniforms *= self.n_samples
-        return np.minimum(uniforms.astype(np.int64), self.n_samples - 1)
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[RowDraws]:
+        """The draws, while nobody else can draw from the generator."""
+        with lock_of(self.random_state):
+            yield self.draws
 
-    def rewind(self, n_unused: int, n_drawn: int) -> None:
-        """Take the last batches back, as if they had not been drawn."""
-        if n_unused:
-            self.random_state.set_state(self._before)
-            self.random_state.random_sample((n_drawn - n_unused) * self.size)
+    def draw(self) -> Array:
+        """Rows of the next batch (size,), int64."""
+        listed = np.empty(self.size, np.int64)
+        with self.opened() as draws:
+            draw_batch(draws, listed)
+        return listed
 
 
 def _make_steps(X: Any, *arguments: Any, **options: Any) -> MiniBatches:

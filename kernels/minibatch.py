@@ -5,8 +5,8 @@ Sculley, D.: Web-scale k-means clustering. WWW 2010.
 A step assigns the rows of one batch, moves every center to the mean of all rows it has been given
 so far, and follows the smoothed inertia of the batches, as scikit-learn does.  Rows are read where
 they lie, by their numbers; no batch is ever copied.  What one step costs beside the distances is
-little enough that Python would cost more: :func:`_steps` therefore makes as many steps as it is
-given batches, and comes back early only where something must be decided or drawn.
+little enough that Python would cost more: :func:`_steps` therefore draws the batches itself, makes
+a launch for each, and comes back early only where the rules end a run or centers are reassigned.
 
 Centers are sums and weights in float64 of centred rows; what rows are compared with is their
 quotient, rounded to the dtype of the rows.  Sums are made in the order of the batch, by one thread,
@@ -15,20 +15,31 @@ so that results are the same bits for any number of threads.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .draws import RowDraws, draw_rows
 from .emit.cpu import TILE_ROWS, lanes, round_up
 from .emit.masks import changed_labels
 from .emit.packing import pack_listed_rows
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import nearest_in_tile, nearest_two_in_tile
 from .emit.sums import add_row
+from .machine.calling import NOWHERE, call, offer_tasks, reference
 from .machine.compiling import helper, kernel, vector_sum
-from .machine.parallel import Team, new_counter, next_task, restart
-from .tiles import Array, make_panels, pack_centers, prefers_features, scratch, squared_distance
+from .machine.parallel import LOOP_WORK, Team, next_task
+from .tiles import (
+    Array,
+    Panels,
+    _centred_difference,
+    fill_panels,
+    make_panels,
+    panels_reference,
+    prefers_features,
+    read_only,
+    scratch,
+)
 
 # Why `_steps` has come back.
 MORE, REASSIGN, SMALL_SHIFT, NO_IMPROVEMENT = 0, 1, 2, 3
@@ -43,7 +54,11 @@ RELABEL_TILES = 8
 # Multiply-adds, those of float64 counted twice, from which on a step is worth a call of its own by
 # all threads: some 100 µs.
 LARGE_STEP = 5_000_000
+ROW_WORK = 100.0  # what a step does for each row beside the distances, in multiply-adds
 FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
+
+
+NO_DRAWS = RowDraws(0, 0, np.empty(0))
 
 
 class Rules(NamedTuple):
@@ -213,22 +228,19 @@ def judge(due, inertias, rules, running, follow):
 
 
 @kernel
-def _steps(
-    counter, gate, n_tasks, n_steps, follow, size, X, batches, row_weights, shift, panels, labels,
-    apart, inertias, lengths, rules, piles, running,
+def _assign(
+    counter, gate, n_tasks, X, listed, row_weights, shift, n_clusters, panels, labels, apart,
+    inertias, lengths, piles,
 ):  # fmt: skip
-    """Make a step for each row of `batches` (n_steps, size of a batch), which lists rows of `X`.
+    """Nearest centers of the rows of `X` that a batch lists.
 
-    Without `n_steps`, by any number of threads: the assignment to the first batch and nothing
-    else.  Otherwise by one thread.  Where there is an array `apart`, it receives how far each row
-    is at least from all centers but its own; `lengths` receives the sum of squared lengths of each
-    task's rows, which is finite only where they are.  Returns the number of steps made and why it
-    has come back.
+    Where there is an array `apart`, it receives how far each row is at least from all centers but
+    its own; `lengths` receives the sum of squared lengths of each task's rows, which is finite only
+    where they are.  Where rows are read only once, they are added to `piles`.
     """
     by_features, n_wide, n_narrow, packed_centers, bias = panels
     pile_sums, pile_weights, pile_touched = piles
-    n_features, n_clusters = X.shape[1], len(running.weights)
-    batch_size = batches.shape[1]
+    n_features, batch_size = X.shape[1], len(listed)
     packed = scratch(shift, np.int64(0) if by_features else len(shift) * TILE_ROWS)
     block = np.empty((TILE_ROWS if by_features else 0, n_features), shift.dtype)
     best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
@@ -239,100 +251,93 @@ def _steps(
     tile = np.zeros(2 * TILE_ROWS, np.int64)
     rounding = 8.0 * (n_features + 8) * (1.2e-7 if shift.itemsize == 4 else 2.3e-16)
     reach = 0.0
+    for cluster in range(n_clusters if len(apart) else 0):
+        reach = max(reach, 2.0 * np.float64(bias[cluster]))
     weighted = len(row_weights) > 0
-    status, step, due = np.int64(MORE), 0, False
     while True:
-        listed = batches[step]
-        if n_steps > 0:
-            due = begin(rules, running)
-            centers = running.centers
-            pack_centers(centers, by_features, n_wide, n_narrow, size, packed_centers, bias)
-        if len(apart):
-            for cluster in range(running.centers.shape[0]):
-                reach = max(reach, 2.0 * np.float64(bias[cluster]))
-        while True:
-            task = next_task(counter, gate, n_tasks)
-            if task >= n_tasks:
-                break
-            total, length = 0.0, 0.0
-            if by_features:
-                for place in range(task * n_clusters, (task + 1) * n_clusters):
-                    pile_weights[place] = 0.0
-                    pile_touched[place] = False
-                    for t in range(n_features):
-                        pile_sums[place, t] = 0.0
-            start = task * TASK_TILES * TILE_ROWS
-            stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
-            for first in range(start, stop, TILE_ROWS):
-                filled = min(TILE_ROWS, batch_size - first)
-                if by_features:
-                    # A few rows at a time, for all that is done with them: they are read once.
-                    for row in range(0, filled, FEATURE_ROWS):
-                        few = min(FEATURE_ROWS, filled - row)
-                        for i in range(row, row + few):
-                            norms[i] = _copy_row(X, listed[first + i], shift, block, i)
-                        nearest_of_few(
-                            X[:0], block, 0, shift, packed_centers, bias, n_wide, n_narrow, best,
-                            index, row,
-                        )  # fmt: skip
-                        changed_labels(index, labels, first, winners, np.int64(0))
-                        for i in range(row, row + few):
-                            labels[first + i] = winners[i]
-                            length += np.float64(norms[i])
-                            square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
-                            weight = np.float64(row_weights[first + i]) if weighted else 1.0
-                            total += square * weight
-                        _add_rows(
-                            first + row, first + row + few, X, listed, labels, row_weights,
-                            shift, pile_sums, pile_weights, pile_touched, task * n_clusters,
-                        )  # fmt: skip
-                    continue
-                for i in range(2 * TILE_ROWS):  # the last row stands in where there are no more
-                    tile[i] = listed[min(first + i, batch_size - 1)]
-                if n_features > FEW_FEATURES:
-                    pack_listed_rows(X, tile, 0, n_features, shift, packed)
-                else:
-                    for i in range(TILE_ROWS):
-                        row = tile[i]
-                        for t in range(n_features):
-                            packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
-                if len(apart):
-                    nearest_two_in_tile(
-                        packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index,
-                        second,
-                    )  # fmt: skip
-                else:
-                    nearest_in_tile(
-                        packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
-                    )
-                changed_labels(index, labels, first, winners, np.int64(0))
-                for i in range(TILE_ROWS):
-                    norms[i] = 0
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        total, length = 0.0, 0.0
+        if by_features:
+            for place in range(task * n_clusters, (task + 1) * n_clusters):
+                pile_weights[place] = 0.0
+                pile_touched[place] = False
                 for t in range(n_features):
-                    for i in range(TILE_ROWS):
-                        value = packed[t * TILE_ROWS + i]
-                        norms[i] += value * value
-                if len(apart):
-                    for i in range(filled):
-                        norm = np.float64(norms[i])
-                        square = norm + 2.0 * np.float64(second[i]) - rounding * (norm + reach)
-                        apart[first + i] = np.sqrt(max(square, 0.0))
+                    pile_sums[place, t] = 0.0
+        start = task * TASK_TILES * TILE_ROWS
+        stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
+        for first in range(start, stop, TILE_ROWS):
+            filled = min(TILE_ROWS, batch_size - first)
+            if by_features:
+                # A few rows at a time, for all that is done with them: they are read once.
+                for row in range(0, filled, FEATURE_ROWS):
+                    few = min(FEATURE_ROWS, filled - row)
+                    for i in range(row, row + few):
+                        norms[i] = _copy_row(X, listed[first + i], shift, block, i)
+                    nearest_of_few(
+                        X[:0], block, 0, shift, packed_centers, bias, n_wide, n_narrow, best,
+                        index, row,
+                    )  # fmt: skip
+                    changed_labels(index, labels, first, winners, np.int64(0))
+                    for i in range(row, row + few):
+                        labels[first + i] = winners[i]
+                        length += np.float64(norms[i])
+                        square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
+                        weight = np.float64(row_weights[first + i]) if weighted else 1.0
+                        total += square * weight
+                    _add_rows(
+                        first + row, first + row + few, X, listed, labels, row_weights,
+                        shift, pile_sums, pile_weights, pile_touched, task * n_clusters,
+                    )  # fmt: skip
+                continue
+            for i in range(2 * TILE_ROWS):  # the last row stands in where there are no more
+                tile[i] = listed[min(first + i, batch_size - 1)]
+            if n_features > FEW_FEATURES:
+                pack_listed_rows(X, tile, 0, n_features, shift, packed)
+            else:
+                for i in range(TILE_ROWS):
+                    row = tile[i]
+                    for t in range(n_features):
+                        packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
+            if len(apart):
+                nearest_two_in_tile(
+                    packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index,
+                    second,
+                )  # fmt: skip
+            else:
+                nearest_in_tile(
+                    packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
+                )
+            changed_labels(index, labels, first, winners, np.int64(0))
+            for i in range(TILE_ROWS):
+                norms[i] = 0
+            for t in range(n_features):
+                for i in range(TILE_ROWS):
+                    value = packed[t * TILE_ROWS + i]
+                    norms[i] += value * value
+            if len(apart):
                 for i in range(filled):
-                    labels[first + i] = winners[i]
-                    length += np.float64(norms[i])
-                    square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
-                    weight = np.float64(row_weights[first + i]) if weighted else 1.0
-                    total += square * weight
-            inertias[task], lengths[task] = total, length
-        if n_steps == 0:
-            break
-        _add_batch(X, listed, labels, row_weights, shift, piles, running)
-        status = _finish(due, inertias, rules, running, follow)
-        step += 1
-        if step == n_steps or status != MORE:
-            break
-        restart(counter)
-    return step, status
+                    norm = np.float64(norms[i])
+                    square = norm + 2.0 * np.float64(second[i]) - rounding * (norm + reach)
+                    apart[first + i] = np.sqrt(max(square, 0.0))
+            for i in range(filled):
+                labels[first + i] = winners[i]
+                length += np.float64(norms[i])
+                square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
+                weight = np.float64(row_weights[first + i]) if weighted else 1.0
+                total += square * weight
+        inertias[task], lengths[task] = total, length
+
+
+@vector_sum
+def _own_distance(X, row, shift, exact, cluster):
+    """As :func:`.tiles.squared_distance`, without views of rows, whose references are counted."""
+    total = 0.0
+    for t in range(X.shape[1]):
+        difference = _centred_difference(X[row, t], shift[t], exact[cluster, t])
+        total += difference * difference
+    return total
 
 
 @kernel
@@ -362,7 +367,7 @@ def _relabel(
         stop = min(start + RELABEL_TILES * TILE_ROWS, batch_size)
         count = 0
         for i in range(start, stop):
-            own[i - start] = squared_distance(X[listed[i]], shift, exact[labels[i]])
+            own[i - start] = _own_distance(X, listed[i], shift, exact, labels[i])
             places[count] = i
             count += not np.sqrt(own[i - start]) < apart[i] - moved
         for first in range(0, count, TILE_ROWS):
@@ -381,7 +386,7 @@ def _relabel(
                 place = places[first + i]
                 if labels[place] != winners[i]:
                     labels[place] = winners[i]
-                    own[place - start] = squared_distance(X[tile[i]], shift, exact[winners[i]])
+                    own[place - start] = _own_distance(X, tile[i], shift, exact, winners[i])
         total = 0.0
         for i in range(start, stop):
             weight = np.float64(row_weights[i]) if len(row_weights) else 1.0
@@ -412,44 +417,15 @@ def _largest_move(exact, previous):
     return _move(exact, previous)
 
 
-@kernel
-def _pack(centers, by_features, n_wide, n_narrow, size, packed, bias):
-    pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
-
-
-@kernel
-def _finish_step(X, listed, labels, row_weights, inertias, shift, rules, piles, running, follow):
-    """What :func:`_steps` does after the assignment."""
-    due = begin(rules, running)
-    _add_batch(X, listed, labels, row_weights, shift, piles, running)
-    return _finish(due, inertias, rules, running, follow)
-
-
-@kernel
-def _settle_step(
-    X, listed, labels, row_weights, inertias, shift, rules, size, panels, piles, running
-):  # fmt: skip
-    """As :func:`_finish_step`, and the new centers packed; also how far one has moved at most.
-
-    For a batch that is labelled once more, in one call.
-    """
-    due = begin(rules, running)
-    _add_batch(X, listed, labels, row_weights, shift, piles, running)
-    status = _finish(due, inertias, rules, running, False)
-    by_features, n_wide, n_narrow, packed, bias = panels
-    pack_centers(running.centers, by_features, n_wide, n_narrow, size, packed, bias)
-    return status, _move(running.exact, running.previous)
-
-
-@kernel
-def _open(given, weights, size, panels, shift, running):
-    """Centre `given` centers (k, d), and pack them; begin with no step made.
+@helper
+def _open(given, weights, shift, running):
+    """Centre `given` centers (k, d); begin with no step made.
 
     By their mean where it is more than a standard deviation from zero: what is not may be the work
-    of a few huge centers, and would round off what the others are.
+    of a few huge centers, and would round off what the others are.  How many rows have been seen
+    since the last weighing is not changed.
     """
     centers, exact, sums, own_weights, _, _, monitor = running
-    by_features, n_wide, n_narrow, packed, bias = panels
     n_clusters, n_features = given.shape
     mean, variance = np.zeros(n_features), np.zeros(n_features)
     for cluster in range(n_clusters):
@@ -472,16 +448,111 @@ def _open(given, weights, size, panels, shift, running):
         for t in range(n_features):
             sums[cluster, t] = exact[cluster, t] * weight
     for slot in range(len(monitor)):
-        monitor[slot] = np.nan if slot in (SMOOTHED, LEAST) else 0.0
-    pack_centers(centers, by_features, n_wide, n_narrow, size, packed, bias)
+        if slot != SEEN:
+            monitor[slot] = np.nan if slot in (SMOOTHED, LEAST) else 0.0
 
 
-@kernel
+@helper
 def _round_centers(exact, shift, out):
     """Write the centers, not centred any more, to `out` (k, d), of the dtype of the rows."""
     for cluster in range(out.shape[0]):
         for t in range(out.shape[1]):
             out[cluster, t] = exact[cluster, t] + np.float64(shift[t])
+
+
+class Calls(NamedTuple):
+    """References to kernels; see :mod:`.calling`."""
+
+    assign: Any
+    pack: Any
+    relabel: Any
+
+
+class Batch(NamedTuple):
+    """What :func:`_assign` is run with, from the weights of the rows on."""
+
+    row_weights: Array
+    shift: Array
+    n_clusters: int
+    panels: Panels
+    labels: Array
+    apart: Array
+    inertias: Array
+    lengths: Array
+    piles: Piles
+
+
+@helper
+def _pack_again(calls, size, batch, running):
+    by_features, n_wide, n_narrow, packed, bias = batch.panels
+    arguments = (running.centers, by_features, n_wide, n_narrow, size, packed, bias)
+    call(calls.pack, None, arguments, ())
+
+
+@helper
+def _step(calls, counter, gate, n_tasks, X, listed, batch, rules, running, follow):
+    """One step, from packed centers; `MORE`, or why to stop."""
+    due = begin(rules, running)
+    offer_tasks(counter)
+    call(calls.assign, None, (counter, gate, n_tasks, X, listed), batch)
+    labels, row_weights, shift, piles = batch.labels, batch.row_weights, batch.shift, batch.piles
+    _add_batch(X, listed, labels, row_weights, shift, piles, running)
+    return _finish(due, batch.inertias, rules, running, follow)
+
+
+@kernel
+def _steps(
+    calls, counter, gate, n_tasks, n_steps, follow, size, draws, X, batches, batch, rules, running,
+):  # fmt: skip
+    """Make a step for each row of `batches` (n_steps, size of a batch), which lists rows of `X`.
+
+    Where there are `draws` to be made, there is one such row, and each step draws it afresh.
+    Returns the number of steps made and why it has come back.
+    """
+    status, step = np.int64(MORE), 0
+    while step < n_steps and status == MORE:
+        _pack_again(calls, size, batch, running)
+        listed = batches[0 if draws.n_samples else step]
+        if draws.n_samples:
+            draw_rows(draws, listed)
+        status = _step(calls, counter, gate, n_tasks, X, listed, batch, rules, running, follow)
+        step += 1
+    return step, status
+
+
+@kernel
+def _step_and_relabel(
+    calls, counter, gate, n_tasks, n_relabelled, size, X, listed, batch, rules, given, weights,
+    inertias, out, running,
+):  # fmt: skip
+    """Begin with the `given` centers and make a step of the one batch that they are to see.
+
+    Where no center is to be reassigned, and rows are finite, the new centers, not centred any more,
+    are written to `out`, and the batch is labelled once more.  Returns whether rows are finite,
+    whether centers are to be reassigned, and how far one has moved at most.
+    """
+    _open(given, weights, batch.shift, running)
+    _pack_again(calls, size, batch, running)
+    status = _step(calls, counter, gate, n_tasks, X, listed, batch, rules, running, False)
+    _pack_again(calls, size, batch, running)
+    moved = _move(running.exact, running.previous)
+    length = 0.0
+    for task in range(n_tasks):
+        length += batch.lengths[task]
+    finite = np.isfinite(length)
+    if finite and status == MORE:
+        _round_centers(running.exact, batch.shift, out)
+        if n_relabelled > 0:
+            offer_tasks(counter)
+            arguments = counter, gate, n_relabelled, X, listed, batch.row_weights, batch.shift
+            rest = batch.panels, running.exact, batch.labels, batch.apart, moved, inertias
+            call(calls.relabel, None, arguments, rest)
+    return finite, status, moved
+
+
+@kernel
+def _write_centers(exact, shift, out):
+    _round_centers(exact, shift, out)
 
 
 @kernel
@@ -527,8 +598,11 @@ class MiniBatches:
         Whether :meth:`relabel` will be called.
     """
 
+    given: tuple[Array, Array]  # centers and weights that :meth:`open` was told of
     finite = True  # whether all numbers of the last batch of :meth:`step` surely are
     _moved: float | None = None  # how far a center has moved at most in the last step, if known
+    _rounded: Array | None = None  # the centers after it, not centred, if known
+    _relabelled = False  # whether its batch has been labelled once more
 
     def __init__(
         self,
@@ -556,7 +630,9 @@ class MiniBatches:
         self.panels = make_panels(n_clusters, n_features, X.dtype, by_features=by_features)
         self.size = lanes(X.dtype)
         self.work = float(batch_size) * n_features * (n_clusters + 4)
-        self.none, self.no_rows = np.empty(0, X.dtype), np.empty((0, n_features), X.dtype)
+        self.listed = np.empty((1, batch_size), np.int64)
+        self.none = read_only(np.empty(0, X.dtype))
+        self.no_rows = read_only(np.empty((0, n_features), X.dtype))
         self._join(team)
         n_piles = self.n_tasks * n_clusters if by_features else 0
         self.piles = Piles(
@@ -569,12 +645,12 @@ class MiniBatches:
         self.shared = large and len(team.helpers) > 0
 
     def open(self, X: Array, centers: Array, weights: Array, team: Team) -> None:
-        """Begin once more, with all rows of `X` as the one batch that is to come.
+        """Begin once more, with all rows of `X` as the one batch of :meth:`step`.
 
         Parameters
         ----------
         X : ndarray of shape (batch_size, n_features)
-            As many rows, of the same dtype, as those before.
+            As many rows, of the same dtype, as those before; read-only.
         centers : ndarray of shape (n_clusters, n_features)
             Centers to go on from, not centred.
         weights : ndarray of shape (n_clusters,), float64
@@ -582,9 +658,8 @@ class MiniBatches:
         team : Team
             Threads to run on.
         """
-        self.X, self._moved = X, None
+        self.X, self.given = X, (read_only(centers), read_only(weights))
         self._join(team)
-        _open(centers, weights, self.size, self.panels, self.shift, self.running)
 
     def step(self, batch: Array, row_weights: Array | None = None) -> int:
         """One step that :meth:`open` came before, and :meth:`relabel` may follow.
@@ -603,30 +678,35 @@ class MiniBatches:
         int
             `MORE`, or `REASSIGN` where :meth:`reassign` is to be called.
         """
-        weights = self.none if row_weights is None else row_weights
-        self._assign(batch[None], weights)
-        self.finite = math.isfinite(sum(self.lengths.tolist()))
-        status, self._moved = _settle_step(
-            self.X, batch, self.labels, weights, self.inertias, self.shift, self.rules, self.size,
-            self.panels, self.piles, self.running,
+        centers, weights = self.given
+        passed, rounded = self._batch(row_weights), np.empty(centers.shape, self.shift.dtype)
+        n_relabelled = len(self.own_inertias) if len(self.apart) else 0
+        self.finite, status, self._moved = _step_and_relabel(
+            self._calls(passed), *self._open_gate(), self.n_tasks, n_relabelled, self.size, self.X,
+            batch, passed, self.rules, centers, weights, self.own_inertias, rounded, self.running,
         )  # fmt: skip
+        complete = self.finite and status == MORE
+        self._rounded = rounded if complete else None
+        self._relabelled = complete and n_relabelled > 0
         return int(status)
 
     def close(self) -> None:
         """Let the rows go; :meth:`open` may follow."""
-        self.X = self.no_rows
+        self.X, self._rounded = self.no_rows, None
 
     def centers(self) -> Array:
         """The centers (n_clusters, n_features), not centred, in the dtype of the rows."""
+        if self._rounded is not None:
+            return self._rounded
         exact = self.running.exact
         centers = np.empty(exact.shape, self.shift.dtype)
-        _round_centers(exact, self.shift, centers)
+        _write_centers(exact, self.shift, centers)
         return centers
 
     @property
     def most_steps(self) -> int:
-        """Steps that are worth one call: some milliseconds, and 1 where threads share a step."""
-        return 1 if self.shared else int(min(64, 1 + 200_000_000 // self.work))
+        """Steps from one look at signals to the next: some milliseconds."""
+        return 1 + int(LOOP_WORK / (self.work + ROW_WORK * self.listed.size))
 
     def run(
         self, batches: Array, row_weights: Array | None = None, *, follow: bool = True
@@ -650,37 +730,60 @@ class MiniBatches:
             `MORE`, `SMALL_SHIFT`, `NO_IMPROVEMENT`, or `REASSIGN`: :meth:`reassign` is to be
             called, and then :meth:`follow`, before more steps are made.
         """
-        weights = self.none if row_weights is None else row_weights
-        if not self.shared:
-            return _steps(
-                new_counter(), self.team.gate, self.n_tasks,
-                *self._arguments(len(batches), follow, batches, weights),
+        return self._run(len(batches), NO_DRAWS, batches, row_weights, follow)
+
+    def run_drawn(self, n_steps: int, draws: RowDraws) -> int:
+        """Make up to `n_steps` steps, each on a batch that is drawn for it; as :meth:`run`.
+
+        Parameters
+        ----------
+        n_steps : int
+            At most :attr:`most_steps`.
+        draws : RowDraws
+            How; the last batch that was drawn is ``listed[0]``.
+
+        Returns
+        -------
+        int
+            `MORE`, or why it has come back.
+        """
+        return self._run(n_steps, draws, self.listed, None, True)[1]
+
+    def _run(
+        self, n_steps: int, draws: RowDraws, batches: Array, row_weights: Array | None, follow: bool
+    ) -> tuple[int, int]:
+        self._moved, self._rounded, self._relabelled = None, None, False
+        passed = self._batch(row_weights)
+        return _steps(
+            self._calls(passed), *self._open_gate(), self.n_tasks, n_steps, follow, self.size,
+            draws, self.X, batches, passed, self.rules, self.running,
+        )  # fmt: skip
+
+    def _open_gate(self) -> tuple[Array, Array]:
+        return self.team.open(self.work if self.shared else 0.0, self.n_tasks)
+
+    def _batch(self, row_weights: Array | None) -> Batch:
+        weights = self.none if row_weights is None else read_only(row_weights)
+        return Batch(
+            weights, self.shift, len(self.running.weights), self.panels, self.labels, self.apart,
+            self.inertias, self.lengths, self.piles,
+        )  # fmt: skip
+
+    def _calls(self, batch: Batch) -> Calls:
+        gate, listed, running = self.team.gate, self.listed[0], self.running
+        key = self.X.dtype
+        arguments = gate, gate, 1, self.X, listed
+        relabel = NOWHERE
+        if len(self.apart):
+            again = self.panels, running.exact, self.labels, self.apart, 0.0, self.own_inertias
+            relabel = reference(
+                _relabel, key, *arguments, batch.row_weights, self.shift, *again
             )  # fmt: skip
-        self._pack()
-        self._assign(batches, weights)
-        status = _finish_step(
-            self.X, batches[0], self.labels, weights, self.inertias, self.shift, self.rules,
-            self.piles, self.running, follow,
-        )  # fmt: skip
-        return 1, status
-
-    def _pack(self) -> None:
-        by_features, n_wide, n_narrow, packed, bias = self.panels
-        _pack(self.running.centers, by_features, n_wide, n_narrow, self.size, packed, bias)
-
-    def _assign(self, batches: Array, weights: Array) -> None:
-        arguments = self._arguments(0, False, batches, weights)
-        work = self.work if self.shared else 0.0
-        self.team.run(_steps, work, self.n_tasks, *arguments)
-
-    def _arguments(
-        self, n_steps: int, follow: bool, batches: Array, weights: Array
-    ) -> tuple[object, ...]:
-        return (
-            n_steps, follow, self.size, self.X, batches, weights, self.shift, self.panels,
-            self.labels, self.apart, self.inertias, self.lengths, self.rules, self.piles,
-            self.running,
-        )  # fmt: skip
+        return Calls(
+            reference(_assign, key, *arguments, *batch),
+            panels_reference(running.centers, self.panels),
+            relabel,
+        )
 
     def follow(self) -> int:
         """Follow the rules after a reassignment; `MORE` or why to stop."""
@@ -703,16 +806,18 @@ class MiniBatches:
         inertia : float
             Weighted sum of squared distances to these.
         """
-        exact = self.running.exact
+        running = self.running
         if self._moved is None:
-            self._pack()
-            self._moved = _largest_move(exact, self.running.previous)
-        weights = self.none if row_weights is None else row_weights
-        self.team.run(
-            _relabel, self.work if self.shared else 0.0, len(self.own_inertias), self.X, batch,
-            weights, self.shift, self.panels, exact, self.labels, self.apart, self._moved,
-            self.own_inertias,
-        )  # fmt: skip
+            fill_panels(running.centers, self.panels)
+            self._moved = _largest_move(running.exact, running.previous)
+        if not self._relabelled:
+            weights = self.none if row_weights is None else read_only(row_weights)
+            self.team.run(
+                _relabel, self.work if self.shared else 0.0, len(self.own_inertias), self.X, batch,
+                weights, self.shift, self.panels, running.exact, self.labels, self.apart,
+                self._moved, self.own_inertias,
+            )  # fmt: skip
+            self._relabelled = True
         return self.labels[: len(batch)].copy(), float(self.own_inertias.sum())
 
     def reassign(self, batch: Array, random_state: np.random.RandomState) -> int:
@@ -730,7 +835,7 @@ class MiniBatches:
         int
             Number of centers that were moved.
         """
-        self._moved = None
+        self._moved, self._rounded, self._relabelled = None, None, False
         weights = self.running.weights
         moved = weights < self.rules.ratio * weights.max()
         most = int(0.5 * len(batch))

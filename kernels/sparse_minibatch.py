@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .draws import RowDraws, draw_batch
 from .emit.cpu import lanes, round_up
 from .emit.memory import fetch
 from .emit.sparse_rows import sparse_products
@@ -200,6 +201,7 @@ class SparseMiniBatches(MiniBatches):
         self.squares = aligned_empty(stride, np.float64)
         self.table[:] = 0.0
         self.labels = np.empty(batch_size, np.int32)
+        self.listed = np.empty((1, batch_size), np.int64)
         self.inertias = np.empty(-(-batch_size // TASK_ROWS))
         _fold(centers, weights, self.table, self.squares)
 
@@ -220,6 +222,16 @@ class SparseMiniBatches(MiniBatches):
             status = self._step(batches[step], row_weights, follow)
             step += 1
         return step, status
+
+    def run_drawn(self, n_steps: int, draws: RowDraws) -> int:
+        """Make steps on batches that are drawn for them; see :meth:`.MiniBatches.run_drawn`."""
+        listed, status = self.listed[0], MORE
+        for _ in range(n_steps):
+            draw_batch(draws, listed)
+            status = self._step(listed, None, True)
+            if status != MORE:
+                break
+        return status
 
     def step(self, batch: Array, row_weights: Array | None = None) -> int:
         """One step; see :meth:`.MiniBatches.step`."""
