@@ -76,7 +76,7 @@ class Auto(Lloyd):
     @property
     def iterates(self) -> bool:
         """As Lloyd's, where bounds are not tried."""
-        return self.bounds is None and Lloyd.iterates.fget(self)  # type: ignore[attr-defined]
+        return self.bounds is None
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""

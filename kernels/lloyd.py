@@ -21,7 +21,7 @@ from .emit.screens import doubtful_rows
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few, nearest_of_low
 from .emit.search_rows import nearest_in_row, nearest_of_many, nearest_two_of_many
 from .emit.sums import add_rows, move_rows
-from .machine.calling import call, offer_tasks, reference
+from .machine.calling import NOWHERE, call, offer_tasks, reference, threads_of
 from .machine.compiling import helper, kernel
 from .machine.parallel import LOOP_WORK, SMALL_WORK, Team, next_task
 from .screening import (
@@ -55,6 +55,7 @@ from .update import (
     Update,
     average_reference,
     merge_pile,
+    owners_reference,
     record_changes,
 )
 
@@ -197,6 +198,7 @@ class Calls(NamedTuple):
     """References to the kernels of an iteration; see :mod:`.calling`."""
 
     assign: Any
+    move: Any  # recorded rows, where piles are large; else never called
     average: Any
     pack: Any
     screen: Any
@@ -227,25 +229,41 @@ def pack(calls, centers, size, panels, screen, screens):
 
 
 @helper
-def iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, screen, sums):
+def _move_recorded(calls, counter, gate, alone, n_changed, passed, totals):
+    """Have the owners of clusters move the rows that a pass has recorded."""
+    n_owners, own_gate = 1, alone
+    if 2.0 * n_changed * passed.rows.X.shape[1] > SMALL_WORK:
+        n_owners, own_gate = threads_of(counter), gate
+    offer_tasks(counter)
+    arguments = counter, own_gate, n_owners, False, passed.slice_size, passed.rows, passed.mean
+    call(calls.move, None, arguments, (passed.labels, passed.changes, totals))
+
+
+@helper
+def iterate(
+    calls, counter, gate, alone, n_tasks, n_steps, tol, size, screens, passed, screen, sums,
+):  # fmt: skip
     """Up to `n_steps` whole iterations from ``sums.centers``, each pass a launch.
 
     Stops as the loop would, at unchanged labels and at a shift within `tol`, and at empty clusters,
     which the loop must see to.  Returns steps, changed rows, shift and number of empty clusters of
     the last step, which began with ``sums.centers``, and whether the screen still pays.
     """
-    _, _, centers, new_centers = sums
+    piles, totals, centers, new_centers = sums
     n_samples = passed.rows.X.shape[0]
+    mode = PILES if len(piles.touched) else RECORD
     step = 0
     while True:
         asks = pack(calls, centers, size, passed.panels, screen, screens)
         offer_tasks(counter)
-        call(calls.assign, None, (counter, gate, n_tasks, asks, PILES), passed)
+        call(calls.assign, None, (counter, gate, n_tasks, asks, mode), passed)
         n_changed, n_doubted = np.int64(0), np.int64(0)
         for task in range(n_tasks):
             n_changed += passed.changes.n[task]
             n_doubted += passed.doubted[task]
         screens = screens and n_doubted <= MOST_DOUBTED * n_samples
+        if mode == RECORD:
+            _move_recorded(calls, counter, gate, alone, n_changed, passed, totals)
         shift, n_empty = call(calls.average, (0.0, np.int64(0)), sums, ())
         step += 1
         if step == n_steps or n_changed == 0 or shift <= tol or n_empty > 0:
@@ -257,8 +275,12 @@ def iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, 
 
 
 @kernel
-def _iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, screen, sums):
-    return iterate(calls, counter, gate, n_tasks, n_steps, tol, size, screens, passed, screen, sums)
+def _iterate(
+    calls, counter, gate, alone, n_tasks, n_steps, tol, size, screens, passed, screen, sums,
+):  # fmt: skip
+    return iterate(
+        calls, counter, gate, alone, n_tasks, n_steps, tol, size, screens, passed, screen, sums
+    )
 
 
 class Lloyd:
@@ -350,7 +372,7 @@ class Lloyd:
     @property
     def iterates(self) -> bool:
         """Whether :meth:`iterate` is offered."""
-        return self.update.mode == PILES
+        return True
 
     def iterate(
         self, n_steps: int, tol: float, centers: Array, new_centers: Array
@@ -378,7 +400,7 @@ class Lloyd:
         )
         counter, gate = self.team.open(self.work, self.n_slices)
         n_steps, n_changed, shift, n_empty, self.screens = _iterate(
-            self.calls(passed, sums), counter, gate, self.n_slices, n_steps, tol,
+            self.calls(passed, sums), counter, gate, self.team.gate, self.n_slices, n_steps, tol,
             lanes(centers.dtype), self.screens, passed, self.screen, sums,
         )  # fmt: skip
         self.n_distances += n_steps * self.rows.X.shape[0] * len(centers)
@@ -408,8 +430,13 @@ class Lloyd:
         """References to the kernels of an iteration on such arguments."""
         gate = self.team.gate
         key = self.rows.dtype, passed.changes.rows.dtype
+        move = NOWHERE
+        if self.update.mode == RECORD:
+            parts = passed.slice_size, passed.rows, passed.mean, passed.labels, passed.changes
+            move = owners_reference(*parts, sums.totals, gate)
         return Calls(
             reference(_run, key, gate, gate, 1, True, PILES, *passed),
+            move,
             average_reference(*sums),
             panels_reference(sums.centers, self.panels),
             screen_reference(self.panels, self.screen),

@@ -124,8 +124,8 @@ def _run_starts(
         totals.weights[:] = 0
         totals.counts[:] = 0
         steps, n_changed, shift, n_empty, asks = iterate(
-            calls.iterate, counter, gate, n_tasks, min(max_iter, most_steps), tol, size, screens,
-            passed, screen, sums,
+            calls.iterate, counter, gate, gate, n_tasks, min(max_iter, most_steps), tol, size,
+            screens, passed, screen, sums,
         )  # fmt: skip
         left -= steps
         strict = n_changed == 0

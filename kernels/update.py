@@ -262,6 +262,16 @@ def slices_reference(
     return reference(_sum_slices, mean.dtype, gate, gate, 1, *arguments)
 
 
+def owners_reference(
+    slice_size: int, rows: Rows, mean: Array, labels: Array, changes: Changes, totals: Totals,
+    gate: Array,
+) -> Any:  # fmt: skip
+    """To the kernel by which owners of clusters move recorded rows; see :mod:`.calling`."""
+    key = mean.dtype, changes.rows.dtype
+    arguments = slice_size, rows, mean, labels, changes, totals
+    return reference(_sum_by_owners, key, gate, gate, 1, False, *arguments)
+
+
 class Update:
     """Sums, weights and row counts of all clusters over one fit.
 

@@ -92,8 +92,13 @@ def test_long_fits_come_back_between_starts_and_iterations(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_clusters", [3, 40])
-def test_whole_iterations_with_helpers_have_the_same_bits(monkeypatch, dtype, n_clusters):
-    X = np.random.default_rng(0).standard_normal((30_000, 5)).astype(dtype)
+@pytest.mark.parametrize("large_piles", [False, True])
+def test_whole_iterations_with_helpers_have_the_same_bits(
+    monkeypatch, dtype, n_clusters, large_piles
+):
+    if large_piles:
+        monkeypatch.setattr("fastclust.kernels.update.LARGE_PILE", 0)
+    X = np.random.default_rng(0).standard_normal((30_000, 9)).astype(dtype)
     parameters = {"n_clusters": n_clusters, "max_iter": 12, "algorithm": "lloyd"}
     for found, wanted in zip(*both_ways(monkeypatch, X, **parameters), strict=True):
         np.testing.assert_array_equal(found, wanted)

@@ -53,6 +53,7 @@ LABEL_BYTES = 4
 # Iterations of the algorithms with bounds, which spare little in the first and more in each later.
 ITERATIONS = 10
 SEEDING_ROUNDS = 16
+NEVER = -1.0  # a tolerance that no shift of centers is within
 BATCH_SIZE, BATCH_STEPS = 1024, 16
 SPARSE_DENSITY = 0.01
 
@@ -142,11 +143,17 @@ class Fit:
         self.algorithm.assign(self.start, account=False)
 
     def iterate(self, times: int = 1) -> None:
-        """Iterations from the start; no row need have a label."""
+        """Iterations from the start, as a fit makes them; no row need have a label."""
+        algorithm, update = self.algorithm, self.update
         centers, new_centers = self.start.copy(), np.empty_like(self.start)
-        for _ in range(times):
-            self.algorithm.assign(centers)
-            self.update.new_centers(self.algorithm.labels, centers, new_centers)
+        while times > 0:
+            steps = 1
+            if algorithm.iterates:
+                steps = algorithm.iterate(times, NEVER, centers, new_centers)[0]
+            else:
+                algorithm.assign(centers)
+                update.new_centers(algorithm.labels, centers, new_centers)
+            times -= steps
             centers, new_centers = new_centers, centers
 
     def restart(self, times: int = 1) -> None:

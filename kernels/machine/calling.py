@@ -102,8 +102,14 @@ else:
 
 
 @helper
+def threads_of(counter):
+    """Number of threads that take their tasks from `counter`."""
+    return len(counter) // RECORD
+
+
+@helper
 def offer_tasks(counter):
     """Offer all tasks to all threads, before the next launch."""
-    for seat in range(len(counter) // RECORD):
+    for seat in range(threads_of(counter)):
         for slot in range(3):
             counter[seat * RECORD + slot] = 0
