@@ -461,7 +461,7 @@ def _round_centers(exact, shift, out):
 
 
 class Calls(NamedTuple):
-    """References to kernels; see :mod:`.calling`."""
+    """References to kernels; see :mod:`.machine.calling`."""
 
     assign: Any
     pack: Any
@@ -484,6 +484,7 @@ class Batch(NamedTuple):
 
 @helper
 def _pack_again(calls, size, batch, running):
+    """Pack the centers as they are now."""
     by_features, n_wide, n_narrow, packed, bias = batch.panels
     arguments = (running.centers, by_features, n_wide, n_narrow, size, packed, bias)
     call(calls.pack, None, arguments, ())

@@ -22,9 +22,10 @@ from numba import config
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from fastclust import KMeans
-from fastclust.kernels.emit.memory import fetch_add, peek
+from fastclust.kernels.emit.memory import TAKEN, fetch_add, peek
 from fastclust.kernels.machine import boards, parallel
 from fastclust.kernels.machine.boards import DRAINED
+from fastclust.kernels.machine.calling import offer_tasks
 from fastclust.kernels.machine.compiling import OPTIONS, kernel
 from fastclust.kernels.machine.launching import WANTED, LaunchingCompiler
 from fastclust.kernels.machine.parallel import (
@@ -32,13 +33,11 @@ from fastclust.kernels.machine.parallel import (
     LEAST_WORK,
     RECORD,
     SMALL_WORK,
-    TAKEN,
     THREAD_WORK,
     Team,
     effective_n_threads,
     new_counter,
     next_task,
-    restart,
     team,
 )
 
@@ -568,11 +567,6 @@ def take(counter, gate, n_tasks):  # type: ignore[no-untyped-def]
     return next_task(counter, gate, n_tasks)
 
 
-@numba.njit(**OPTIONS)
-def offer_again(counter):  # type: ignore[no-untyped-def]
-    restart(counter)
-
-
 def gate_of(seat: int) -> Any:
     return np.zeros(CALLERS_GATE + seat, np.int64)
 
@@ -603,7 +597,7 @@ def test_tasks_are_withdrawn_and_offered_again() -> None:
     assert [take(counter, gate_of(0), 3) for _ in range(2)] == [0, 1]
     counter[TAKEN::RECORD] = DRAINED
     assert take(counter, gate_of(0), 3) == 3
-    offer_again(counter)
+    offer_tasks(counter)
     assert [take(counter, gate_of(0), 3) for _ in range(4)] == [0, 1, 2, 3]
     counter = new_counter(4)
     counter[TAKEN::RECORD] = DRAINED

@@ -41,11 +41,10 @@ from numba import config
 from numba.np.ufunc import parallel as numba_threads
 from threadpoolctl import ThreadpoolController
 
-from ..emit.memory import BACK, CALLERS_GATE, FRONT, RECORD, TAKEN
+from ..emit.memory import CALLERS_GATE, RECORD
 from ..emit.memory import next_task as next_task
 from ..tiles import Array
 from . import boards
-from .compiling import inlined
 from .forking import undivided
 from .launching import WANTED
 
@@ -65,12 +64,6 @@ LOOP_WORK = 100_000_000
 def new_counter(n_seats: int = 1) -> np.ndarray[Any, Any]:
     """What the threads of one kernel call take their tasks from."""
     return np.zeros(n_seats * RECORD, np.int64)
-
-
-@inlined
-def restart(counter: Any) -> None:
-    """Offer all tasks again, to a thread that runs a kernel alone."""
-    counter[TAKEN] = counter[FRONT] = counter[BACK] = 0
 
 
 def _find_getcpu() -> Callable[[], int]:
