@@ -31,8 +31,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
 from fastclust.commands.calls import Problem, make_task
-from fastclust.kernels.machine.parallel import Team, team
 from fastclust.workloads import five_blobs
+
+try:
+    from fastclust.kernels.machine.parallel import Team, team
+except ModuleNotFoundError:  # the other checkout may be older than that folder
+    from fastclust.kernels.parallel import Team, team
 
 HERE = Path(__file__).resolve()
 REST = 0.002  # seconds after which helpers sleep
@@ -60,10 +64,10 @@ def empty_launch(threads: Team) -> Callable[[], None]:
     # Only here: the other checkout may have them elsewhere.
     from fastclust.kernels.emit.cpu import lanes
     from fastclust.kernels.emit.roof import ROOF_CHAINS
-    from fastclust.kernels.machine.roof import _spin
+    from fastclust.kernels.machine.roof import spin
 
     values = np.full((2, ROOF_CHAINS * lanes("float32")), 0.5, np.float32)
-    return lambda: threads.run(_spin, 1e12, len(values), 1, values)
+    return lambda: threads.run(spin, 1e12, len(values), 1, values)
 
 
 def launch(session: Any) -> Any:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         simplified_silhouette_score,
     )
     from .search import ClusterSearch
-    from .seeding import SampledKMeansPlusPlus
     from .silhouette import silhouette_samples, silhouette_score
+    from .starts import SampledKMeansPlusPlus
 
     __version__: str
 
@@ -41,7 +41,7 @@ _HOMES = {
     "KMeans": "kmeans",
     "MiniBatchKMeans": "minibatch",
     "ProgressBar": "callbacks",
-    "SampledKMeansPlusPlus": "seeding",
+    "SampledKMeansPlusPlus": "starts",
     "calinski_harabasz_score": "scores",
     "davies_bouldin_score": "scores",
     "from_sklearn": "interchange",

@@ -14,19 +14,21 @@ import scipy.sparse
 
 from . import validation
 from .callbacks import Callbacks, Listeners
-from .centroids import CentroidEstimator, assigned, is_extreme, open_parts, unchanged_on_error
+from .centroids import CentroidEstimator, assigned, unchanged_on_error
 from .checkpoints import Checkpoint, described, restore_generator
 from .choices import Algorithm, Strategy
+from .fits import MOST, best_found, make_loop, recorded, state_found
 from .kernels.algorithms import algorithm_for
 from .kernels.descent import Descent
 from .kernels.machine.parallel import Team, team
 from .kernels.tiles import Array, padded_vector, read_only
-from .kmeans import MOST, best_found, recorded, state_found, survey
-from .lloyd_loop import Fit, Loop, State, first_centers
+from .lloyd_loop import Fit, Loop, State
+from .preparation import Survey, open_parts, survey
 from .rows.mapped import in_memory
 from .rows.sources import Listed, Source, once_by_blocks
-from .rows.streaming import StreamedLoop, StreamedRows, streamed_labels
+from .rows.streaming import StreamedRows, streamed_labels
 from .serving import kept_beside
+from .starts import first_centers
 
 # A later start replaces the best one if its inertia is lower by more than this share of it.
 SAME_INERTIA = 1e-6
@@ -363,79 +365,64 @@ class BisectingKMeans(CentroidEstimator):
             is the estimator.
         """
         with unchanged_on_error(self), Listeners(callbacks) as listeners:
-            validation.check_algorithm(self.algorithm)
-            validation.check_bisecting_init(self.init)
-            validation.check_int("n_init", self.n_init, 1)
-            validation.check_int("max_iter", self.max_iter, 1)
-            validation.check_tolerance("tol", self.tol)
-            validation.check_int("n_clusters", self.n_clusters, 1)
-            validation.check_option(
-                "bisecting_strategy",
-                self.bisecting_strategy,
-                ("biggest_inertia", "largest_cluster"),
-            )
-            validation.check_bool("copy_x", self.copy_x)
-            validation.check_verbose(self.verbose)
+            self._check_parameters()
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
             X = validation.open_array(self, X, fitting=True, finite=False)
             n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
             with team() as threads:
-                means, variances, identity = survey(X, threads, identify=bool(saved))
-                validation.check_spread(variances, X, self)
+                data = survey(X, weights, threads, self, identify=bool(saved))
                 if saved:
                     saved.describe(
                         estimator="BisectingKMeans",
                         **{name: getattr(self, name) for name in DECIDING},
-                        **described(
-                            self.init, self.random_state, random_state, X, weights, threads
-                        ),
-                        data=identity,
+                        **described(self.init, self.random_state, random_state, data, threads),
                     )
-                dtype = X.dtype
-                if is_extreme(float(variances.max()), dtype):
-                    X = X.astype(np.float64)
-                    weights = None if weights is None else weights.astype(np.float64)
-                mean = padded_vector(means, X.dtype)
-                spread = float(np.sqrt(X.shape[0]) * np.sqrt(variances.max()))
+                data = data.widened()
+                spread = float(np.sqrt(X.shape[0]) * np.sqrt(data.variances.max()))
                 watch = _Watch(listeners, saved, random_state, n_clusters, self.n_init, spread)
-                tree = self._cut(X, weights, mean, watch, threads)
-                self._keep(X, weights, mean, tree, threads)
+                tree = self._cut(data, watch, threads)
+                self._keep(data, tree, threads)
                 validation.check_inertia(self.inertia_)
-                self.cluster_centers_ = self.cluster_centers_.astype(dtype, copy=False)
+                self.cluster_centers_ = self.cluster_centers_.astype(X.dtype, copy=False)
             saved.remove()
         return self
 
-    def _cut(
-        self, X: Any, weights: Array | None, mean: Array, watch: _Watch, threads: Team
-    ) -> _Tree:
+    def _check_parameters(self) -> None:
+        """Everything that can be said of the parameters without data."""
+        validation.check_algorithm(self.algorithm)
+        validation.check_bisecting_init(self.init)
+        validation.check_int("n_init", self.n_init, 1)
+        validation.check_int("max_iter", self.max_iter, 1)
+        validation.check_tolerance("tol", self.tol)
+        validation.check_int("n_clusters", self.n_clusters, 1)
+        strategies = "biggest_inertia", "largest_cluster"
+        validation.check_option("bisecting_strategy", self.bisecting_strategy, strategies)
+        validation.check_bool("copy_x", self.copy_x)
+        validation.check_verbose(self.verbose)
+
+    def _cut(self, data: Survey, watch: _Watch, threads: Team) -> _Tree:
         """All cuts."""
+        X, mean = data.X, data.center
         center = X.mean(axis=0) if scipy.sparse.issparse(X) else np.zeros(X.shape[1])
         tree = _Tree(np.asarray(center, X.dtype).reshape(-1), _numbers(X.shape[0]))
         watch.resume(tree)
         while len(tree.leaves) < watch.n_clusters:
-            place = _next_to_cut(X, tree.leaves, weights, watch.n_clusters)
-            fit, scores = self._halve(X, weights, mean, tree.leaves[place].rows, watch, threads)
+            place = _next_to_cut(X, tree.leaves, data.weights, watch.n_clusters)
+            fit, scores = self._halve(data, mean, tree.leaves[place].rows, watch, threads)
             tree.cut(place, fit.centers, fit.labels, scores)
         return tree
 
     def _halve(
-        self,
-        X: Any,
-        weights: Array | None,
-        mean: Array,
-        listed: Array,
-        watch: _Watch,
-        threads: Team,
+        self, data: Survey, mean: Array, listed: Array, watch: _Watch, threads: Team
     ) -> tuple[Fit, Array]:
         """Cut the listed rows in two, and how much cutting each half is worth."""
+        X, weights = data.X, data.weights
         if len(listed) < X.shape[0]:
             X = _taken(X, listed, copied=callable(self.init))
             weights = None if weights is None else weights[listed]
-        rows = open_parts(X, weights)
-        kind = StreamedLoop if isinstance(X, Source) else Loop
-        loop = kind(algorithm_for(rows, self.algorithm), rows, mean, 2, threads)
+        loop = make_loop(self.algorithm, open_parts(X, weights), mean, 2, threads)
         loop.max_iter, loop.tol, loop.verbose = self.max_iter, float(self.tol), bool(self.verbose)
         best = self._best_of(loop, X, watch)
         if self.verbose:
@@ -468,23 +455,16 @@ class BisectingKMeans(CentroidEstimator):
             return loop.centred(loop.seeding(loop.rows, 2, loop.team).choose(random_state))
         return first_centers(loop, X, 2, self.init, random_state)
 
-    def _keep(
-        self,
-        X: Any,
-        weights: Array | None,
-        mean: Array,
-        tree: _Tree,
-        threads: Team,
-    ) -> None:
-        nodes, leaves = tree.nodes, tree.leaves
-        n_samples, n_features = X.shape
+    def _keep(self, data: Survey, tree: _Tree, threads: Team) -> None:
+        nodes, leaves, mean = tree.nodes, tree.leaves, data.center
+        n_samples, n_features = data.X.shape
         self.labels_ = np.full(n_samples, -1, np.int32)
-        centers = np.empty((len(leaves), n_features), X.dtype)
+        centers = np.empty((len(leaves), n_features), data.X.dtype)
         for label, leaf in enumerate(leaves):
             self.labels_[leaf.rows] = label
             centers[label] = nodes[leaf.node].center
             nodes[leaf.node] = nodes[leaf.node]._replace(label=label)
-        rows = open_parts(X, weights)
+        rows = data.opened()
         kind = algorithm_for(rows, "lloyd")
         algorithm = kind(rows, mean, 1, kind.update_class(rows, mean, 0, threads), threads)
         algorithm.labels[:n_samples] = self.labels_

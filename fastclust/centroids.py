@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, Self, Unpack
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -23,15 +22,14 @@ from .callbacks import FitOptions
 from .counterpart import Interchangeable
 from .kernels.algorithms import algorithm_for
 from .kernels.machine.parallel import Team
-from .kernels.serving import near_most as near_most
-from .kernels.sparse import SparseRows, make_sparse_rows
-from .kernels.tiles import Array, Rows, make_rows
+from .kernels.sparse import SparseRows
+from .kernels.tiles import Array, Rows
 from .persistence import Persistent
+from .preparation import open_once
 from .rows import mapped
 from .rows.sources import Source, once_by_blocks
 from .rows.streaming import StreamedRows, streamed_labels
-from .serving import Centers, centers_of, open_dense
-from .serving import is_extreme as is_extreme
+from .serving import Centers, centers_of
 
 
 class CentroidEstimator(
@@ -106,7 +104,7 @@ class CentroidEstimator(
         validation.check_fitted(self)
         X = validation.open_data(self, X, fitting=False, finite=False)
         centers = centers_of(self)
-        rows = _opened(_widened(X, centers))
+        rows = open_once(_widened(X, centers))
         with centers.team_for(rows) as threads:
             validation.check_finite(self, X, threads)
             return nearest(rows, centers, threads)
@@ -141,13 +139,13 @@ class CentroidEstimator(
 
     def _write_distances(self, X: Any, centers: Centers, distances: Array) -> None:
         """Write the distances of rows in memory to all centers."""
-        rows = _opened(X)
+        rows = open_once(X)
         with centers.team_for(rows) as threads:
             if isinstance(rows, SparseRows):
                 validation.check_finite(self, X, threads)
 
             def labels_of(numbers: Array) -> Array:
-                return nearest(_opened(_widened(X[numbers], centers)), centers, threads)
+                return nearest(open_once(_widened(X[numbers], centers)), centers, threads)
 
             agreeing = labels_of if self._predicts_nearest else None
             if not centers.distances(rows, agreeing, threads, distances):
@@ -198,7 +196,7 @@ class CentroidEstimator(
         X = validation.open_data(self, X, fitting=False, finite=False)
         weights = validation.check_weights(sample_weight, X)
         centers = centers_of(self)
-        rows = _opened(_widened(X, centers), weights)
+        rows = open_once(_widened(X, centers), weights)
         with centers.team_for(rows) as threads:
             validation.check_finite(self, X, threads)
             if self._predicts_nearest:
@@ -239,18 +237,6 @@ def single_start(n_init: int, estimator: Any) -> int:
 def _widened(X: Any, centers: Centers) -> Any:
     """`X`, in float64 where distances to the centers ask for it."""
     return X.astype(np.float64) if centers.wants_float64(X.dtype) else X
-
-
-def _opened(X: Any, weights: Array | None = None) -> Any:
-    """As :func:`open_parts`, for one look at the rows."""
-    return open_dense(X, weights) if type(X) is np.ndarray else open_parts(X, weights)
-
-
-def open_parts(X: Any, weights: Array | None = None) -> Any:
-    """Rows of data for kernels, or what stands for them where `X` must be read."""
-    if isinstance(X, Source):
-        return StreamedRows(X, weights)
-    return make_sparse_rows(X, weights) if scipy.sparse.issparse(X) else make_rows(X, weights)
 
 
 def assigned(rows: Rows | SparseRows, centers: Array, mean: Array, threads: Team) -> Any:

@@ -28,6 +28,7 @@ from .kernels.fingerprint import fingerprint
 from .kernels.machine.files import replace_file
 from .kernels.machine.parallel import Team
 from .kernels.tiles import Array
+from .preparation import Survey
 from .validation import check_bool, check_int, said
 
 MAGIC = b"fastclust checkpoint 2\n"
@@ -36,17 +37,9 @@ LITTER_AGE = 3600.0  # seconds after which whoever has written such a file is ta
 
 
 def described(
-    init: Any,
-    random_state: Any,
-    generator: np.random.RandomState,
-    X: Any,
-    weights: Array | None,
-    team: Team,
+    init: Any, random_state: Any, generator: np.random.RandomState, data: Survey, team: Team
 ) -> dict[str, Any]:
-    """What of a fit's arguments is the same for all estimators, for :meth:`Checkpoint.describe`.
-
-    The rows themselves are described by :func:`.kmeans.survey`.
-    """
+    """What of a fit's arguments is the same for all estimators, for :meth:`Checkpoint.describe`."""
     if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
         raise ValueError(
             "random_state must be None, an integer or a RandomState of MT19937 where there is a "
@@ -55,12 +48,14 @@ def described(
     seed = int(random_state) if isinstance(random_state, numbers.Integral) else "a generator"
     if callable(init):
         init = _named(init)
+    weights = data.weights
     return {
         "init": init if isinstance(init, str) else fingerprint(init, team),
         "random_state": seed,
-        "shape": [int(size) for size in X.shape],
-        "dtype": np.dtype(X.dtype).name,
+        "shape": [int(size) for size in data.X.shape],
+        "dtype": np.dtype(data.X.dtype).name,
         "weights": "" if weights is None else fingerprint(weights, team),
+        "data": data.identity,
     }
 
 

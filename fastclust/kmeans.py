@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import scipy.sparse
-from sklearn.exceptions import ConvergenceWarning
 
 from . import validation
 from .callbacks import Callbacks, Listeners
-from .centroids import CentroidEstimator, is_extreme, open_parts, single_start, unchanged_on_error
-from .checkpoints import Checkpoint, described, generator_state, restore_generator
+from .centroids import CentroidEstimator, single_start, unchanged_on_error
+from .checkpoints import Checkpoint, described, restore_generator
 from .choices import Algorithm, Starts
-from .kernels.algorithms import algorithm_for, seeding_for
+from .fits import (
+    best_found,
+    best_of_small,
+    is_better,
+    make_loop,
+    recorded,
+    small_starts,
+    state_found,
+    warn_of_duplicates,
+)
 from .kernels.auto import Auto
-from .kernels.fingerprint import Fingerprint, fingerprint
 from .kernels.lloyd import Lloyd
-from .kernels.machine.parallel import Team, team, team_for
-from .kernels.moments import column_moments
-from .kernels.seeding import draw_starts
-from .kernels.sparse import canonical, column_variances
-from .kernels.starts import INERTIA, STEPS, SmallStarts
-from .kernels.tiles import Array, padded_vector
-from .lloyd_loop import Fit, Loop, State, first_centers, occupied
-from .rows import mapped
+from .kernels.machine.parallel import team, team_for
+from .kernels.tiles import Array
+from .lloyd_loop import Fit, Loop, State
+from .preparation import survey
 from .rows.mapped import surviving
 from .rows.sources import Source
-from .rows.streaming import StreamedKMeansPlusPlus, StreamedLoop, StreamedRows
-from .serving import unpadded
+from .starts import first_centers, seeds
 
-MOST = 2**63 - 1
+
+class _Checked(NamedTuple):
+    """Parameters that have been checked; see :class:`KMeans`."""
+
+    algorithm: Any
+    n_init: int
+    max_iter: int
+    tol: float
+    refine: int
+    n_clusters: int
+    copy_x: bool
+    verbose: bool
 
 
 class KMeans(CentroidEstimator):
@@ -207,65 +219,73 @@ class KMeans(CentroidEstimator):
             is the estimator.
         """
         with unchanged_on_error(self), Listeners(callbacks) as listeners:
-            algorithm = validation.check_algorithm(self.algorithm)
-            n_init = validation.check_n_init(self.n_init, validation.check_init(self.init), 10)
-            max_iter = validation.check_int("max_iter", self.max_iter, 1)
-            tol = validation.check_tolerance("tol", self.tol)
-            refine = validation.check_int("refine", self.refine, 0)
-            validation.check_int("n_clusters", self.n_clusters, 1)
-            validation.check_bool("copy_x", self.copy_x)
-            verbose = validation.check_verbose(self.verbose)
+            own = self._checked()
             saved = Checkpoint(checkpoint, checkpoint_every, resume)
             random_state = validation.check_seed(self.random_state)
             X = validation.open_data(self, X, fitting=True, finite=False)
-            n_clusters = validation.check_n_clusters(self.n_clusters, X.shape[0])
+            n_clusters = validation.check_n_clusters(own.n_clusters, X.shape[0])
             weights = validation.check_weights(sample_weight, X)
-            validation.check_init_for(self.init, X)
-            if n_clusters == 1 and algorithm not in (Auto, Lloyd):
-                validation.warn(
-                    f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
-                    "Using 'lloyd' instead.",
-                    RuntimeWarning,
-                )
-            init = self.init
-            if isinstance(init, str) and init == "random":
-                validation.check_drawable(weights, n_clusters)
-            if validation.is_array_like(init):
-                init = validation.check_centers("init", init, X, n_clusters)
-                n_init = single_start(n_init, self)
+            init, n_init = self._checked_start(own, X, weights)
             # The most that a pass is: of the iterations, or of the seeding.
             with team_for(X.shape[0] * X.shape[1] * (n_clusters + 8.0)) as threads:
-                means, variances, identity = survey(X, threads, identify=bool(saved))
-                validation.check_spread(variances, X, self)
+                data = survey(X, weights, threads, self, identify=bool(saved))
                 if saved:
                     saved.describe(
                         estimator="KMeans",
                         n_clusters=n_clusters,
                         n_init=n_init,
-                        max_iter=max_iter,
-                        tol=tol,
-                        **({"refine": refine} if refine else {}),
-                        **described(init, self.random_state, random_state, X, weights, threads),
-                        data=identity,
+                        max_iter=own.max_iter,
+                        tol=own.tol,
+                        **({"refine": own.refine} if own.refine else {}),
+                        **described(init, self.random_state, random_state, data, threads),
                     )
-                dtype = X.dtype
-                if is_extreme(float(variances.max()), dtype):
-                    X, weights, init = in_float64(X, weights, init)
+                data = data.widened()
                 name = "lloyd" if n_clusters == 1 else self.algorithm
-                loop = _make_loop(name, X, weights, means, n_clusters, threads)
-                loop.max_iter, loop.verbose = max_iter, verbose
-                loop.tol = tol * float(variances.mean())
-                best = self._best_of(loop, X, n_init, init, random_state, listeners, saved)
-                if refine:
+                loop = make_loop(name, data.opened(), data.center, n_clusters, threads)
+                loop.max_iter, loop.verbose = own.max_iter, own.verbose
+                loop.tol = own.tol * data.mean_variance
+                init = data.fitting(init)
+                best = self._best_of(loop, data.X, n_init, init, random_state, listeners, saved)
+                if own.refine:
                     from .refinement import Refinement  # which most fits do without
 
-                    refinement = Refinement(loop, best, refine, random_state, n_init)
+                    refinement = Refinement(loop, best, own.refine, random_state, n_init)
                     best = refinement.run(listeners, saved)
             self._n_init = n_init
             validation.check_inertia(best.inertia)
-            self._keep(best, loop.mean[: X.shape[1]], dtype, loop.algorithm.n_distances)
+            self._keep(best, loop.mean[: X.shape[1]], X.dtype, loop.algorithm.n_distances)
             saved.remove()
         return self
+
+    def _checked(self) -> _Checked:
+        """The parameters, and everything that can be said of them without data."""
+        return _Checked(
+            algorithm=validation.check_algorithm(self.algorithm),
+            n_init=validation.check_n_init(self.n_init, validation.check_init(self.init), 10),
+            max_iter=validation.check_int("max_iter", self.max_iter, 1),
+            tol=validation.check_tolerance("tol", self.tol),
+            refine=validation.check_int("refine", self.refine, 0),
+            n_clusters=validation.check_int("n_clusters", self.n_clusters, 1),
+            copy_x=validation.check_bool("copy_x", self.copy_x),
+            verbose=validation.check_verbose(self.verbose),
+        )
+
+    def _checked_start(self, own: _Checked, X: Any, weights: Array | None) -> tuple[Any, int]:
+        """What to start from and how often; centers that are given are an array by now."""
+        init = self.init
+        validation.check_init_for(init, X)
+        if own.n_clusters == 1 and own.algorithm not in (Auto, Lloyd):
+            validation.warn(
+                f"algorithm={self.algorithm!r} doesn't make sense for a single cluster. "
+                "Using 'lloyd' instead.",
+                RuntimeWarning,
+            )
+        if isinstance(init, str) and init == "random":
+            validation.check_drawable(weights, own.n_clusters)
+        if not validation.is_array_like(init):
+            return init, own.n_init
+        init = validation.check_centers("init", init, X, own.n_clusters)
+        return init, single_start(own.n_init, self)
 
     def _best_of(
         self,
@@ -290,7 +310,7 @@ class KMeans(CentroidEstimator):
         if not (listeners or saved or loop.verbose):
             starts = small_starts(loop, self.n_clusters, n_init, init, random_state)
             if starts is not None:
-                return _best_of_small(loop, starts)
+                return best_of_small(loop, starts)
         for number in range(first, n_init):
             start = None
             if state is None and isinstance(init, str) and init == "k-means++":
@@ -309,124 +329,19 @@ class KMeans(CentroidEstimator):
                 loop.save = _saver(saved, number, best, random_state)
             fit = loop.run(start, state)
             state = None
-            if _is_better(fit, best):
+            if is_better(fit, best):
                 best = fit.kept(number + 1 < n_init)
         assert best is not None
         return best
 
     def _keep(self, fit: Fit, mean: Array, dtype: Any, n_distances: int) -> None:
-        _warn_of_duplicates(fit.labels, self.n_clusters)
+        warn_of_duplicates(fit.labels, self.n_clusters)
         self.cluster_centers_ = (fit.centers + mean).astype(dtype, copy=False)
         self._n_features_out = len(self.cluster_centers_)
         self.labels_ = fit.labels
         self.inertia_ = fit.inertia
         self.n_iter_ = fit.n_iter
         self.n_distances_ = n_distances
-
-
-def small_starts(
-    loop: Loop, n_clusters: int, n_init: int, init: Any, random_state: np.random.RandomState
-) -> SmallStarts | None:
-    """What runs all starts in one call, on few rows; None where that is for the loop."""
-    rows, algorithm = loop.rows, loop.algorithm
-    if callable(init) or not SmallStarts.serve(algorithm):
-        return None
-    seeding = loop.seeding(rows, n_clusters, loop.team)
-    shape = n_init, n_clusters, rows.shape[1]
-    firsts, uniforms = np.empty(0, np.int64), np.empty((0, n_clusters - 1, seeding.n_trials))
-    if isinstance(init, str) and init == "k-means++":
-        starts = np.empty(shape, rows.dtype)
-        firsts, uniforms = draw_starts(rows, *shape[:2], seeding.n_trials, random_state)
-    else:
-        drawn = [first_centers(loop, None, n_clusters, init, random_state) for _ in range(n_init)]
-        starts = np.array(drawn).reshape(shape)
-    return SmallStarts(algorithm, starts, loop.max_iter, loop.tol, seeding, firsts, uniforms)
-
-
-def _best_of_small(loop: Loop, starts: SmallStarts) -> Fit:
-    """As the loop would find it."""
-    number, n_starts = 0, len(starts.draws.starts)
-    while number < n_starts:
-        number, here = starts.run(number)
-        mapped.check()
-        if here:
-            continue
-        fit = loop.run(starts.draws.starts[number])
-        if _is_better(fit, None if number == 0 else _found(loop, starts)):
-            starts.keep(fit.labels, fit.centers, fit.inertia, fit.n_iter)
-        number += 1
-    return _found(loop, starts)
-
-
-def _found(loop: Loop, starts: SmallStarts) -> Fit:
-    labels, centers, numbers = starts.best
-    n_distances = loop.algorithm.n_distances
-    return Fit(labels, float(numbers[INERTIA]), centers, int(numbers[STEPS]), n_distances)
-
-
-def _is_better(fit: Fit, best: Fit | None) -> bool:
-    """Whether a start replaces the best so far: one that finds the same clusters does not."""
-    return best is None or (
-        fit.inertia < best.inertia
-        and not _is_same_clustering(fit.labels, best.labels, len(best.centers))
-    )
-
-
-def _warn_of_duplicates(labels: Array, n_clusters: int) -> None:
-    n_distinct = int(np.count_nonzero(occupied(labels, n_clusters)))
-    if n_distinct < n_clusters:
-        validation.warn(
-            f"Number of distinct clusters ({n_distinct}) found smaller than "
-            f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
-            ConvergenceWarning,
-        )
-
-
-def moments(X: Any, threads: Team) -> tuple[Array, Array]:
-    """Means to centre the columns by (zeros for sparse data), and their variances."""
-    return survey(X, threads, identify=False)[:2]
-
-
-def survey(X: Any, threads: Team, *, identify: bool) -> tuple[Array, Array, str]:
-    """As :func:`moments`; and, if asked for, what tells these rows from others.
-
-    That is the same for an array, a file and blocks of the same rows.
-    """
-    if scipy.sparse.issparse(X):
-        identity = _identity(X, threads) if identify else ""
-        return np.zeros(X.shape[1]), column_variances(X), identity
-    found = Fingerprint(X.shape, threads) if identify else None
-    if isinstance(X, Source):  # which is not read once more for it
-        means, variances = StreamedRows(X).moments(threads, found)
-    else:
-        means, variances = column_moments(X, threads)
-        if found is not None:
-            found.add(X)
-    return means, variances, "" if found is None else found.text()
-
-
-def _identity(X: Any, threads: Team) -> str:
-    """Fingerprint of sparse rows: the same whatever integers their indices are."""
-    X = canonical(X)
-    parts = (X.data, X.indices.astype(np.int64, copy=False), X.indptr.astype(np.int64, copy=False))
-    return " ".join(fingerprint(part, threads) for part in parts)
-
-
-def in_float64(X: Any, weights: Array | None, init: Any) -> tuple[Any, Array | None, Any]:
-    """Rows, weights and centers for data whose squares leave the range of float32."""
-    weights = None if weights is None else weights.astype(np.float64)
-    init = init.astype(np.float64) if validation.is_array_like(init) else init
-    return X.astype(np.float64), weights, init
-
-
-def _make_loop(
-    algorithm: str, X: Any, weights: Array | None, means: Array, n_clusters: int, threads: Team
-) -> Loop:
-    """The loop for these rows, which are centred by `means`."""
-    rows = open_parts(X, weights)
-    kind = StreamedLoop if isinstance(X, Source) else Loop
-    mean = padded_vector(means, X.dtype)
-    return kind(algorithm_for(rows, algorithm), rows, mean, n_clusters, threads)
 
 
 def _observer(loop: Loop, listeners: Listeners, number: int, n_init: int) -> Any:
@@ -456,59 +371,6 @@ def _saver(
             saved.write(*recorded(state, number, best, random_state))
 
     return save
-
-
-def recorded(
-    state: State, number: int, best: Fit | None, random_state: np.random.RandomState
-) -> tuple[dict[str, Any], dict[str, Array]]:
-    """What a checkpoint holds of a start and of the best so far: values and arrays."""
-    values, arrays = generator_state(random_state)
-    values |= {"number": number, "n_iter": state.n_iter, "n_empty": int(state.n_empty)}
-    if best is not None:
-        values |= {"best_inertia": best.inertia, "best_n_iter": best.n_iter}
-        values["best_n_distances"] = best.n_distances
-        arrays |= {"best_labels": best.labels, "best_centers": best.centers}
-    sums, weights, counts = state.totals
-    arrays |= {"sums": sums, "weights": weights, "counts": counts}
-    return values, arrays | {"centers": state.centers, "labels": state.labels}
-
-
-def best_found(saved: Checkpoint, loop: Loop, reach: float = np.inf) -> Fit | None:
-    """The best start of a checkpoint, if one had come to its end; no center is beyond `reach`."""
-    if saved.integer("number", 0, MOST) == 0:
-        return None
-    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
-    return Fit(
-        saved.array("best_labels", (n_samples,), np.int32, 0, shape[0] - 1),
-        saved.real("best_inertia"),
-        saved.array("best_centers", shape, loop.rows.dtype, -reach, reach),
-        saved.integer("best_n_iter", 1, loop.max_iter),
-        saved.integer("best_n_distances", 0, MOST),
-    )
-
-
-def state_found(saved: Checkpoint, loop: Loop) -> State:
-    """Where the run of a checkpoint had come to."""
-    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
-    totals = (
-        saved.array("sums", shape, np.float64),
-        saved.array("weights", shape[:1], np.float64),
-        saved.array("counts", shape[:1], np.int64, 0, n_samples),
-    )
-    return State(
-        saved.array("centers", shape, loop.rows.dtype),
-        saved.array("labels", (n_samples,), np.int32, 0, shape[0] - 1),
-        totals,
-        saved.integer("n_iter", 1, loop.max_iter),
-        saved.integer("n_empty", 0, shape[0]),
-    )
-
-
-def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
-    """Whether two labellings are the same up to a permutation of the labels."""
-    mapping = np.full(n_clusters, -1, others.dtype)
-    mapping[labels] = others
-    return bool((mapping[labels] == others).all())
 
 
 @surviving
@@ -635,52 +497,7 @@ def kmeans_plusplus(
         n_local_trials = validation.check_int("n_local_trials", n_local_trials, 1)
     random_state = validation.check_seed(random_state)
     with team() as threads:
-        spread = moments(X, threads)
-        validation.check_spread(spread[1], X, unseen=True)
-        known = X, weights, spread
-        rows, indices = seeds(*known, n_clusters, random_state, threads, n_local_trials)
+        data = survey(X, weights, threads, unseen=True)
+        rows, indices = seeds(data, n_clusters, random_state, threads, n_local_trials)
     chosen = (X if isinstance(X, Source) else rows).take(indices)
     return chosen.astype(X.dtype, copy=False), indices
-
-
-def seeds(
-    X: Any,
-    weights: Array | None,
-    spread: tuple[Array, Array],
-    n_clusters: int,
-    random_state: np.random.RandomState,
-    threads: Team,
-    n_local_trials: int | None = None,
-) -> tuple[Any, Array]:
-    """Rows, and which of them k-means++ chooses, where the moments of the columns are known."""
-    if is_extreme(float(spread[1].max()), X.dtype):
-        X = X.astype(np.float64)
-    rows = unpadded(X, weights) if isinstance(X, np.ndarray) else open_parts(X, weights)
-    kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
-    return rows, kind(rows, n_clusters, threads, n_local_trials).choose(random_state)
-
-
-def partition(
-    X: Any,
-    weights: Array | None,
-    spread: tuple[Array, Array],
-    n_clusters: int,
-    random_state: np.random.RandomState,
-    threads: Team,
-) -> Array:
-    """Labels of a plain fit of :class:`KMeans` with one start, for whoever knows the moments."""
-    means, variances = spread
-    if is_extreme(float(variances.max()), X.dtype):
-        X, weights, _ = in_float64(X, weights, "k-means++")
-    name = "lloyd" if n_clusters == 1 else "auto"
-    loop = _make_loop(name, X, weights, means, n_clusters, threads)
-    loop.tol = 1e-4 * float(variances.mean())
-    starts = small_starts(loop, n_clusters, 1, "k-means++", random_state)
-    if starts is not None:
-        fit = _best_of_small(loop, starts)
-    else:
-        start = loop.seeding(loop.rows, n_clusters, threads).choose(random_state)
-        fit = loop.run(loop.centred(start))
-    validation.check_inertia(fit.inertia)
-    _warn_of_duplicates(fit.labels, n_clusters)
-    return fit.labels

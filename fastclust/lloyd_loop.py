@@ -9,23 +9,19 @@ to a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
-from . import validation
 from .kernels.algorithms import seeding_for
 from .kernels.machine.parallel import Team
 from .kernels.sparse import SparseRows
 from .kernels.tiles import Array, Rows
 from .rows import mapped
-from .rows.sources import Source
 
 LOOK_AT = 1 << 14  # labels at a time
-DRAWN_FROM = 1 << 16  # rows at a time
 
 
 class Fit(NamedTuple):
@@ -285,91 +281,3 @@ def occupied(labels: Array, n_clusters: int, weights: Array | None = None) -> Ar
         if found.all():
             break
     return found
-
-
-def draw_rows(
-    random_state: np.random.RandomState,
-    n_samples: int,
-    n_drawn: int,
-    weights: Array | None = None,
-    *,
-    dtype: Any = np.float64,
-) -> Array:
-    """Different rows, drawn in proportion to their weights.
-
-    The draws are those of ``random_state.choice(n_samples, n_drawn, replace=False, p=...)``, which
-    would make five arrays of a number for each row; here they are made block by block.
-
-    Parameters
-    ----------
-    random_state : RandomState
-        Source of the draws.
-    n_samples, n_drawn : int
-        Number of rows, and of those that are drawn.
-    weights : ndarray of shape (n_samples,), optional
-        Weight of each row, the same for all by default.
-    dtype : dtype, default=numpy.float64
-        In which equal weights are turned into probabilities.
-
-    Returns
-    -------
-    ndarray of shape (n_drawn,), int64
-        Numbers of the rows, in the order in which they were drawn.
-
-    Raises
-    ------
-    ValueError
-        Where fewer rows have a probability above zero.
-    """
-    if weights is None:
-        weights = np.broadcast_to(np.ones(1, dtype), n_samples)
-    total_weight = weights.sum()
-    drawn = np.empty(0, np.int64)
-
-    def cumulated() -> Iterator[tuple[Array, int]]:
-        """Cumulative probabilities of the rows not yet drawn, and how many of a block have one."""
-        reached = 0.0
-        for start in range(0, n_samples, DRAWN_FROM):
-            p = (weights[start : start + DRAWN_FROM] / total_weight).astype(np.float64)
-            p[drawn[(drawn >= start) & (drawn < start + len(p))] - start] = 0
-            n_possible = int(np.count_nonzero(p))
-            p[0] += reached
-            np.cumsum(p, out=p)
-            reached = float(p[-1])
-            yield p, n_possible
-
-    while len(drawn) < n_drawn:
-        uniform = random_state.random_sample(n_drawn - len(drawn))
-        n_possible = 0
-        for sums, possible in cumulated():
-            last, n_possible = sums[-1], n_possible + possible
-        if n_possible < len(uniform):
-            raise ValueError(
-                f"sample_weight must give at least {n_drawn} rows a probability above zero, but "
-                f"there are {n_possible + len(drawn)}."
-            )
-        found = np.zeros(len(uniform), np.int64)
-        for sums, _ in cumulated():
-            found += np.searchsorted(sums / last, uniform, side="right")
-        first = np.sort(np.unique(found, return_index=True)[1])
-        drawn = np.concatenate([drawn, found[first]])
-    return drawn
-
-
-def first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: Any) -> Array:
-    """Centred centers for all ways to start but k-means++, with scikit-learn's draws."""
-    rows = loop.rows
-    n_samples, n_features = rows.shape
-    mean = loop.mean[:n_features]
-    if isinstance(init, str):
-        weights = rows.weights if len(rows.weights) else None
-        return loop.centred(
-            draw_rows(random_state, n_samples, n_clusters, weights, dtype=rows.dtype)
-        )
-    if callable(init):
-        if isinstance(X, Source):
-            return init.choose_from(X, n_clusters, random_state) - mean
-        data = X if scipy.sparse.issparse(X) else X - mean
-        centers = init(data, n_clusters, random_state=random_state)
-        return validation.check_centers("init", centers, X, n_clusters)
-    return init - mean

@@ -12,21 +12,8 @@ from sklearn.utils.metaestimators import available_if
 
 from . import validation
 from .callbacks import Callbacks, Listeners
-from .centroids import (
-    CentroidEstimator,
-    is_extreme,
-    labels_and_inertia,
-    near_most,
-    open_parts,
-    single_start,
-    unchanged_on_error,
-)
-from .checkpoints import (
-    Checkpoint,
-    described,
-    generator_state,
-    restore_generator,
-)
+from .centroids import CentroidEstimator, labels_and_inertia, single_start, unchanged_on_error
+from .checkpoints import Checkpoint, described, generator_state, restore_generator
 from .choices import BatchAlgorithm, Starts
 from .kernels.algorithms import seeding_for
 from .kernels.draws import RowDraws, draw_batch, generator_of, lock_of
@@ -45,13 +32,14 @@ from .kernels.minibatch import (
     MiniBatches,
     Rules,
 )
+from .kernels.moments import near_most
 from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
-from .kmeans import in_float64, moments, survey
-from .lloyd_loop import draw_rows
 from .nested import run_nested
+from .preparation import Survey, open_parts, survey
 from .rows import mapped
 from .rows.sources import Source, once_by_blocks
+from .starts import draw_rows
 
 STOPPED = -1  # by a callback
 MOST = 1e15  # rows or steps that are counted
@@ -262,25 +250,21 @@ class MiniBatchKMeans(CentroidEstimator):
                 )
             # The most that a pass is: over all rows, or of the seeding.
             with team_for(X.shape[0] * X.shape[1] * (self.n_clusters + 8.0)) as threads:
-                dtype = X.dtype
-                _, variances, identity = survey(X, threads, identify=bool(saved))
-                validation.check_spread(variances, X, self)
-                tol = self.tol * float(variances.mean())
-                if is_extreme(float(variances.max()), dtype):
-                    X, weights, init = in_float64(X, weights, init)
-                rows = open_parts(X, weights)
+                data = survey(X, weights, threads, self, identify=bool(saved))
+                tol = self.tol * data.mean_variance
                 if saved:
                     self._check_checkpoint(X)
                     saved.describe(
                         **self._described(tol),
-                        **described(init, self.random_state, random_state, X, weights, threads),
-                        data=identity,
+                        **described(init, self.random_state, random_state, data, threads),
                     )
+                data = data.widened()
+                rows = data.opened()
                 if saved.found is None:
-                    start = self._best_start(X, weights, init, random_state, threads)
+                    start = self._best_start(data, data.fitting(init), random_state, threads)
                 else:
-                    start = saved.array("start", (self.n_clusters, X.shape[1]), X.dtype)
-                job = _Job(X, weights, start, tol, random_state, threads, listeners, saved)
+                    start = saved.array("start", (self.n_clusters, X.shape[1]), data.X.dtype)
+                job = _Job(data, start, tol, random_state, threads, listeners, saved)
                 fit = self._fit_nested if self.algorithm == "nested" else self._fit_batches
                 mean_inertia = fit(job)
                 if self.compute_labels:
@@ -288,10 +272,9 @@ class MiniBatchKMeans(CentroidEstimator):
                         rows, self.cluster_centers_, threads
                     )
                 else:
-                    total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
-                    self.inertia_ = mean_inertia * total
+                    self.inertia_ = mean_inertia * _total(data)
             validation.check_inertia(self.inertia_)
-            self.cluster_centers_ = self.cluster_centers_.astype(dtype, copy=False)
+            self.cluster_centers_ = self.cluster_centers_.astype(X.dtype, copy=False)
             saved.remove()
         return self
 
@@ -315,7 +298,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _fit_batches(self, job: _Job) -> float:
         """Set centers by scikit-learn's algorithm; an estimate of the mean inertia."""
-        X, size = job.X, self._batch_size
+        X, size = job.data.X, self._batch_size
         shift, exact = _centred(job.start, X)
         none = np.zeros(self.n_clusters)
         rules = self._rules(job.tol, X.shape[0])
@@ -327,7 +310,7 @@ class MiniBatchKMeans(CentroidEstimator):
         else:
             if job.saved.found is not None:
                 _restore(steps, job, self._n_steps(X))
-            batches = _Batches(X.shape[0], job.weights, size, job.random_state)
+            batches = _Batches(X.shape[0], job.data.weights, size, job.random_state)
             self._run(steps, batches, job, self._n_steps(X))
         self._keep(steps)
         self.n_steps_ = int(steps.running.monitor[STEP])
@@ -336,7 +319,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
     def _fit_nested(self, job: _Job) -> float:
         """Set centers by nested batches; an estimate of the mean inertia."""
-        X = job.X
+        X = job.data.X
         mean, exact = _centred(job.start, X)
 
         def observe(step: int, size: int, shift: float, inertia: float) -> bool:
@@ -353,7 +336,7 @@ class MiniBatchKMeans(CentroidEstimator):
 
         fit = run_nested(
             X,
-            job.weights,
+            job.data.weights,
             mean,
             exact.astype(X.dtype),
             first=max(self._batch_size, self.n_clusters),
@@ -412,12 +395,10 @@ class MiniBatchKMeans(CentroidEstimator):
             if first:
                 init = self._resolve(X)
                 with team() as threads:
-                    variances = moments(X, threads)[1]
-                    validation.check_spread(variances, X)
-                    if is_extreme(float(variances.max()), X.dtype):  # as all batches will be, then
-                        X, weights, init = in_float64(X, weights, init)
+                    data = survey(X, weights, threads).widened()  # as all batches will be
+                    X, weights = data.X, data.weights
                     self.cluster_centers_ = self._first_centers(
-                        X, weights, init, self._random_state, threads
+                        data, data.fitting(init), self._random_state, threads
                     )
                 self.counts_ = np.zeros(self.n_clusters)
                 self._n_since_last_reassign = 0
@@ -492,7 +473,7 @@ class MiniBatchKMeans(CentroidEstimator):
     def _run(self, steps: MiniBatches, batches: _Batches, job: _Job, until: int) -> int:
         """Make steps up to number `until`; `MORE`, or why to stop."""
         monitor, saved = steps.running.monitor, job.saved
-        in_all = self._n_steps(job.X)
+        in_all = self._n_steps(job.data.X)
         status = MORE
         most = 1 if self.verbose or job.listeners else steps.most_steps
         while (done := int(monitor[STEP])) < until and status == MORE:
@@ -519,17 +500,17 @@ class MiniBatchKMeans(CentroidEstimator):
         One pass over the rows brings one sample of rows, drawn as those of a batch are; batches are
         drawn from it, as many as make one of the `max_iter` passes that the fit may take.
         """
-        source, random_state = job.X, job.random_state
+        source, random_state = job.data.X, job.random_state
         n_samples, n_features = source.shape
         most = SAMPLE_BYTES // (n_features * source.dtype.itemsize)
         size = max(most, SAMPLE_ROWS * self.n_clusters, self._batch_size)
         in_all = self._n_steps(source)
         if size >= n_samples:
             steps.X = read_only(source.take(np.arange(n_samples)))
-            batches = _Batches(n_samples, job.weights, self._batch_size, random_state)
+            batches = _Batches(n_samples, job.data.weights, self._batch_size, random_state)
             self._run(steps, batches, job, in_all)
             return
-        samples = _Batches(n_samples, job.weights, size, random_state)
+        samples = _Batches(n_samples, job.data.weights, size, random_state)
         batches = _Batches(size, None, self._batch_size, random_state)
         for turn in range(1, self.max_iter + 1):
             steps.X = read_only(np.empty((0, n_features), source.dtype))  # before the next is read
@@ -602,24 +583,19 @@ class MiniBatchKMeans(CentroidEstimator):
         )
 
     def _best_start(
-        self,
-        X: Any,
-        weights: Array | None,
-        init: Any,
-        random_state: np.random.RandomState,
-        threads: Team,
+        self, data: Survey, init: Any, random_state: np.random.RandomState, threads: Team
     ) -> Array:
         """First centers: of several starts those that suit a sample of the rows best."""
         # Drawn even where one start needs no comparison: draws are scikit-learn's.
-        sample = random_state.randint(0, X.shape[0], self._init_size)
+        sample = random_state.randint(0, data.X.shape[0], self._init_size)
         rows = None
         if self._n_init > 1 or self.verbose:
-            rows = open_parts(_chosen(X, sample), None if weights is None else weights[sample])
+            rows = open_parts(*_chosen(data, sample))
         best, least = None, np.inf
         for number in range(1, self._n_init + 1):
             if self.verbose:
                 print(f"Init {number}/{self._n_init} with method {init}")
-            centers = self._first_centers(X, weights, init, random_state, threads)
+            centers = self._first_centers(data, init, random_state, threads)
             inertia = 0.0 if rows is None else labels_and_inertia(rows, centers, threads)[1]
             if self.verbose:
                 print(f"Inertia for init {number}/{self._n_init}: {inertia}")
@@ -629,14 +605,10 @@ class MiniBatchKMeans(CentroidEstimator):
         return best
 
     def _first_centers(
-        self,
-        X: Any,
-        weights: Array | None,
-        init: Any,
-        random_state: np.random.RandomState,
-        threads: Team,
+        self, data: Survey, init: Any, random_state: np.random.RandomState, threads: Team
     ) -> Array:
         """Centers to start from, found among `init_size` rows."""
+        X, weights = data.X, data.weights
         n_drawn = 0  # by their weights, and different
         if isinstance(init, str):
             n_drawn = self.n_clusters if init == "random" else 1
@@ -646,8 +618,7 @@ class MiniBatchKMeans(CentroidEstimator):
             if weights is not None and np.count_nonzero(weights[sample]) < n_drawn:
                 # Rows that cannot be drawn from: among those that weigh something, once more.
                 sample = random_state.choice(np.flatnonzero(weights), self._init_size)
-            X = _chosen(X, sample)
-            weights = None if weights is None else weights[sample]
+            X, weights = _chosen(data, sample)
         elif isinstance(X, Source):
             X = X.take(np.arange(X.shape[0]))
         if not isinstance(init, str):
@@ -666,8 +637,7 @@ class MiniBatchKMeans(CentroidEstimator):
 class _Job(NamedTuple):
     """What a fit works on and whom it tells."""
 
-    X: Any
-    weights: Array | None
+    data: Survey
     start: Array
     tol: float
     random_state: np.random.RandomState
@@ -687,7 +657,7 @@ class _Job(NamedTuple):
             start=1,
             n_starts=1,
             shift=float(monitor[SHIFT]) if self.tol > 0 else float("nan"),
-            objective=lambda: smoothed * self.X.shape[0],
+            objective=lambda: smoothed * self.data.X.shape[0],
         )
 
 
@@ -758,11 +728,17 @@ def _make_steps(X: Any, *arguments: Any, **options: Any) -> MiniBatches:
     return MiniBatches(read_only(X), *arguments, **options)
 
 
-def _chosen(X: Any, rows: Array) -> Any:
-    """The given rows on their own."""
-    if scipy.sparse.issparse(X):
-        return X[rows]
-    return X.take(rows) if isinstance(X, Source) else np.asarray(X[rows])
+def _chosen(data: Survey, rows: Array) -> tuple[Any, Array | None]:
+    """The given rows on their own, and their weights."""
+    X = data.X.take(rows) if isinstance(data.X, Source) else data.X[rows]
+    if not scipy.sparse.issparse(X):
+        X = np.asarray(X)
+    return X, None if data.weights is None else data.weights[rows]
+
+
+def _total(data: Survey) -> float:
+    """What all rows weigh."""
+    return data.X.shape[0] if data.weights is None else float(data.weights.sum(dtype=np.float64))
 
 
 def _centred(centers: Array, X: Any, *, copy: bool = True) -> tuple[Array, Array]:

@@ -18,6 +18,7 @@ NOW = {
     "fastclust.columns": "fastclust.rows.columns",
     "fastclust.files": "fastclust.rows.files",
     "fastclust.mixture": "fastclust.mixtures.mixture",
+    "fastclust.seeding": "fastclust.starts",
     "fastclust.sources": "fastclust.rows.sources",
 }
 

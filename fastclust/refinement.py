@@ -15,12 +15,12 @@ import numpy as np
 
 from .callbacks import Listeners
 from .checkpoints import Checkpoint
+from .fits import MOST, recorded, state_found
 from .kernels.auto import Auto
 from .kernels.lloyd import Lloyd
 from .kernels.machine.parallel import Team
 from .kernels.rivals import rivals
 from .kernels.tiles import Array
-from .kmeans import MOST, recorded, state_found
 from .lloyd_loop import Fit, Loop, State
 from .rows.streaming import StreamedRows
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from . import validation
-from .centroids import is_extreme
 from .kernels.distances import own_distances
 from .kernels.machine.parallel import Team, team
-from .kernels.moments import column_moments
 from .kernels.rivals import rivals
 from .kernels.tiles import Array, Rows, make_rows, padded_vector
 from .kernels.update import Update
+from .preparation import survey
 from .rows.mapped import surviving
 
 
@@ -115,11 +114,8 @@ def cosine_silhouettes(X: Array, labels: Array, sizes: Array, threads: Team) -> 
 
 def _labelled(X: Any, labels: Any, threads: Team) -> Labelled:
     X, labels, sizes = validation.check_labelled_rows(X, labels)
-    means, variances = column_moments(X, threads)
-    validation.check_spread(variances, X, unseen=True)
-    if is_extreme(float(variances.max()), X.dtype):
-        X = X.astype(np.float64)
-    return Labelled(make_rows(X), padded_vector(means, X.dtype), labels, sizes, threads)
+    data = survey(X, None, threads, unseen=True).widened()
+    return Labelled(data.opened(), data.center, labels, sizes, threads)
 
 
 @surviving

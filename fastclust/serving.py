@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from .kernels.distances import agree, all_distances, distance_panels
+from .kernels.fingerprint import checksum
 from .kernels.machine.parallel import Team, team_for
-from .kernels.serving import FEW_ROWS, DenseCenters, fingerprint
+from .kernels.serving import DenseCenters
 from .kernels.sparse import (
     SparseCenters,
     SparseDistances,
@@ -27,21 +28,12 @@ from .kernels.sparse import (
     sparse_slice_rows,
     squared_norms,
 )
-from .kernels.tiles import Array, Rows, make_rows, read_only
+from .kernels.tiles import Array, Rows
+from .preparation import is_extreme
 
 Form = TypeVar("Form")
 FEW_BYTES = 4096  # up to which a copy is sooner made than a digest
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-
-# Variances of columns at which float32 data are clustered in float64: their squares come near the
-# ends of the range, with room for many features and for rows far out.
-SQUARES = (1e-26, 1e26)
-
-
-def is_extreme(variance: float, dtype: Any) -> bool:
-    """Whether squared distances of this size leave the range of float32, and `dtype` is that."""
-    least, most = SQUARES
-    return dtype == np.float32 and (0 < variance < least or variance > most)
 
 
 class Centers:
@@ -131,22 +123,11 @@ class Centers:
         return team_for(float(size) * (len(self.array) + 4))
 
 
-def open_dense(X: Array, weights: Array | None = None) -> Rows:
-    """Rows for :class:`Centers`: as by `make_rows`, without a padded tail where it is not read."""
-    return make_rows(X, weights) if len(X) > FEW_ROWS else unpadded(X, weights)
-
-
-def unpadded(X: Array, weights: Array | None = None) -> Rows:
-    """As `make_rows`, without the tail, for whoever reads none: it is a copy of up to 63 rows."""
-    X = read_only(X)
-    return Rows(X, X, read_only(np.empty(0, X.dtype) if weights is None else weights))
-
-
 def digest(value: Any) -> Any:
     """What tells whether an array is what it was, shape and dtype included."""
     array = np.asarray(value)
     few = array.nbytes <= FEW_BYTES or array.dtype not in FLOATS
-    return array.shape, array.dtype, array.tobytes() if few else fingerprint(array)
+    return array.shape, array.dtype, array.tobytes() if few else checksum(array)
 
 
 class _Kept(NamedTuple):
@@ -173,7 +154,7 @@ def centers_of(model: Any) -> Centers:
     array = np.ascontiguousarray(model.cluster_centers_)
     if array.dtype not in FLOATS:  # set by hand
         array = array.astype(np.float64)
-    state = array.shape, array.dtype, fingerprint(array)
+    state = array.shape, array.dtype, checksum(array)
     centers = kept_beside(model, "centers", state, lambda: Centers(array))
     # The same numbers, but where they lie now: nothing holds on to an array that is gone.
     centers.array = array

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import validation
-from .centroids import is_extreme, near_most
 from .kernels.machine.parallel import team
-from .kernels.moments import column_moments
+from .kernels.moments import near_most
 from .kernels.silhouette import silhouettes
 from .kernels.tiles import Array
+from .preparation import survey
 from .rows.mapped import surviving
 from .scores import cosine_silhouettes
 
@@ -70,7 +70,7 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
     X, labels, sizes = validation.check_labelled_rows(X, labels)
     if metric == "cosine":
         with team() as threads:
-            validation.check_spread(column_moments(X, threads)[1], X, unseen=True)
+            survey(X, None, threads, unseen=True)
             return cosine_silhouettes(X, labels, sizes, threads).astype(X.dtype)
     return _samples(X, labels[None], [sizes])[0].astype(X.dtype)
 
@@ -78,11 +78,9 @@ def silhouette_samples(X: Any, labels: Any, *, metric: Any = "euclidean", **kwds
 def _samples(X: Array, labels: Array, sizes: Sequence[Array]) -> Array:
     """Silhouettes of checked rows by each of several labelings, float64."""
     with team() as threads:
-        means, variances = column_moments(X, threads)
-        validation.check_spread(variances, X, unseen=True)
-        wide = is_extreme(float(variances.max()), X.dtype)
-        rows = X.astype(np.float64) if wide else X
-        return silhouettes(rows, near_most(means, variances), labels, sizes, threads)
+        data = survey(X, None, threads, unseen=True).widened()
+        center = near_most(data.means, data.variances)
+        return silhouettes(data.X, center, labels, sizes, threads)
 
 
 @surviving

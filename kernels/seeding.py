@@ -237,7 +237,7 @@ def _add_wide_potentials(
 
 
 def new_gaps(n_samples: int, n_features: int, n_trials: int, dtype: Any) -> Array:
-    """Where :func:`_pass` keeps the distances of wide rows to candidates, or an empty array.
+    """Where :func:`seeding_round` keeps distances of wide rows to candidates, or an empty array.
 
     Its number of dimensions tells which way is taken; Numba compiles one of the two only.
     """
@@ -246,7 +246,7 @@ def new_gaps(n_samples: int, n_features: int, n_trials: int, dtype: Any) -> Arra
 
 
 @kernel
-def _pass(
+def seeding_round(
     counter, gate, n_tasks, block_rows, first_block, rows, candidates, n_candidates, latest, rounds,
     gaps,
 ):  # fmt: skip
@@ -491,7 +491,9 @@ class GreedyKMeansPlusPlus:
         state = self.rounds, self.gaps
         return Calls(
             reference(_next_round, key, *drawn, 1, *state),
-            reference(_pass, key, gate, gate, 1, self.block_rows, 0, *drawn[2:], 1, 1, *state),
+            reference(
+                seeding_round, key, gate, gate, 1, self.block_rows, 0, *drawn[2:], 1, 1, *state
+            ),
         )
 
     def reset(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import config
 
 from .distances import own_distances
 from .emit.cpu import TILE_ROWS, round_up
@@ -19,6 +18,7 @@ from .emit.search_rows import nearest_in_row
 from .lloyd import _run
 from .machine.compiling import kernel
 from .machine.parallel import Team, next_task
+from .moments import near_most
 from .screening import fill_screen, make_screen, pays_to_screen
 from .tiles import (
     Array,
@@ -35,36 +35,6 @@ from .update import LABELS_ONLY, Changes, Piles, slice_rows
 # So many rows are looked at one by one: a tile takes the time of some thirty to fifty.
 FEW_ROWS = 16
 SCANNED = 1 << 16  # numbers that a task looks through
-
-
-@kernel
-def _fingerprint(words):
-    """Two sums over 64-bit words: of the words, and of products that depend on their places.
-
-    The second is NH, of UMAC (Black and others, CRYPTO 1999), with keys that go up in equal steps.
-    """
-    step, low, half = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFFFFFFFF), np.uint64(32)
-    total, products = np.uint64(0), np.uint64(0)
-    for i in range(len(words)):
-        keyed = words[i] + np.uint64(i) * step
-        total += words[i]
-        products += (keyed & low) * (keyed >> half)
-    return total, products
-
-
-def fingerprint(array: Array) -> Any:
-    """What tells the numbers of an array of floats from others, in one pass as fast as memory is.
-
-    If one number changes, it changes for certain; of other changes it misses one in 2³².
-    """
-    if config.DISABLE_JIT:
-        return array.tobytes()
-    flat = np.ascontiguousarray(array).reshape(-1)
-    rest = flat.size * flat.itemsize % 8 // 4  # a float32 at the end that is half a word
-    words = read_only(flat[: flat.size - rest])
-    if words.ctypes.data % 8:
-        words = read_only(words.copy())
-    return (*_fingerprint(words.view(np.uint64)), flat[-rest:].tobytes() if rest else b"")
 
 
 @kernel
@@ -116,16 +86,6 @@ def _label_few(X, mean, by_features, n_wide, n_narrow, centers, bias, labels):
 
 
 NO_PILES = Piles(np.empty((0, 0, 0)), np.empty((0, 0), np.bool_), np.empty(0, np.int64))
-
-
-def near_most(means: Array, variances: Array) -> Array:
-    """Where to centre columns of these means: at zero, unless that is far from most numbers.
-
-    A mean within a standard deviation of zero may be that of a few huge numbers, and to subtract it
-    would round off what the others are; where it is not, next to nothing is gained by it.
-    """
-    with np.errstate(under="ignore"):
-        return np.where(means * means > variances, means, 0.0)
 
 
 class DenseCenters:

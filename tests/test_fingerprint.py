@@ -12,6 +12,7 @@ from fastclust.kernels.fingerprint import (
     CHUNK,
     KEYS,
     Fingerprint,
+    checksum,
     digest_words,
     digest_words_plainly,
     fingerprint,
@@ -124,3 +125,18 @@ def test_blocks_and_threads_do_not_matter(d: int, dtype: Any) -> None:
             for start in range(0, n, n_slices * slice_size):
                 found.add(X[start : start + n_slices * slice_size])
         assert whole.endswith(found.text())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_checksum_tells_numbers_their_order_and_their_signs(dtype: Any) -> None:
+    array = np.random.default_rng(0).normal(size=(7, 3)).astype(dtype)
+    others = [array[::-1], -array, array * 2, array[:, ::-1]]
+    for place in np.ndindex(array.shape):
+        one = array.copy()
+        one[place] = np.nextafter(one[place], dtype(9))
+        others.append(one)
+    two = array.copy()
+    two[[0, 4], [0, 2]] *= -1
+    found = {checksum(np.ascontiguousarray(each)) for each in [array, *others, two]}
+    assert len(found) == len(others) + 2
+    assert checksum(array.copy()) == checksum(array)

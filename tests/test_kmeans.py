@@ -25,7 +25,7 @@ from sklearn.utils import check_array
 from fastclust import KMeans, k_means, kmeans_plusplus
 from fastclust.kernels import auto, elkan, lloyd, reference
 from fastclust.kernels.algorithms import ALGORITHMS
-from fastclust.lloyd_loop import draw_rows
+from fastclust.starts import draw_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 

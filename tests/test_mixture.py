@@ -20,8 +20,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastclust
 from fastclust import BayesianGaussianMixture, GaussianMixture
+from fastclust.fits import partition
 from fastclust.kernels.machine import parallel
-from fastclust.kmeans import moments, partition
+from fastclust.preparation import survey
 
 TYPES = ["full", "tied", "diag", "spherical"]
 INITS = ["kmeans", "k-means++", "random", "random_from_data"]
@@ -876,8 +877,7 @@ def test_first_labels_are_those_of_kmeans(k: int, scale: float, dtype: Any) -> N
     for given in (None, weights):
         expected = fastclust.KMeans(k, random_state=first).fit(X, sample_weight=given).labels_
         with parallel.team() as threads:
-            spread = moments(X, threads)
-            found = partition(X, given, spread, k, second, threads)
+            found = partition(survey(X, given, threads), k, second, threads)
         np.testing.assert_array_equal(found, expected)
     assert first.randint(1 << 30) == second.randint(1 << 30)
 

@@ -16,7 +16,7 @@ from fastclust.centroids import assigned
 from fastclust.kernels.distances import agree
 from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.reference import squared_distances
-from fastclust.kernels.serving import FEW_ROWS, DenseCenters, all_finite, fingerprint
+from fastclust.kernels.serving import FEW_ROWS, DenseCenters, all_finite
 from fastclust.kernels.sparse_minibatch import SparseMiniBatches
 from fastclust.kernels.tiles import make_rows
 
@@ -135,20 +135,6 @@ def test_a_model_may_be_asked_by_several_threads_while_another_changes():
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-def test_a_fingerprint_tells_numbers_their_order_and_their_signs(dtype):
-    array = np.random.default_rng(0).normal(size=(7, 3)).astype(dtype)
-    others = [array[::-1], -array, array * 2, array[:, ::-1]]
-    for place in np.ndindex(array.shape):
-        one = array.copy()
-        one[place] = np.nextafter(one[place], dtype(9))
-        others.append(one)
-    two = array.copy()
-    two[[0, 4], [0, 2]] *= -1
-    found = {fingerprint(np.ascontiguousarray(each)) for each in [array, *others, two]}
-    assert len(found) == len(others) + 2
-    assert fingerprint(array.copy()) == fingerprint(array)
 
 
 # --- Rows that are refused ---------------------------------------------------------------------
@@ -302,11 +288,12 @@ def test_distances_are_the_same_bits_for_any_number_of_threads():
     found = []
     for count in (1, 2, 5):
         with team(count) as threads:
-            from fastclust.serving import Centers, open_dense
+            from fastclust.preparation import open_once
+            from fastclust.serving import Centers
 
             out = np.empty((len(X), len(centers)))
             own = Centers(centers)
-            own.distances(open_dense(X), lambda few: model.predict(X[few]), threads, out)
+            own.distances(open_once(X), lambda few: model.predict(X[few]), threads, out)
             found.append(out.tobytes())
     assert found == [model.transform(X).tobytes()] * 3
 

@@ -2,8 +2,8 @@
 
 A kernel does some arithmetic and must move some bytes. With I multiply-adds' operations per byte
 it can reach no more than the lesser of the arithmetic peak and I times the bandwidth: the roof.
-Peak and bandwidth are measured by `.kernels.roof` on the threads that a fit uses, in turn with the
-kernel, so that both see the machine in the same state.
+Peak and bandwidth are measured by `.kernels.machine.roof` on the threads that a fit uses, in turn
+with the kernel, so that both see the machine in the same state.
 
 Operations and bytes are those that the problem needs, as `.calls` counts them, not what the kernel
 happens to do: a kernel which spares work may come out above the roof.

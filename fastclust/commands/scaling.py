@@ -29,7 +29,7 @@ from fastclust.kernels.gaussian import (
     sweep_work,
 )
 from fastclust.kernels.machine.parallel import Team, team, threads_that_pay
-from fastclust.kernels.machine.roof import Read, Spin, _spin
+from fastclust.kernels.machine.roof import Read, Spin, spin
 from fastclust.kernels.seeding import rows_per_block
 from fastclust.kernels.slices import MAX_SLICES
 from fastclust.kernels.update import is_large, slice_rows
@@ -105,7 +105,7 @@ def measure_machine(n_threads: int, repeats: int) -> Machine:
         actions: dict[str, Callable[[], Any]] = {"launch": _launches(threads), "read": read}
         seconds, _ = in_turn(actions | spins, repeats)
         median = {name: statistics.median(of) for name, of in seconds.items()}
-        peaks = {dtype: spin.flops / median[dtype] for dtype, spin in spins.items()}
+        peaks = {dtype: each.flops / median[dtype] for dtype, each in spins.items()}
         launch = median["launch"] / LAUNCHES
         return Machine(threads.n_threads, launch, peaks, read.n_bytes / median["read"])
 
@@ -116,7 +116,7 @@ def _launches(threads: Team) -> Callable[[], None]:
 
     def action() -> None:
         for _ in range(LAUNCHES):
-            threads.run(_spin, 1e12, len(values), 1, values)
+            threads.run(spin, 1e12, len(values), 1, values)
 
     return action
 

@@ -21,18 +21,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
 from ..callbacks import Callbacks, Listeners
-from ..centroids import near_most, open_parts, unchanged_on_error
+from ..centroids import unchanged_on_error
 from ..checkpoints import Checkpoint, described
 from ..counterpart import Interchangeable
+from ..fits import partition
 from ..kernels.fingerprint import fingerprint
 from ..kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
 from ..kernels.machine.parallel import team_for
+from ..kernels.moments import near_most
 from ..kernels.tiles import Array
-from ..kmeans import partition, seeds
 from ..persistence import Persistent
+from ..preparation import open_parts
 from ..rows import mapped
 from ..rows.sources import once_by_blocks
 from ..serving import digest, kept_beside
+from ..starts import seeds
 from .ascent import Ascent, Limits, Watch
 from .covariances import are_factors_of, log_det
 from .em_problem import ORDERS, Problem, Start
@@ -434,15 +437,14 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             del own[name]
         start = [] if fresh else [self.lower_bound_, *self._flat_parameters()]
         own["start"] = np.concatenate([np.ravel(part) for part in start]) if start else ""
-        X, weights, threads = problem.X, problem.weights, problem.team
+        data, threads = problem.data, problem.team
         for name, value in own.items():
             if np.ndim(value) > 0:
                 own[name] = fingerprint(np.array(value, np.float64, order="C"), threads)
         return {
             "estimator": type(self).__name__,
             **own,
-            **described(self.init_params, self.random_state, random_state, X, weights, threads),
-            "data": problem.identity,
+            **described(self.init_params, self.random_state, random_state, data, threads),
         }
 
     def _flat_parameters(self: Any) -> Iterator[Any]:
@@ -527,18 +529,18 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
 
     def _start(self: Any, problem: Problem, random_state: Any) -> Start:
         """Moments of the first responsibilities, with scikit-learn's draws."""
-        X, weights, k = problem.X, problem.weights, self.n_components
+        k, weights = self.n_components, problem.weights
         if self.init_params == "k-means++":
-            known = X, weights, problem.spread
-            return problem.start_from_rows(seeds(*known, k, random_state, problem.team)[1])
+            indices = seeds(problem.data, k, random_state, problem.team)[1]
+            return problem.start_from_rows(indices)
         if self.init_params == "random_from_data":
             p = None if weights is None else weights / weights.sum(dtype=np.float64)
-            indices = random_state.choice(len(X), size=k, replace=False, p=p)
+            indices = random_state.choice(len(problem.X), size=k, replace=False, p=p)
             return problem.start_from_rows(indices)
         if self.init_params == "random":
             return problem.start_at_random(random_state, k)
-        known = X, weights, problem.spread
-        return problem.start_from_labels(partition(*known, k, random_state, problem.team), k)
+        labels = partition(problem.data, k, random_state, problem.team)
+        return problem.start_from_labels(labels, k)
 
 
 def _fit_float32(covariances: Array, factors: Array) -> bool:

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import validation
-from ..centroids import near_most, open_parts
 from ..kernels.emit.cpu import TILE_ROWS
 from ..kernels.gaussian import (
     COVARIANCES,
@@ -25,8 +23,9 @@ from ..kernels.gaussian import (
     make_densities,
 )
 from ..kernels.machine.parallel import Team
+from ..kernels.moments import near_most
 from ..kernels.tiles import Array, make_rows
-from ..kmeans import survey
+from ..preparation import survey
 from ..rows.sources import Source
 from .ascent import Limits
 from .covariances import covariance_shapes, diagonal_of
@@ -63,7 +62,12 @@ class Problem:
     estimator : object, optional
         Whose rows come unseen: that they are finite shows in their moments.
     identify : bool, default=False
-        Whether :attr:`identity` is asked for, which tells these rows from others.
+        Whether a checkpoint wants a fingerprint of the rows; see :attr:`data`.
+
+    Attributes
+    ----------
+    data : Survey
+        The rows, and what one pass over them has told.
     """
 
     def __init__(
@@ -77,15 +81,13 @@ class Problem:
         identify: bool = False,
     ) -> None:
         self.X, self.weights, self.covariance_type, self.team = X, weights, covariance_type, team
-        self.rows = open_parts(X, weights)
         # What stands for the rows where scikit-learn checks other things by their shape.
         self.example = np.zeros((1, X.shape[1]), X.dtype)
         self.total = float(len(X) if weights is None else weights.sum(dtype=np.float64))
-        means, variances, self.identity = survey(X, team, identify=identify)
-        self.spread = means, variances
-        validation.check_spread(self.spread[1], X, estimator)
+        self.data = survey(X, weights, team, estimator, identify=identify)
+        self.rows = self.data.opened()
         self.scatter, self.sums = np.empty((0, 0)), np.empty(0)
-        self.centre_by(near_most(*self.spread))
+        self.centre_by(near_most(self.data.means, self.data.variances))
 
     def limits(self, n_components: int, prior: float = 0.0) -> Limits:
         """Of means and covariances: means are weighted ones of the rows, of zero and of a prior.
@@ -93,8 +95,8 @@ class Problem:
         The largest number of the prior is given.
         """
         d = self.X.shape[1]
-        means, variances = self.spread
-        farthest = np.abs(means) + np.sqrt(len(self.X)) * np.sqrt(variances)
+        data = self.data
+        farthest = np.abs(data.means) + np.sqrt(len(self.X)) * np.sqrt(data.variances)
         most = 2.0 * max(float(farthest.max()), prior)  # twice: sums are rounded
         shapes = covariance_shapes(n_components, d)
         return {

@@ -23,11 +23,11 @@ from ..kernels.rivals import rivals
 from ..kernels.seeding import (
     GreedyKMeansPlusPlus,
     Rounds,
-    _pass,
     draw_first,
     draw_in_block,
     prepare_round,
     rows_per_block,
+    seeding_round,
     settle_round,
 )
 from ..kernels.slices import MAX_SLICES, Chain, add, aligned, tree_sum
@@ -245,7 +245,7 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             part = _part(rounds, slice(first, first + len(rows.X)), sums)
             n_tasks = min(len(part.patience), MAX_SLICES)
             self.team.run(
-                _pass, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum,
+                seeding_round, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum,
                 sums.start, rows, self.candidates, n_candidates, latest, part,
                 self.gaps[first : first + len(rows.X)],
             )  # fmt: skip

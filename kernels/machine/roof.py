@@ -22,7 +22,7 @@ TASKS_PER_THREAD = 64
 
 
 @kernel
-def _spin(counter, gate, n_tasks, n_rounds, values):
+def spin(counter, gate, n_tasks, n_rounds, values):
     """Per task: `n_rounds` rounds of multiply-adds on its own row of `values`."""
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -78,7 +78,7 @@ class Spin:
 
     def __call__(self) -> None:
         """Do the multiply-adds."""
-        self._team.run(_spin, self.flops / 2, self._n_tasks, self._n_rounds, self._values)
+        self._team.run(spin, self.flops / 2, self._n_tasks, self._n_rounds, self._values)
 
 
 class Read:

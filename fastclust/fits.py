@@ -1,0 +1,161 @@
+"""Fits of k-means: the loop for the rows of a data set, the best of its starts, its checkpoints.
+
+What the estimators do with :class:`.lloyd_loop.Loop` beyond one run of it.  All starts of a small
+fit are made in one call of compiled code (:class:`.kernels.starts.SmallStarts`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from . import validation
+from .checkpoints import Checkpoint, generator_state
+from .kernels.algorithms import algorithm_for
+from .kernels.machine.parallel import Team
+from .kernels.seeding import draw_starts
+from .kernels.starts import INERTIA, STEPS, SmallStarts
+from .kernels.tiles import Array
+from .lloyd_loop import Fit, Loop, State, occupied
+from .preparation import Survey
+from .rows import mapped
+from .rows.streaming import StreamedLoop, StreamedRows
+from .starts import first_centers
+
+MOST = 2**63 - 1  # that a checkpoint may count to
+
+
+def make_loop(algorithm: str, rows: Any, mean: Array, n_clusters: int, threads: Team) -> Loop:
+    """The loop on opened rows, which are centred by `mean`."""
+    kind = StreamedLoop if isinstance(rows, StreamedRows) else Loop
+    return kind(algorithm_for(rows, algorithm), rows, mean, n_clusters, threads)
+
+
+def small_starts(
+    loop: Loop, n_clusters: int, n_init: int, init: Any, random_state: np.random.RandomState
+) -> SmallStarts | None:
+    """What runs all starts in one call, on few rows; None where that is for the loop."""
+    rows, algorithm = loop.rows, loop.algorithm
+    if callable(init) or not SmallStarts.serve(algorithm):
+        return None
+    seeding = loop.seeding(rows, n_clusters, loop.team)
+    shape = n_init, n_clusters, rows.shape[1]
+    firsts, uniforms = np.empty(0, np.int64), np.empty((0, n_clusters - 1, seeding.n_trials))
+    if isinstance(init, str) and init == "k-means++":
+        starts = np.empty(shape, rows.dtype)
+        firsts, uniforms = draw_starts(rows, *shape[:2], seeding.n_trials, random_state)
+    else:
+        drawn = [first_centers(loop, None, n_clusters, init, random_state) for _ in range(n_init)]
+        starts = np.array(drawn).reshape(shape)
+    return SmallStarts(algorithm, starts, loop.max_iter, loop.tol, seeding, firsts, uniforms)
+
+
+def best_of_small(loop: Loop, starts: SmallStarts) -> Fit:
+    """As the loop would find it."""
+    number, n_starts = 0, len(starts.draws.starts)
+    while number < n_starts:
+        number, here = starts.run(number)
+        mapped.check()
+        if here:
+            continue
+        fit = loop.run(starts.draws.starts[number])
+        if is_better(fit, None if number == 0 else _found(loop, starts)):
+            starts.keep(fit.labels, fit.centers, fit.inertia, fit.n_iter)
+        number += 1
+    return _found(loop, starts)
+
+
+def _found(loop: Loop, starts: SmallStarts) -> Fit:
+    labels, centers, numbers = starts.best
+    n_distances = loop.algorithm.n_distances
+    return Fit(labels, float(numbers[INERTIA]), centers, int(numbers[STEPS]), n_distances)
+
+
+def is_better(fit: Fit, best: Fit | None) -> bool:
+    """Whether a start replaces the best so far: one that finds the same clusters does not."""
+    return best is None or (
+        fit.inertia < best.inertia
+        and not _is_same_clustering(fit.labels, best.labels, len(best.centers))
+    )
+
+
+def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
+    """Whether two labellings are the same up to a permutation of the labels."""
+    mapping = np.full(n_clusters, -1, others.dtype)
+    mapping[labels] = others
+    return bool((mapping[labels] == others).all())
+
+
+def partition(data: Survey, n_clusters: int, random_state: Any, threads: Team) -> Array:
+    """Labels of a plain fit of :class:`.kmeans.KMeans` with one start."""
+    data = data.widened()
+    name = "lloyd" if n_clusters == 1 else "auto"
+    loop = make_loop(name, data.opened(), data.center, n_clusters, threads)
+    loop.tol = 1e-4 * data.mean_variance
+    starts = small_starts(loop, n_clusters, 1, "k-means++", random_state)
+    if starts is not None:
+        fit = best_of_small(loop, starts)
+    else:
+        start = loop.seeding(loop.rows, n_clusters, threads).choose(random_state)
+        fit = loop.run(loop.centred(start))
+    validation.check_inertia(fit.inertia)
+    warn_of_duplicates(fit.labels, n_clusters)
+    return fit.labels
+
+
+def warn_of_duplicates(labels: Array, n_clusters: int) -> None:
+    n_distinct = int(np.count_nonzero(occupied(labels, n_clusters)))
+    if n_distinct < n_clusters:
+        validation.warn(
+            f"Number of distinct clusters ({n_distinct}) found smaller than "
+            f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+        )
+
+
+def recorded(
+    state: State, number: int, best: Fit | None, random_state: np.random.RandomState
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a checkpoint holds of a start and of the best so far: values and arrays."""
+    values, arrays = generator_state(random_state)
+    values |= {"number": number, "n_iter": state.n_iter, "n_empty": int(state.n_empty)}
+    if best is not None:
+        values |= {"best_inertia": best.inertia, "best_n_iter": best.n_iter}
+        values["best_n_distances"] = best.n_distances
+        arrays |= {"best_labels": best.labels, "best_centers": best.centers}
+    sums, weights, counts = state.totals
+    arrays |= {"sums": sums, "weights": weights, "counts": counts}
+    return values, arrays | {"centers": state.centers, "labels": state.labels}
+
+
+def best_found(saved: Checkpoint, loop: Loop, reach: float = np.inf) -> Fit | None:
+    """The best start of a checkpoint, if one had come to its end; no center is beyond `reach`."""
+    if saved.integer("number", 0, MOST) == 0:
+        return None
+    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
+    return Fit(
+        saved.array("best_labels", (n_samples,), np.int32, 0, shape[0] - 1),
+        saved.real("best_inertia"),
+        saved.array("best_centers", shape, loop.rows.dtype, -reach, reach),
+        saved.integer("best_n_iter", 1, loop.max_iter),
+        saved.integer("best_n_distances", 0, MOST),
+    )
+
+
+def state_found(saved: Checkpoint, loop: Loop) -> State:
+    """Where the run of a checkpoint had come to."""
+    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
+    totals = (
+        saved.array("sums", shape, np.float64),
+        saved.array("weights", shape[:1], np.float64),
+        saved.array("counts", shape[:1], np.int64, 0, n_samples),
+    )
+    return State(
+        saved.array("centers", shape, loop.rows.dtype),
+        saved.array("labels", (n_samples,), np.int32, 0, shape[0] - 1),
+        totals,
+        saved.integer("n_iter", 1, loop.max_iter),
+        saved.integer("n_empty", 0, shape[0]),
+    )
