@@ -28,10 +28,12 @@ import sklearn.cluster
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from benchmarks import targets
-from benchmarks.targets import OURS, THEIRS, Effort, Figure, Outcome, Seconds, Session, in_turn
+from benchmarks.measuring import command
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.figures import OURS, THEIRS, Figure, Outcome, summary
+from benchmarks.measuring.turns import BRIEF, Effort, measured, total
 from fastclust.commands.engines import competitors
-from fastclust.commands.measuring import inertia
+from fastclust.commands.measuring import Seconds, Timed, inertia
 from fastclust.workloads import FloatArray, Workload, five_blobs_workload, get, separated_blobs
 
 SINGLE = ("lloyd", "hamerly", "elkan")  # those one may choose instead of "auto"
@@ -125,9 +127,9 @@ class Race:
             name: fastclust.KMeans(k, init=start, n_init=1, random_state=0, algorithm=name)
             for name in algorithms
         }
-        sides = {name: targets.timed(partial(m.fit, X)) for name, m in self.models.items()}
+        sides = {name: Timed(partial(m.fit, X)) for name, m in self.models.items()}
         # All sides are fastclust: there are no threads of another library to wait for.
-        self.seconds = in_turn(workload.name, sides, effort, pause=0.001)
+        self.seconds = measured(workload.name, sides, effort, pause=0.001)
         self.medians = {name: statistics.median(of) for name, of in self.seconds.items()}
         first, *others = self.models.values()
         self.same = all(
@@ -178,13 +180,11 @@ def elkan(session: Session) -> Outcome:
                 name: engine(k, n_init=1, random_state=seed, algorithm="elkan")
                 for name, engine in engines.items()
             }
-            sides = {
-                name: targets.timed(partial(m.fit, X), targets.BRIEF) for name, m in models.items()
-            }
-            runs.append(in_turn(f"{workload.name}, seed {seed}", sides, effort))
+            sides = {name: Timed(partial(m.fit, X), BRIEF) for name, m in models.items()}
+            runs.append(measured(f"{workload.name}, seed {seed}", sides, effort))
             for name, model in models.items():
                 inertias[name].append(float(inertia(X, model.cluster_centers_)))
-        ours, theirs = (targets.total(runs, name) / len(runs) for name in engines)
+        ours, theirs = (total(runs, name) / len(runs) for name in engines)
         ratios[workload.name] = theirs / ours
         excess = sum(inertias[OURS]) / sum(inertias[THEIRS]) - 1
         notes.append(
@@ -193,7 +193,7 @@ def elkan(session: Session) -> Outcome:
         )
         details.append({"name": workload.name, "inertia": inertias, "seconds": runs})
     against = "algorithm='elkan' against scikit-learn's"
-    figures = targets._summary("elkan", ratios, against, target=12, at_least=8, each=4)
+    figures = summary("elkan", ratios, against, target=12, at_least=8, each=4)
     return Outcome(figures, notes, {"cells": details})
 
 
@@ -273,11 +273,11 @@ def peers(session: Session) -> Outcome:
             into[entrant.name] = entrant.fit(X, k, 0, **pace)
 
         sides = {
-            entrant.name: targets.timed(partial(fit, entrant))
+            entrant.name: Timed(partial(fit, entrant))
             for entrant in entrants
             if workload.dtype in entrant.dtypes
         }
-        seconds = in_turn(workload.name, sides, effort)
+        seconds = measured(workload.name, sides, effort)
         medians = {name: statistics.median(of) for name, of in seconds.items()}
         times = {n: s / medians[OURS] for n, s in medians.items() if n != OURS}
         ratios[workload.name] = min(times.values())
@@ -288,7 +288,7 @@ def peers(session: Session) -> Outcome:
     notes.append("in brackets: relative difference of the inertia from fastclust's")
     notes += [entrant.note for entrant in entrants if entrant.note] + missing
     against = "fit against the fastest peer"
-    figures = targets._summary("peers", ratios, against, target=5, at_least=3, each=1)
+    figures = summary("peers", ratios, against, target=5, at_least=3, each=1)
     return Outcome(figures, notes, {"cells": details, "ratios": ratios})
 
 
@@ -299,4 +299,4 @@ ROWS: Mapping[str, Callable[[Session], Outcome]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(targets.main(rows=ROWS, output="bounds"))
+    sys.exit(command.main(rows=ROWS, output="bounds"))

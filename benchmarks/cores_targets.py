@@ -72,7 +72,7 @@ def empty_launch(threads: Team) -> Callable[[], None]:
 
 def launch(session: Any) -> Any:
     """What a launch with two threads takes beyond one with one."""
-    from benchmarks.targets import Figure, Outcome
+    from benchmarks.measuring.figures import Figure, Outcome
 
     figures, details = [], {}
     for state, rest, repeats, bounds in (
@@ -123,7 +123,7 @@ def side() -> None:
 
 def passes(session: Any) -> Any:
     """Passes of a fraction of a millisecond, against those of another checkout."""
-    from benchmarks.targets import Figure, Outcome
+    from benchmarks.measuring.figures import Figure, Outcome
 
     sides, seconds = {}, {}
     with TemporaryDirectory() as folder:
@@ -158,7 +158,9 @@ def passes(session: Any) -> Any:
 
 def small(session: Any) -> Any:
     """Fits to 2,000 rows of two features, against scikit-learn's."""
-    from benchmarks.targets import OURS, THEIRS, Figure, Outcome, in_turn, timed
+    from benchmarks.measuring.figures import OURS, THEIRS, Figure, Outcome
+    from benchmarks.measuring.turns import measured
+    from fastclust.commands.measuring import Timed
 
     X = five_blobs()
     fits = {
@@ -173,8 +175,8 @@ def small(session: Any) -> Any:
         module, name = path.split(".")
         classes = {OURS: getattr(fastclust, name), THEIRS: getattr(getattr(sklearn, module), name)}
         models = {engine: each(random_state=0, **parameters) for engine, each in classes.items()}
-        sides = {engine: timed(lambda m=m: m.fit(X)) for engine, m in models.items()}
-        runs = in_turn(what, sides, session.effort)
+        sides = {engine: Timed(lambda m=m: m.fit(X)) for engine, m in models.items()}
+        runs = measured(what, sides, session.effort)
         ratio = statistics.median(runs[THEIRS]) / statistics.median(runs[OURS])
         figures.append(Figure("small", what, ratio, "×", 6, 4))
         details[what] = runs
@@ -185,8 +187,9 @@ ROWS = {function.__name__: function for function in (launch, passes, small)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; the exit status is that of ``targets.measure``."""
-    from benchmarks import targets
+    """Run the script; the exit status is that of ``command.measure``."""
+    from benchmarks.measuring import command
+    from benchmarks.measuring.turns import FULL, QUICK
 
     parser = argparse.ArgumentParser(description="Measure what threads cost and bring.")
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW")
@@ -199,9 +202,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "passes" in args.rows:
             parser.error("passes needs --before DIR, a checkout to compare with")
         chosen = [name for name in chosen if name != "passes"]
-    session = targets.Session(targets.QUICK if args.quick else targets.FULL, chosen)
+    session = command.Session(QUICK if args.quick else FULL, chosen)
     session.before = args.before
-    return targets.measure(session, args.output, ROWS)
+    return command.measure(session, args.output, ROWS)
 
 
 if __name__ == "__main__":

@@ -35,20 +35,10 @@ import sklearn.mixture
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from benchmarks.targets import (
-    OURS,
-    PAUSE,
-    THEIRS,
-    Effort,
-    Figure,
-    Outcome,
-    Seconds,
-    Session,
-    document,
-    in_turn,
-    show,
-    timed,
-)
+from benchmarks.measuring.command import Session, document, show
+from benchmarks.measuring.figures import OURS, THEIRS, Figure, Outcome
+from benchmarks.measuring.turns import PAUSE, Effort, measured
+from fastclust.commands.measuring import Seconds, Timed
 from fastclust.workloads import gaussian_blobs
 
 ENGINES = {
@@ -355,8 +345,8 @@ def floor(
         warnings.simplefilter("ignore")  # of fits that are stopped early
         for number in range(runs):
             for name, make in chosen.items():
-                sides = {side: timed(make(side), LEAST) for side in ENGINES}
-                found = in_turn(name, sides, session.effort, warm_up=number == 0, pause=pause)
+                sides = {side: Timed(make(side), LEAST) for side in ENGINES}
+                found = measured(name, sides, session.effort, warm_up=number == 0, pause=pause)
                 rounded = {
                     side: [float(f"{t:.4g}") for t in times] for side, times in found.items()
                 }

@@ -25,8 +25,11 @@ import sklearn.cluster
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from benchmarks import targets
-from benchmarks.targets import OURS, QUICK, THEIRS, Effort, Figure, Outcome, Session, in_turn, timed
+from benchmarks.measuring import command
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.figures import OURS, THEIRS, Figure, Outcome
+from benchmarks.measuring.turns import FULL, QUICK, Effort, measured
+from fastclust.commands.measuring import Timed
 from fastclust.workloads import digit_images, five_blobs, gaussian_blobs
 
 # Rows of the untimed fit before each seed's: enough for the threads of either side, and for kernels
@@ -59,10 +62,10 @@ def fits(session: Session, **more: Any) -> Outcome:
                 OURS: ENGINES[OURS](n_clusters, random_state=seed, **more),
                 THEIRS: ENGINES[THEIRS](n_clusters, random_state=seed),
             }
-            sides = {engine: timed(partial(m.fit, X)) for engine, m in models.items()}
+            sides = {engine: Timed(partial(m.fit, X)) for engine, m in models.items()}
             for model in models.values():
                 model.fit(X[:WARM_ROWS])
-            runs = in_turn(f"{name}, seed {seed}", sides, session.effort, warm_up=False)
+            runs = measured(f"{name}, seed {seed}", sides, session.effort, warm_up=False)
             for engine, model in models.items():
                 seconds[engine] += statistics.median(runs[engine])
                 inertias[engine].append(float(model.inertia_))
@@ -106,7 +109,7 @@ def partial_fit(session: Session) -> Outcome:
 
             return run
 
-        runs = in_turn(
+        runs = measured(
             f"partial_fit, {dtype}",
             {name: side(engine) for name, engine in ENGINES.items()},
             session.effort,
@@ -121,15 +124,14 @@ ROWS = {function.__name__: function for function in (fit, nested, partial_fit)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; the exit status is that of ``targets.measure``."""
+    """Run the script; the exit status is that of ``command.measure``."""
     parser = argparse.ArgumentParser(description="Measure MiniBatchKMeans beside scikit-learn's.")
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW")
     parser.add_argument("--quick", action="store_true", help="a trial run on a twentieth of rows")
     parser.add_argument("--output", type=Path, default=Path("minibatch.json"), metavar="FILE")
     args = parser.parse_args(argv)
-    targets.ROWS.update(ROWS)
     chosen = [name for name in ROWS if name in args.rows] or list(ROWS)
-    return targets.measure(Session(QUICK if args.quick else targets.FULL, chosen), args.output)
+    return command.measure(Session(QUICK if args.quick else FULL, chosen), args.output, ROWS)
 
 
 if __name__ == "__main__":

@@ -34,22 +34,11 @@ from sklearn.exceptions import ConvergenceWarning
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from benchmarks import targets
-from benchmarks.targets import (
-    OURS,
-    THEIRS,
-    Effort,
-    Figure,
-    Outcome,
-    Seconds,
-    Session,
-    Side,
-    in_turn,
-    over_seeds,
-    say,
-    timed,
-    total,
-)
+from benchmarks.measuring import command
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.figures import OURS, THEIRS, Figure, Outcome, say, shape, summary
+from benchmarks.measuring.turns import Effort, measured, over_seeds, total
+from fastclust.commands.measuring import Seconds, Side, Timed
 from fastclust.kernels.machine import parallel
 from fastclust.workloads import FloatArray, gaussian_blobs
 
@@ -209,12 +198,12 @@ def measure_steps(problem: Problem, effort: Effort) -> Steps:
         def fit() -> None:
             fitted[name, n_steps] = problem.fit(MODULES[name], n_steps)
 
-        return timed(fit)
+        return Timed(fit)
 
     # All four in turn, so that the two that are subtracted ran at the same speed of the machine.
     sides = {(which, name): side(name, n) for which, n in _LENGTHS.items() for name in MODULES}
     names = {key: " ".join(key) for key in sides}
-    flat = in_turn(problem.label, {names[key]: sides[key] for key in sides}, effort)
+    flat = measured(problem.label, {names[key]: sides[key] for key in sides}, effort)
     seconds = {which: {name: flat[names[which, name]] for name in MODULES} for which in _LENGTHS}
     bounds = {name: float(np.sum(fitted[name, 1 + STEPS].lower_bound_)) for name in MODULES}
     return Steps(problem.label, seconds, bounds)
@@ -227,7 +216,7 @@ def _cells(
     row: str, found: Sequence[Steps], *, target: float, at_least: float, each: float
 ) -> Outcome:
     ratios = {steps.label: steps.ratio for steps in found}
-    figures = targets._summary(
+    figures = summary(
         row, ratios, "one step of EM against scikit-learn", target=target, at_least=at_least,
         each=each,
     )  # fmt: skip
@@ -281,14 +270,14 @@ def fit(session: Session) -> Outcome:
                 )
                 bounds[name].append(estimator.fit(X).lower_bound_)
 
-        return timed(run)
+        return Timed(run)
 
     def sides_of(seed: int) -> dict[str, Side]:
         return {name: side(name, seed) for name in MODULES}
 
     runs = over_seeds("fit", sides_of, session.effort)
     ours, theirs = total(runs, OURS), total(runs, THEIRS)
-    what = f"fit against scikit-learn, {targets.shape(X, 50)}, k-means start, 30 steps"
+    what = f"fit against scikit-learn, {shape(X, 50)}, k-means start, 30 steps"
     last = {name: values[-1] for name, values in bounds.items()}
     note = (
         f"{ours / len(runs):.3f} s and {theirs / len(runs):.2f} s a fit; mean log-likelihood of "
@@ -310,9 +299,9 @@ def score(session: Session) -> Outcome:
         for method in ("score_samples", "predict_proba"):
             label = f"{method}, {problem.label}"
             sides: dict[str, Side] = {
-                name: timed(_call(getattr(fitted[name], method), problem.X)) for name in MODULES
+                name: Timed(_call(getattr(fitted[name], method), problem.X)) for name in MODULES
             }
-            seconds = in_turn(label, sides, session.effort)
+            seconds = measured(label, sides, session.effort)
             medians = {name: statistics.median(seconds[name]) for name in MODULES}
             ratios[label] = medians[THEIRS] / medians[OURS]
             results = [getattr(estimator, method)(problem.X) for estimator in fitted.values()]
@@ -322,7 +311,7 @@ def score(session: Session) -> Outcome:
             )
     notes = [f"{label}: {ratio:.1f}×" for label, ratio in ratios.items()]
     against = "score_samples and predict_proba against scikit-learn"
-    figures = targets._summary("score", ratios, against, target=20, at_least=8, each=1)
+    figures = summary("score", ratios, against, target=20, at_least=8, each=1)
     return Outcome(figures, notes, {"cells": details})
 
 
@@ -387,4 +376,4 @@ ROWS: dict[str, Callable[[Session], Outcome]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(targets.main(rows=ROWS, output="results-mixture"))
+    sys.exit(command.main(rows=ROWS, output="results-mixture"))

@@ -40,18 +40,11 @@ from sklearn.pipeline import Pipeline
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import fastclust
-from benchmarks import targets
-from benchmarks.targets import (
-    FULL,
-    OURS,
-    QUICK,
-    THEIRS,
-    Figure,
-    Outcome,
-    Session,
-    in_turn,
-    timed,
-)
+from benchmarks.measuring import command
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.figures import OURS, THEIRS, Figure, Outcome, say
+from benchmarks.measuring.turns import FULL, PAUSE, QUICK, measured
+from fastclust.commands.measuring import Timed
 from fastclust.workloads import FloatArray, five_blobs, gaussian_blobs
 
 # File, number of clusters, and the least inertia that is known, of the public problems.
@@ -125,14 +118,14 @@ def compared(session: Session, problems: Iterator[tuple[str, Problem]]) -> dict[
         cell: dict[str, Any] = {side: {"inertia": [], "cpu_seconds": []} for side in engines(0, k)}
         for seed in range(2 if session.effort.repeats == 1 else 5):
             for side, model in engines(seed, k).items():
-                time.sleep(targets.PAUSE)
+                time.sleep(PAUSE)
                 begun = time.process_time()
                 model.fit(X, sample_weight=weights)
                 cell[side]["cpu_seconds"].append(time.process_time() - begun)
                 cell[side]["inertia"].append(float(model.inertia_))
         cell["best"] = known or min(min(side["inertia"]) for side in cell.values())
         details[name] = cell
-        targets.say(f"  {name}")
+        say(f"  {name}")
     return details
 
 
@@ -215,9 +208,9 @@ def search(session: Session) -> Outcome:
         for k in (10, 20, 30):
             sklearn.cluster.KMeans(k, random_state=0).fit(X)
 
-    sides = {OURS: timed(partial(ours, "warm")), THEIRS: timed(theirs)}
-    runs = in_turn("search", sides, session.effort)
-    alone = timed(partial(ours, "own"))()
+    sides = {OURS: Timed(partial(ours, "warm")), THEIRS: Timed(theirs)}
+    runs = measured("search", sides, session.effort)
+    alone = Timed(partial(ours, "own"))()
     fits = [statistics.median(runs[OURS]), alone]
     one = statistics.median(runs[THEIRS]) / 3
     what = "search of 29 numbers by 3 criteria, in fits of scikit-learn's (mean of k=10, 20, 30)"
@@ -236,7 +229,7 @@ def silhouettes(session: Session) -> Outcome:
             sklearn.metrics.silhouette_score(X, one)
 
     ours = partial(fastclust.silhouette.mean_silhouettes, X, labels)
-    runs = in_turn("silhouettes", {OURS: timed(ours), THEIRS: timed(theirs)}, session.effort)
+    runs = measured("silhouettes", {OURS: Timed(ours), THEIRS: Timed(theirs)}, session.effort)
     ratio = statistics.median(runs[THEIRS]) / statistics.median(runs[OURS])
     what = "silhouettes for k=2…9 on 20,000×16"
     return Outcome([Figure("silhouettes", what, ratio, "×", 25, 12)], [], {"seconds": runs})
@@ -268,10 +261,10 @@ def bic(session: Session) -> Outcome:
                 ).fit(X).bic(X)
 
     ours()
-    sides = {OURS: timed(ours), THEIRS: timed(theirs)}
+    sides = {OURS: Timed(ours), THEIRS: Timed(theirs)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        runs = in_turn("bic", sides, session.effort, warm_up=False)
+        runs = measured("bic", sides, session.effort, warm_up=False)
     ratio = statistics.median(runs[THEIRS]) / statistics.median(runs[OURS])
     figure = Figure("bic", "BIC over k=1…10 × 4 types × n_init=10", ratio, "×", 60, 40)
     return Outcome([figure], [], {"seconds": runs})
@@ -301,9 +294,9 @@ def grid(session: Session) -> Outcome:
         warnings.simplefilter("ignore", ConvergenceWarning)
         for side, kind in classes.items():
             clustering(kind)
-            steps[side] = timed(partial(clustering, kind))() / len(sizes)
-        sides = {side: timed(partial(whole, side, kind)) for side, kind in classes.items()}
-        runs = in_turn("grid", sides, session.effort, warm_up=False)
+            steps[side] = Timed(partial(clustering, kind))() / len(sizes)
+        sides = {side: Timed(partial(whole, side, kind)) for side, kind in classes.items()}
+        runs = measured("grid", sides, session.effort, warm_up=False)
     ratio = statistics.median(runs[THEIRS]) / statistics.median(runs[OURS])
     n_fits = 3 * len(sizes)
     figures = [Figure("grid", f"grid search, {n_fits} of 294 fits, whole", ratio, "×", 4, 3)]
@@ -339,7 +332,7 @@ def merged(before: dict[str, Any], now: dict[str, Any], order: Sequence[str]) ->
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; the exit status is as that of ``targets.main``."""
+    """Run the script; the exit status is as that of ``command.main``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--problems", type=Path, metavar="FOLDER")
     own, others = parser.parse_known_args(argv)
@@ -347,13 +340,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if own.problems is not None:
         rows = {"refine": partial(refine, folder=own.problems), **rows}
         rows["refine"].__doc__ = refine.__doc__
-    args = targets.parse(others, rows, "optima")
+    args = command.parse(others, rows, "optima")
     if args.list:
-        print(targets.listing(rows))
+        print(command.listing(rows))
         return 0
     chosen = [name for name in rows if name in args.rows] or list(rows)
     part = args.output.with_name(args.output.name + ".part")
-    status = targets.measure(Session(QUICK if args.quick else FULL, chosen), part, rows)
+    status = command.measure(Session(QUICK if args.quick else FULL, chosen), part, rows)
     if part.exists():
         before = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
         found = merged(before, json.loads(part.read_text("utf-8")), ["refine", *ROWS])

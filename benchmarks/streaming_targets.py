@@ -28,8 +28,10 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import targets
-from benchmarks.targets import OURS, Figure, Outcome, Session, in_turn, say, timed
+from benchmarks.measuring import command
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.figures import OURS, Figure, Outcome, say
+from benchmarks.measuring.turns import measured
 from fastclust import (
     BayesianGaussianMixture,
     BisectingKMeans,
@@ -37,6 +39,7 @@ from fastclust import (
     KMeans,
     MiniBatchKMeans,
 )
+from fastclust.commands.measuring import Timed
 
 N_ROWS, N_FEATURES, N_CLUSTERS, N_ITERATIONS = 8_000_000, 128, 50, 5
 KILLS = 20
@@ -85,8 +88,8 @@ def stream(session: Session) -> Outcome:
         for _ in range(N_ITERATIONS):
             np.load(path, mmap_mode="r").sum()
 
-    sides = {OURS: timed(lambda: ours.fit(path)), "five sums": timed(read)}
-    seconds = in_turn("KMeans on a file", sides, session.effort)
+    sides = {OURS: Timed(lambda: ours.fit(path)), "five sums": Timed(read)}
+    seconds = measured("KMeans on a file", sides, session.effort)
     ratio = statistics.median(seconds[OURS]) / statistics.median(seconds["five sums"])
     flops = 2.0 * (ours.n_iter_ + 1) * session.effort.reduced(N_ROWS) * N_FEATURES * N_CLUSTERS
     notes = [
@@ -263,4 +266,4 @@ ROWS = {function.__name__: function for function in (stream, memory, kill)}
 
 
 if __name__ == "__main__":
-    sys.exit(targets.main(rows=ROWS))
+    sys.exit(command.main(rows=ROWS, output="results"))

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastclust
 from benchmarks.selection import FITS, MIXTURES, SPARSE, name
 from fastclust.commands.calls import Problem, sparse_rows
-from fastclust.commands.measuring import in_turn, inertia
+from fastclust.commands.measuring import Timed, in_turn, inertia
 from fastclust.workloads import FloatArray
 
 REPEATS = 3
@@ -30,7 +30,8 @@ ROWS = {name(problem): problem for problem in SPARSE}
 
 def ratio(actions: Mapping[str, Callable[[], Any]]) -> float:
     """How many times as long as the first of two actions the second takes, timed in turn."""
-    seconds, _ = in_turn(actions, REPEATS, fill=0.0)
+    sides = {name: Timed(action) for name, action in actions.items()}
+    seconds = in_turn(sides, REPEATS, fill=0.0)
     ours, theirs = (statistics.median(of) for of in seconds.values())
     return theirs / ours
 

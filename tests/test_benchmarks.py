@@ -15,7 +15,10 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import floor, streaming_targets, targets
-from benchmarks.targets import Effort, Figure, Outcome, Session, main
+from benchmarks.measuring import command, turns
+from benchmarks.measuring.command import Session, main
+from benchmarks.measuring.figures import Figure, Outcome
+from benchmarks.measuring.turns import Effort
 from fastclust.workloads import Workload, gaussian_blobs
 
 TINY = Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0, 1), cold=1, warm=1)
@@ -30,10 +33,10 @@ def blobs(name, dtype="float32", n_clusters=4):
 @pytest.fixture
 def tiny(monkeypatch):
     """The rows on tiny data, without a pause."""
-    monkeypatch.setattr(targets, "workloads", lambda profile: (blobs("a"), blobs("b", "float64")))
+    monkeypatch.setattr(command, "workloads", lambda profile: (blobs("a"), blobs("b", "float64")))
     monkeypatch.setattr(targets, "get", blobs)
     monkeypatch.setattr(targets, "SEEDINGS", (("a", 4), ("b", 100)))
-    monkeypatch.setattr(targets, "PAUSE", 0)
+    monkeypatch.setattr(turns, "PAUSE", 0)
     # Two processes that do next to nothing: compiling takes longer than all other tests together.
     monkeypatch.setattr(targets, "PROGRAMS", dict.fromkeys(targets.PROGRAMS, "pass"))
 
@@ -41,7 +44,7 @@ def tiny(monkeypatch):
 @pytest.mark.usefixtures("tiny")
 def test_every_row_is_measured_and_written(tmp_path, capsys):
     path = tmp_path / "results.json"
-    assert targets.measure(Session(TINY, list(targets.ROWS)), path) == 0
+    assert command.measure(Session(TINY, list(targets.ROWS)), path, targets.ROWS) == 0
     written = json.loads(path.read_text(encoding="utf-8"))
     printed = capsys.readouterr()
     assert set(written) == {
@@ -75,22 +78,22 @@ def test_the_first_programs_run(name):
 @pytest.mark.usefixtures("tiny")
 def test_the_file_names_no_folder(tmp_path):
     path = tmp_path / "results.json"
-    targets.measure(Session(TINY, ["small"]), path)
+    command.measure(Session(TINY, ["small"]), path, targets.ROWS)
     text = path.read_text(encoding="utf-8")
     assert str(Path.home()) not in text
     assert str(Path(targets.__file__).parent) not in text
 
 
-def test_a_row_that_fails_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
+def test_a_row_that_fails_does_not_stop_the_others(tmp_path, capsys):
     def broken(session):
         raise FileNotFoundError("/some/folder")
 
     def fine(session):
         return Outcome([Figure("fine", "a number", 3.0, "×", 2, 1)])
 
-    monkeypatch.setattr(targets, "ROWS", {"broken": broken, "fine": fine})
     path = tmp_path / "results.json"
-    assert targets.measure(Session(TINY, ["broken", "fine"]), path) == 1
+    rows = {"broken": broken, "fine": fine}
+    assert command.measure(Session(TINY, list(rows)), path, rows) == 1
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["failed"] == {"broken": "FileNotFoundError"}
     assert [figure["verdict"] for figure in written["figures"]] == ["met"]
@@ -129,11 +132,12 @@ def test_an_unknown_row_is_refused_by_name(capsys):
 
 
 def test_fits_to_files_are_measured(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(targets, "PAUSE", 0)
+    monkeypatch.setattr(turns, "PAUSE", 0)
     monkeypatch.setattr(streaming_targets, "N_ROWS", 160_000)
     path = tmp_path / "results.json"
     rows = streaming_targets.ROWS
-    assert targets.main(["stream", "--quick", "--output", str(path)], rows=rows) == 0
+    arguments = ["stream", "--quick", "--output", str(path)]
+    assert command.main(arguments, rows=rows, output="results") == 0
     written = json.loads(path.read_text(encoding="utf-8"))
     assert [figure["row"] for figure in written["figures"]] == ["stream"]
     assert "GFLOP/s over the whole fit" in capsys.readouterr().out
@@ -161,7 +165,7 @@ def test_everyday_calls_are_measured_and_marked(monkeypatch, tmp_path, capsys):
 
 def test_the_figure_of_an_everyday_call_is_the_median_of_its_runs(monkeypatch):
     found = iter([{floor.OURS: [1.0, 9.0, 2.0], floor.THEIRS: [t] * 3} for t in (4.0, 1.0, 6.0)])
-    monkeypatch.setattr(floor, "in_turn", lambda *arguments, **options: next(found))
+    monkeypatch.setattr(floor, "measured", lambda *arguments, **options: next(found))
     calls = {"a call": lambda engine: lambda: None}
     kept = []
     call, mean = floor.floor(Session(TINY, ["floor"]), calls, 3, kept.append).figures
@@ -177,7 +181,7 @@ def test_everyday_calls_may_be_measured_in_parts_and_stopped(monkeypatch, tmp_pa
             raise KeyboardInterrupt
         return found.pop(0)
 
-    monkeypatch.setattr(floor, "in_turn", next_found)
+    monkeypatch.setattr(floor, "measured", next_found)
     path = tmp_path / "results.json"
 
     def run(only, *options):

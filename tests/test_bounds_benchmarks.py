@@ -12,16 +12,18 @@ import pytest
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import bounds_targets, targets
+from benchmarks import bounds_targets
 from benchmarks.bounds_targets import clustered
-from benchmarks.targets import Effort, Session
+from benchmarks.measuring import command, turns
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.turns import Effort
 
 TINY = Effort(divisor=1, repeats=1, fill=0.0, seeds=(0,))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_row_is_measured_and_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(targets, "PAUSE", 0)
+    monkeypatch.setattr(turns, "PAUSE", 0)
     cells = (clustered(300, 2, 7, 2.0), clustered(200, 5, 3, 1.0, "float32"))
     own = (*cells, clustered(100, 3, 4, 2.0), clustered(100, 3, 5, 2.0))
     monkeypatch.setattr(bounds_targets, "OWN_CELLS", own)
@@ -29,7 +31,7 @@ def test_every_row_is_measured_and_written(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(bounds_targets, name, cells)
     path = tmp_path / "results.json"
     rows = bounds_targets.ROWS
-    assert targets.measure(Session(TINY, list(rows)), path, rows) == 0
+    assert command.measure(Session(TINY, list(rows)), path, rows) == 0
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["failed"] == {}
     assert {figure["row"] for figure in written["figures"]} == set(rows)

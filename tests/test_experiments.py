@@ -21,7 +21,7 @@ from fastclust.commands import (
     tables,
 )
 from fastclust.commands.experiments import Run, Trial
-from fastclust.commands.measuring import in_turn
+from fastclust.commands.measuring import Timed, in_turn
 from fastclust.workloads import Workload, gaussian_blobs
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -70,15 +70,15 @@ def check_document(found, name, objective="inertia"):
 
 def test_actions_are_called_in_turn_and_the_first_call_is_not_timed():
     calls = []
-    actions = {name: partial(calls.append, name) for name in "ab"}
-    seconds, results = in_turn(actions, 60)  # enough turns that no more follow to fill the time
+    sides = {name: Timed(partial(calls.append, name)) for name in "ab"}
+    seconds = in_turn(sides, 60)  # enough turns that no more follow to fill the time
     assert calls == ["a", "b"] * 61
     assert {name: len(of) for name, of in seconds.items()} == {"a": 60, "b": 60}
-    assert results == {"a": None, "b": None}
+    assert sides["a"].result is None
 
 
 def test_short_fits_are_repeated_for_longer():
-    seconds, _ = in_turn({"nothing": lambda: None}, 1)
+    seconds = in_turn({"nothing": Timed(lambda: None)}, 1)
     assert len(seconds["nothing"]) == measuring.MOST_TURNS
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastclust.__main__ import main
 from fastclust.commands import growth, measuring, scaling
-from fastclust.commands.calls import Fit, Problem, make_task
+from fastclust.commands.calls import Iterations, Problem, make_task
 from fastclust.commands.growth import Curve, Grid, Scaling
 from fastclust.commands.scaling import Counted, Machine, count, expected
 from fastclust.kernels.machine.parallel import Team, team
@@ -171,7 +171,7 @@ def test_the_model_counts_what_kernels_do(monkeypatch):
         launch = counted.work, counted.n_tasks
         assert (launches or offers * counted.n_launches) == [launch] * counted.n_launches, kernel
     with team(1) as threads:
-        fit = Fit(problem, threads)
+        fit = Iterations(problem.make(), problem.n_clusters, threads)
     counted = count("Lloyd iteration", problem)
     assert counted.merged == fit.update.piles.records[1:, : problem.n_clusters].nbytes
     large = Problem(30_000, 200, 200)

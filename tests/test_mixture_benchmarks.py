@@ -12,20 +12,22 @@ import pytest
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import mixture_targets, targets
+from benchmarks import mixture_targets
+from benchmarks.measuring import command, turns
+from benchmarks.measuring.command import Session
+from benchmarks.measuring.turns import Effort
 from benchmarks.mixture_targets import Steps
-from benchmarks.targets import Effort, Session
 
 TINY = Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0,))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_row_is_measured_and_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(targets, "PAUSE", 0)
+    monkeypatch.setattr(turns, "PAUSE", 0)
     monkeypatch.setattr(mixture_targets, "SHAPES", ((300_000, 2, 3), (100_000, 5, 2)))
     path = tmp_path / "results.json"
     rows = mixture_targets.ROWS
-    assert targets.measure(Session(TINY, list(rows)), path, rows) == 0
+    assert command.measure(Session(TINY, list(rows)), path, rows) == 0
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["failed"] == {}
     assert {figure["row"] for figure in written["figures"]} == set(rows)
@@ -52,6 +54,6 @@ def test_a_step_that_is_lost_in_the_noise_is_not_understated():
 
 
 def test_list_names_every_row(capsys):
-    assert targets.main(["--list"], rows=mixture_targets.ROWS) == 0
+    assert command.main(["--list"], rows=mixture_targets.ROWS, output="results") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(mixture_targets.ROWS)

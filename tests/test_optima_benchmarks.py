@@ -15,7 +15,10 @@ import threadpoolctl
 # Last, so that the tests are of the installed fastclust.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import optima_targets, targets
+from benchmarks import optima_targets
+from benchmarks.measuring import turns
+from benchmarks.measuring.figures import THEIRS
+from benchmarks.measuring.turns import Effort
 
 RNG = np.random.default_rng(0)
 
@@ -44,8 +47,9 @@ def make_files(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder of public problems; all is measured on tiny data, on one thread."""
-    monkeypatch.setattr(targets, "PAUSE", 0)
-    tiny = targets.Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0,))
+    for module in (turns, optima_targets):
+        monkeypatch.setattr(module, "PAUSE", 0)
+    tiny = Effort(divisor=1000, repeats=1, fill=0.0, seeds=(0,))
     monkeypatch.setattr(optima_targets, "QUICK", tiny)
     # Threads of three libraries that wait for each other would take longer than what they compute.
     with threadpoolctl.threadpool_limits(1):
@@ -85,7 +89,7 @@ def test_figures_are_those_of_the_cells():
     def cell(best, fine):
         return {
             "best": best,
-            targets.THEIRS: side([110.0, 112.0], [4.0, 4.0]),
+            THEIRS: side([110.0, 112.0], [4.0, 4.0]),
             "refine=5": side([101.0, 103.0], [1.0, 1.0]),
             "refine=20": side([100.0, fine], [2.0, 2.0]),
         }

@@ -114,47 +114,55 @@ Maker: TypeAlias = Callable[[Problem, Team], Call]
 # --- k-means ---------------------------------------------------------------------------------
 
 
-class Fit:
-    """An algorithm in the middle of a fit: the data, and the same start as often as asked.
+class Iterations:
+    """The two halves of an iteration as a fit runs them, from the same start as often as asked.
 
     Parameters
     ----------
-    problem : Problem
-        The shape.
+    X : ndarray of shape (n_samples, n_features)
+        The data.
+    n_clusters : int
+        Number of clusters; the start is as many rows drawn at random.
     threads : Team
         Threads to run on.
     algorithm : type
         Of :data:`.kernels.algorithms.ALGORITHMS`.
     """
 
-    def __init__(self, problem: Problem, threads: Team, algorithm: type[Lloyd] = Lloyd) -> None:
-        n_samples, n_features, k, _ = problem
-        self.X, self.threads = problem.make(), threads
-        self.mean = padded_vector(column_moments(self.X, threads)[0], self.X.dtype)
-        self.rows = make_rows(self.X)
-        chosen = np.random.default_rng(SEED).choice(n_samples, k, replace=False)
-        self.start = self.X[chosen] - self.mean[:n_features]
-        self.update = Update(self.rows, self.mean, k, threads)
-        self.algorithm = algorithm(self.rows, self.mean, k, self.update, threads)
-        self.n_bytes = float(self.X.nbytes + LABEL_BYTES * n_samples)
+    def __init__(
+        self, X: FloatArray, n_clusters: int, threads: Team, algorithm: type[Lloyd] = Lloyd
+    ) -> None:
+        n_samples, n_features = X.shape
+        self.X, self.threads = X, threads
+        self.mean = padded_vector(column_moments(X, threads)[0], X.dtype)
+        self.rows = make_rows(X)
+        chosen = np.random.default_rng(SEED).choice(n_samples, n_clusters, replace=False)
+        self.start = X[chosen] - self.mean[:n_features]
+        self.centers, self.new_centers = self.start.copy(), np.empty_like(self.start)
+        self.update = Update(self.rows, self.mean, n_clusters, threads)
+        self.algorithm = algorithm(self.rows, self.mean, n_clusters, self.update, threads)
+        self.n_bytes = float(X.nbytes + LABEL_BYTES * n_samples)
 
     def assign(self) -> None:
         """Label the rows by the start, and do no more about it."""
         self.algorithm.assign(self.start, account=False)
 
+    def step(self) -> None:
+        """One iteration more."""
+        self.algorithm.assign(self.centers)
+        self.update.new_centers(self.algorithm.labels, self.centers, self.new_centers)
+        self.centers, self.new_centers = self.new_centers, self.centers
+
     def iterate(self, times: int = 1) -> None:
         """Iterations from the start, as a fit makes them; no row need have a label."""
-        algorithm, update = self.algorithm, self.update
-        centers, new_centers = self.start.copy(), np.empty_like(self.start)
+        self.centers[:] = self.start
         while times > 0:
-            steps = 1
-            if algorithm.iterates:
-                steps = algorithm.iterate(times, NEVER, centers, new_centers)[0]
+            if self.algorithm.iterates:
+                times -= self.algorithm.iterate(times, NEVER, self.centers, self.new_centers)[0]
+                self.centers, self.new_centers = self.new_centers, self.centers
             else:
-                algorithm.assign(centers)
-                update.new_centers(algorithm.labels, centers, new_centers)
-            times -= steps
-            centers, new_centers = new_centers, centers
+                times -= 1
+                self.step()
 
     def restart(self, times: int = 1) -> None:
         """Iterations from the start, before which no row has a label."""
@@ -163,35 +171,39 @@ class Fit:
         self.iterate(times)
 
 
+def _iterations_of(problem: Problem, threads: Team, algorithm: type[Lloyd] = Lloyd) -> Iterations:
+    return Iterations(problem.make(), problem.n_clusters, threads, algorithm)
+
+
 def _assignment(problem: Problem, threads: Team) -> Call:
     """All distances, and the smallest of each row; no label changes."""
-    fit = Fit(problem, threads)
+    fit = _iterations_of(problem, threads)
     return problem.products, fit.n_bytes, fit.assign
 
 
 def _iteration(problem: Problem, threads: Team) -> Call:
     """An iteration once the labels are settled: of the update its merge remains."""
-    fit = Fit(problem, threads)
+    fit = _iterations_of(problem, threads)
     fit.restart()
     return problem.products, fit.n_bytes, fit.iterate
 
 
 def _first_iteration(problem: Problem, threads: Team) -> Call:
     """An iteration that changes every label: the most that an update can be."""
-    fit = Fit(problem, threads)
+    fit = _iterations_of(problem, threads)
     return problem.products + fit.X.size, fit.n_bytes, fit.restart
 
 
 def _iterations(problem: Problem, threads: Team, *, algorithm: str) -> Call:
     """Several iterations of one algorithm from the same start, beginning with every label."""
-    fit = Fit(problem, threads, ALGORITHMS[algorithm])
+    fit = _iterations_of(problem, threads, ALGORITHMS[algorithm])
     flops, n_bytes = problem.products + fit.X.size, fit.n_bytes
     return ITERATIONS * flops, ITERATIONS * n_bytes, partial(fit.restart, ITERATIONS)
 
 
 def _inertia(problem: Problem, threads: Team) -> Call:
     """Distances of all rows to their own centers, in double precision."""
-    fit = Fit(problem, threads)
+    fit = _iterations_of(problem, threads)
     fit.assign()
     labels = fit.algorithm.labels
     action = partial(own_distances, fit.rows, fit.mean, fit.start, labels, threads)

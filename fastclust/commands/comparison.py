@@ -17,7 +17,7 @@ from functools import partial
 from fastclust.workloads import FloatArray, Workload
 
 from .engines import Competitor, Fitted
-from .measuring import SEED, in_turn, inertia
+from .measuring import SEED, Timed, in_turn, inertia
 from .progress import Report, silent
 
 
@@ -133,8 +133,8 @@ def measure(
 
         return action
 
-    fits = {entrant.name: fit(entrant) for entrant in entrants}
-    seconds, _ = in_turn(fits, repeats, partial(report, workload), fill=0.0)
+    fits = {entrant.name: Timed(fit(entrant)) for entrant in entrants}
+    seconds = in_turn(fits, repeats, partial(report, workload), fill=0.0)
     report(workload, "checking", 1.0)
     reference = fitted[entrants[1].name]
     return Cell(

@@ -30,7 +30,7 @@ class Fitted(Protocol):
     def n_iter_(self) -> Any: ...
 
 
-Fit: TypeAlias = Callable[..., Fitted]
+FitFunction: TypeAlias = Callable[..., Fitted]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Competitor:
     """
 
     name: str
-    fit: Fit
+    fit: FitFunction
     dtypes: frozenset[str] = frozenset({"float32", "float64"})
     paced: bool = False
     note: str = ""
@@ -66,7 +66,7 @@ class _Clusters:
     n_iter_: int
 
 
-def estimator_fit(module: str) -> Fit:
+def estimator_fit(module: str) -> FitFunction:
     """Make the fit of a competitor which has scikit-learn's interface.
 
     Parameters
@@ -88,7 +88,7 @@ def estimator_fit(module: str) -> Fit:
     return fit
 
 
-def _faiss_fit() -> Fit:
+def _faiss_fit() -> FitFunction:
     faiss = importlib.import_module("faiss")
 
     def fit(X: FloatArray, n_clusters: int, seed: int, n_iter: int) -> Fitted:

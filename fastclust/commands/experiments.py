@@ -18,7 +18,7 @@ from fastclust.kmeans import kmeans_plusplus
 from fastclust.workloads import FloatArray, Workload
 
 from . import documents, options
-from .measuring import SEED, busy, in_turn, inertia
+from .measuring import SEED, Timed, busy, in_turn, inertia
 from .progress import Report, progress, silent
 from .tables import Columns, print_table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Fit(Protocol):
+class SharedStartFit(Protocol):
     """Fits one estimator: data, number of clusters and, where starts are shared, the centers."""
 
     def __call__(self, X: FloatArray, n_clusters: int, start: FloatArray | None) -> Any: ...
@@ -48,7 +48,7 @@ class Entrant:
 
     engine: str
     variant: str
-    fit: Fit
+    fit: SharedStartFit
 
     @property
     def name(self) -> str:
@@ -212,12 +212,13 @@ def measure(
     report(workload, "making the data", 0.0)
     X, k = workload.make(), workload.n_clusters
     start = kmeans_plusplus(X, k, random_state=SEED)[0] if shared_start else None
-    fits = {each.name: partial(each.fit, X, k, start) for each in entrants}
-    seconds, fitted = in_turn(fits, repeats, partial(report, workload))
+    fits = {each.name: Timed(partial(each.fit, X, k, start)) for each in entrants}
+    seconds = in_turn(fits, repeats, partial(report, workload))
     report(workload, "checking", 1.0)
     known: dict[bytes, float] = {}  # many entrants end in the same bits
     runs = {}
-    for name, estimator in fitted.items():
+    for name, timed in fits.items():
+        estimator = timed.result
         if objective == "inertia":
             centers = estimator.cluster_centers_
             key = centers.tobytes()
@@ -227,7 +228,7 @@ def measure(
         else:
             reached = float(getattr(estimator, objective))
         n_distances = getattr(estimator, "n_distances_", None)
-        runs[name] = Run(seconds[name], int(estimator.n_iter_), reached, n_distances)
+        runs[name] = Run(tuple(seconds[name]), int(estimator.n_iter_), reached, n_distances)
     return Trial(workload, runs)
 
 

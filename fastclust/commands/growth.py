@@ -32,7 +32,7 @@ from . import documents, options
 from . import scaling as model
 from .calls import Problem, make_task
 from .drawing import COLOURS, duration
-from .measuring import in_turn
+from .measuring import Timed, in_turn
 from .progress import announcer
 from .scaling import Machine
 from .tables import print_table
@@ -255,8 +255,8 @@ def measure_curve(kernel: str, axis: str, problems: Sequence[Problem], repeats: 
     """
     with team() as threads:
         tasks = [make_task(kernel, problem, threads) for problem in problems]
-        calls = {str(i): task.action for i, task in enumerate(tasks)}
-        seconds, _ = in_turn(calls, repeats)
+        calls = {str(i): Timed(task.action) for i, task in enumerate(tasks)}
+        seconds = in_turn(calls, repeats)
     medians = tuple(statistics.median(of) for of in seconds.values())
     return Curve(kernel, axis, tuple(problems), medians, tuple(task.flops for task in tasks))
 
@@ -293,7 +293,8 @@ def measure_scaling(
             name: make_task(kernel, problem, threads)
             for name, threads in (("one", one), ("several", several))
         }
-        seconds, _ = in_turn({name: task.action for name, task in tasks.items()}, repeats)
+        sides = {name: Timed(task.action) for name, task in tasks.items()}
+        seconds = in_turn(sides, repeats)
         medians = {name: statistics.median(of) for name, of in seconds.items()}
         allowed = math.nan
         if machines is not None:

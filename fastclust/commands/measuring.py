@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +20,11 @@ FILL_SECONDS, MOST_TURNS = 0.5, 51
 WIDE = 0.25
 # Largest array of distances held at once when an inertia is computed: 32 MiB of float64.
 _MAX_DISTANCES = 1 << 22
+
+# Makes one run of a side; returns its seconds.
+Side: TypeAlias = Callable[[], float]
+# Seconds of every run, by side.
+Seconds: TypeAlias = dict[str, list[float]]
 
 
 def inertia(X: FloatArray, centers: FloatArray) -> float:
@@ -49,50 +56,91 @@ def inertia(X: FloatArray, centers: FloatArray) -> float:
     return total
 
 
+class Timed:
+    """An action as a side: called, it is done and gives its seconds.
+
+    Parameters
+    ----------
+    action : callable
+        What is timed.
+    least : float
+        Seconds up to which it is called again, one call right after the other; the side then gives
+        the median of the calls.
+
+    Attributes
+    ----------
+    result : object
+        What the action returned last.
+    """
+
+    def __init__(self, action: Callable[[], Any], least: float = 0.0) -> None:
+        self.action, self.least = action, least
+        self.result: Any = None
+
+    def __call__(self) -> float:
+        calls: list[float] = []
+        while not calls or sum(calls) < self.least:
+            start = perf_counter()
+            self.result = self.action()
+            calls.append(perf_counter() - start)
+        return statistics.median(calls)
+
+
 def in_turn(
-    actions: Mapping[str, Callable[[], Any]],
+    sides: Mapping[str, Side],
     repeats: int,
     report: Callable[[str, float], None] = lambda phase, share: None,
     *,
     fill: float | None = None,
-) -> tuple[dict[str, tuple[float, ...]], dict[str, Any]]:
-    """Time actions one after the other, so that a slow spell of the machine hits all alike.
+    most: int = MOST_TURNS,
+    warm_up: bool = True,
+    pause: float = 0.0,
+    long: float = math.inf,
+) -> Seconds:
+    """Run sides one after the other, so that a slow spell of the machine hits all alike.
 
     Parameters
     ----------
-    actions : mapping of str to callable
-        What to time. Each is called once before, untimed.
+    sides : mapping of str to callable
+        What to run, by name; each returns the seconds that it took, see :class:`Timed`.
     repeats : int
-        Timed calls of each, at least.
+        Turns, at least.
     report : callable
         Told of each step and the share of all that is done.
     fill : float, optional
-        More calls follow while all together have taken less than this, by default `FILL_SECONDS`.
+        More turns follow while all together have taken less than this, by default `FILL_SECONDS`.
+    most : int
+        Turns, at most, that follow for that.
+    warm_up : bool
+        Whether each side is run once before, and that run forgotten.
+    pause : float
+        Seconds before each run that counts.
+    long : float
+        Seconds; a side that takes longer is run once.
 
     Returns
     -------
-    dict of str to tuple of float
-        The seconds of each action's timed calls.
-    dict of str to object
-        What each returned last.
+    dict of str to list of float
+        Seconds of each run, by name.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in actions}
-    results: dict[str, Any] = {}
+    seconds: Seconds = {name: [] for name in sides}
     fill = FILL_SECONDS if fill is None else fill
-    turn, spent = 0, 0.0
-    while turn <= repeats or (spent < fill and turn <= MOST_TURNS):
-        for i, (name, action) in enumerate(actions.items()):
+    turn, spent = 0 if warm_up else 1, 0.0
+    while turn <= repeats or (spent < fill and turn <= most):
+        for i, (name, side) in enumerate(sides.items()):
+            if turn > 1 and seconds[name][0] > long:
+                continue
             if turn <= repeats:
                 phase = f"{name} {turn} of {repeats}" if turn else f"{name} warm-up"
-                report(phase, (turn + i / len(actions)) / (repeats + 1))
-            start = perf_counter()
-            results[name] = action()
-            elapsed = perf_counter() - start
+                report(phase, (turn + i / len(sides)) / (repeats + 1))
+            if turn and pause:
+                time.sleep(pause)
+            elapsed = side()
             if turn:
                 seconds[name].append(elapsed)
                 spent += elapsed
         turn += 1
-    return {name: tuple(of) for name, of in seconds.items()}, results
+    return seconds
 
 
 def spread(seconds: Sequence[float]) -> float:

@@ -26,7 +26,7 @@ from fastclust.kernels.machine.roof import Read, Spin
 from . import documents, options
 from .calls import Problem, Task, make_task
 from .drawing import COLOURS
-from .measuring import in_turn
+from .measuring import Timed, in_turn
 from .progress import announcer
 from .tables import print_table
 
@@ -134,7 +134,8 @@ def place(task: Task, read: Read, spin: Spin, repeats: int, *, fill: float | Non
     Place
         Where the kernel is.
     """
-    seconds, _ = in_turn({"kernel": task.action, "spin": spin, "read": read}, repeats, fill=fill)
+    sides = {"kernel": Timed(task.action), "spin": Timed(spin), "read": Timed(read)}
+    seconds = in_turn(sides, repeats, fill=fill)
     median = {name: statistics.median(of) for name, of in seconds.items()}
     return Place(
         task.kernel,

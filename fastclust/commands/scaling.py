@@ -35,7 +35,7 @@ from fastclust.kernels.slices import MAX_SLICES
 from fastclust.kernels.update import is_large, slice_rows
 
 from .calls import Problem, Task
-from .measuring import in_turn
+from .measuring import Timed, in_turn
 
 READ_BYTES, N_ROUNDS, LAUNCHES = 512_000_000, 20_000, 200
 # What the model takes for the cost of a launch, and of each thread more; measured on 16 cores.
@@ -103,7 +103,8 @@ def measure_machine(n_threads: int, repeats: int) -> Machine:
         spins = {dtype: Spin(dtype, N_ROUNDS, threads) for dtype in ("float32", "float64")}
         read = Read(READ_BYTES, threads)
         actions: dict[str, Callable[[], Any]] = {"launch": _launches(threads), "read": read}
-        seconds, _ = in_turn(actions | spins, repeats)
+        sides = {name: Timed(action) for name, action in (actions | spins).items()}
+        seconds = in_turn(sides, repeats)
         median = {name: statistics.median(of) for name, of in seconds.items()}
         peaks = {dtype: each.flops / median[dtype] for dtype, each in spins.items()}
         launch = median["launch"] / LAUNCHES
