@@ -35,7 +35,7 @@ from .kernels.minibatch import (
 from .kernels.moments import near_most
 from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only
-from .nested import run_nested
+from .nested import NestedRules, run_nested
 from .preparation import Survey, open_parts, survey
 from .rows import mapped
 from .rows.sources import Source, once_by_blocks
@@ -334,20 +334,16 @@ class MiniBatchKMeans(CentroidEstimator):
                 objective=lambda: inertia,
             )
 
-        fit = run_nested(
-            X,
-            job.data.weights,
-            mean,
-            exact.astype(X.dtype),
+        rules = NestedRules(
             first=max(self._batch_size, self.n_clusters),
             most_rows=float(self.max_iter) * X.shape[0],
             tol=job.tol,
             early_stop=self.max_no_improvement is not None,
             verbose=bool(self.verbose),
             observe=observe if job.listeners else None,
-            random_state=job.random_state,
-            team=job.threads,
         )
+        start = exact.astype(X.dtype)
+        fit = run_nested(X, job.data.weights, mean, start, rules, job.random_state, job.threads)
         self.cluster_centers_ = fit.centers + mean[: X.shape[1]]
         self._n_features_out = len(self.cluster_centers_)
         self.counts_ = fit.weights

@@ -40,6 +40,33 @@ class Nested(NamedTuple):
     mean_inertia: float
 
 
+class NestedRules(NamedTuple):
+    """When a run grows and ends, and whom it tells.
+
+    Attributes
+    ----------
+    first : int
+        Rows of the first part, not fewer than clusters.
+    most_rows : float
+        Rows that are assigned at most, each counted as often as it is.
+    tol : float
+        Largest sum of squared movements of the centers on all rows that counts as convergence.
+    early_stop : bool
+        Whether to end when more rows no longer help.
+    verbose : bool
+        Print a line for each step.
+    observe : callable or None
+        Called with the number of the step, its rows, the shift and the inertia; True ends the run.
+    """
+
+    first: int
+    most_rows: float
+    tol: float
+    early_stop: bool
+    verbose: bool
+    observe: Callable[[int, int, float, float], bool] | None
+
+
 class _Part:
     """The first rows of the order, and k-means on them.
 
@@ -115,13 +142,7 @@ def run_nested(
     weights: Array | None,
     mean: Array,
     start: Array,
-    *,
-    first: int,
-    most_rows: float,
-    tol: float,
-    early_stop: bool,
-    verbose: bool,
-    observe: Callable[[int, int, float, float], bool] | None,
+    rules: NestedRules,
     random_state: np.random.RandomState,
     team: Team,
 ) -> Nested:
@@ -137,18 +158,8 @@ def run_nested(
         What rows and centers are centred by.
     start : ndarray of shape (n_clusters, n_features)
         Centers to start from, of the dtype of `X`.
-    first : int
-        Rows of the first part, not fewer than clusters.
-    most_rows : float
-        Rows that are assigned at most, each counted as often as it is.
-    tol : float
-        Largest sum of squared movements of the centers on all rows that counts as convergence.
-    early_stop : bool
-        Whether to end when more rows no longer help.
-    verbose : bool
-        Print a line for each step.
-    observe : callable or None
-        Called with the number of the step, its rows, the shift and the inertia; True ends the run.
+    rules : NestedRules
+        When it grows and ends.
     random_state : numpy.random.RandomState
         Source of the order of the rows.
     team : Team
@@ -167,7 +178,7 @@ def run_nested(
     buffer = np.empty((0, n_features), X.dtype)
     part: _Part | None = None
     centers, new_centers = start.copy(), np.empty_like(start)
-    size, seen, n_steps = min(first, n_samples), 0.0, 0
+    size, seen, n_steps = min(rules.first, n_samples), 0.0, 0
     fitted = 0.0
     while True:
         before, places = part, np.arange(0)
@@ -188,16 +199,17 @@ def run_nested(
             changed, shift, distances = part.step(centers, new_centers)
             mapped.check()
             seen, n_steps = seen + size, n_steps + 1
-            if verbose:
+            if rules.verbose:
                 print(f"Nested step {n_steps}: {size} rows, mean inertia: {distances.mean()}")
             rests = part.rests(distances, centers, new_centers)
             centers, new_centers = new_centers, centers
             enough = joined is not None and _as_close(distances[joined], fitted)
             joined, fitted = None, part.average(distances)
-            ends = observe is not None and observe(n_steps, size, shift, fitted * n_samples)
+            inertia = fitted * n_samples
+            ends = rules.observe is not None and rules.observe(n_steps, size, shift, inertia)
             settled = rests or not changed
-            done = size == n_samples and (settled or shift <= tol)
-            if ends or done or (early_stop and enough) or seen + size > most_rows:
+            done = size == n_samples and (settled or shift <= rules.tol)
+            if ends or done or (rules.early_stop and enough) or seen + size > rules.most_rows:
                 return Nested(centers, part.update.totals.weights, n_steps, int(seen), fitted)
         size *= 2
 
