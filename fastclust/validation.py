@@ -343,7 +343,7 @@ def _check_dense(estimator: Any, X: Any, remedy: str) -> None:
 
 
 def open_data(estimator: Any, X: Any, *, fitting: bool, finite: bool = True) -> Any:
-    """Rows as by :func:`check_data`, or a :class:`.sources.Source` of rows that must be read."""
+    """Rows as by :func:`check_data`, or a :class:`.rows.sources.Source` of what must be read."""
     X = open_rows(X)
     if not isinstance(X, Source):
         return check_data(estimator, X, fitting=fitting, finite=finite)
