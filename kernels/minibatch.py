@@ -32,7 +32,7 @@ from .machine.parallel import LOOP_WORK, Team, next_task
 from .tiles import (
     Array,
     Panels,
-    _centred_difference,
+    centred_difference,
     fill_panels,
     make_panels,
     panels_reference,
@@ -335,7 +335,7 @@ def _own_distance(X, row, shift, exact, cluster):
     """As :func:`.tiles.squared_distance`, without views of rows, whose references are counted."""
     total = 0.0
     for t in range(X.shape[1]):
-        difference = _centred_difference(X[row, t], shift[t], exact[cluster, t])
+        difference = centred_difference(X[row, t], shift[t], exact[cluster, t])
         total += difference * difference
     return total
 

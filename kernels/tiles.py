@@ -138,7 +138,7 @@ def scratch(prototype, size):
 
 
 @helper
-def _centred_difference(x, shift, center):
+def centred_difference(x, shift, center):
     return np.float64(x - shift) - np.float64(center)
 
 
@@ -148,7 +148,7 @@ def squared_distance(x, shift, center):
     float64."""
     total = 0.0
     for t in range(len(x)):
-        difference = _centred_difference(x[t], shift[t], center[t])
+        difference = centred_difference(x[t], shift[t], center[t])
         total += difference * difference
     return total
 
