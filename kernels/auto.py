@@ -15,8 +15,8 @@ from .elkan import Elkan
 from .emit.cpu import lanes
 from .lloyd import Lloyd
 from .machine.parallel import SMALL_WORK, Team
-from .tiles import Array, Rows
-from .update import LABELS_ONLY, Update
+from .records import LABELS_ONLY, Array, Rows
+from .update import Update
 
 # In vector operations of a tile in the type of the data: what the bounds of a row cost, and what a
 # row must cost for bounds to be tried, and for them to be kept from the first round on; that is

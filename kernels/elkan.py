@@ -22,6 +22,8 @@ them centers, are the same bits as Lloyd's.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .emit.bounds import (
@@ -29,20 +31,23 @@ from .emit.bounds import (
     BOUND_LANES,
     BOUND_UP,
     LEAST_SQUARE,
+    MOST_SQUARE,
     near_centers,
     squares_to_four,
-    unsettled_rows,
 )
-from .emit.cpu import NARROW, TILE_ROWS, WIDE, lanes, round_up
-from .emit.masks import changed_labels, lowest_bit
-from .emit.packing import pack_listed_rows, scatter_lines
-from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
+from .emit.changes import account, winners_of
+from .emit.cpu import TILE_ROWS, lanes, round_up
+from .emit.labelling import gather, nearest_in_place
+from .emit.masks import list_bits
+from .emit.packing import scatter_lines
 from .emit.search_rows import scores_in_tile
-from .hamerly import FEW_FEATURES, MOST_SQUARE, Hamerly
-from .machine.compiling import kernel
+from .hamerly import Centers, Hamerly
+from .machine.compiling import inlined, kernel
 from .machine.parallel import Team, next_task
-from .tiles import Array, Rows, aligned_empty, scratch
-from .update import Update
+from .records import PILES, Array, Rows
+from .rounds import LISTED, list_unsettled, tile_on
+from .tiles import aligned_empty, scratch
+from .update import Update, merge_pile
 
 MOST_BYTES = 1 << 30  # of bounds
 AHEAD = 16  # rows that the packing looks ahead, at most
@@ -52,42 +57,86 @@ DEAR, AT_REST = 3000.0, 0.1
 
 
 @kernel
-def _try_bounds(
-    counter, gate, n_tasks, slice_size, most, rows, mean, centers, labels, upper, lower, table,
-    slack, reach, down, bounds, measured, fallen, listed, n_listed, winners, afresh, n_afresh,
-    computed,
-):  # fmt: skip
-    """Move two bounds a row; where they do not settle it, look at those of all centers.
+def _move_listed(counter, gate, n_tasks, mode, job, listed, n_listed, winners):
+    """Account for the listed rows that have changed, in row order; a slice a task."""
+    slice_size, labels = job.slice_size, job.labels
+    movers, sources = np.empty(LISTED, np.int64), np.empty(LISTED, np.int32)
+    while True:
+        task = next_task(counter, gate, n_tasks)
+        if task >= n_tasks:
+            break
+        start = task * slice_size
+        end = start + n_listed[task]
+        n_changed, count = np.int64(0), np.int64(0)
+        for place in range(start, end):
+            row = np.int64(listed[place])
+            if winners[row] != labels[row]:
+                movers[count], sources[count] = row, labels[row]
+                labels[row] = winners[row]
+                count += 1
+            if count == LISTED or (count and place == end - 1):
+                n_changed += account(mode, job, movers, sources, count, start + n_changed, task)
+                count = np.int64(0)
+        job.changes.n[task] = n_changed
+        if mode == PILES:
+            merge_pile(task, n_tasks, job.piles)
 
-    ``bounds`` (n, m) hold since round ``measured`` (n,), -1 for never; ``fallen`` (rounds, m) is
-    how far each center has moved since each round.  Where up to `most` centers are left, `winners`
-    (n,) receives the nearest; rows that have changed are `listed`, and so are those whose bounds
-    must be measured `afresh`, slice by slice.
+
+class AllBounds(NamedTuple):
+    """Bounds of all centers, as :func:`near_centers` reads them."""
+
+    halves: Array  # (rows that have room + 1, m) uint16
+    measured: Array  # (n,) int32: in which round those of a row were measured, -1 for never
+    fallen: Array  # (rounds, m) float32: how far each center has moved since each round
+    most: int  # centers left open, above which all distances come cheaper
+    down: float  # a distance times this is rounded down
+
+
+class Lists(NamedTuple):
+    """Lists of rows, slice by slice, and how long they are."""
+
+    listed: Array  # (n padded to slices,): rows whose label changes or may change
+    n_listed: Array
+    afresh: Array  # those among them whose bounds must be measured afresh
+    n_afresh: Array
+    winners: Array  # (n,) int32: nearest centers of the listed rows
+    computed: Array  # per slice: distances
+
+
+@inlined
+def _limit(square, up, slack, reach):
+    """Upper bound of a distance, and what squared lower bounds of others must be above."""
+    u = np.sqrt(np.float64(square)) * up
+    wall = u + reach
+    return u, (u * u + slack * wall * wall) * BOUND_UP + LEAST_SQUARE
+
+
+@kernel
+def _try_bounds(counter, gate, n_tasks, job, centers, bounds, everyone, lists):
+    """Move two bounds a row; where they do not settle it, look at those of `everyone`.
+
+    Where few enough centers are left, `lists` receive the nearest; rows that have changed are
+    listed, and so are those whose bounds must be measured afresh.
     """
-    X, _, _ = rows
+    slice_size, rows, mean, labels, _, _ = job
+    X, n_words = rows.X, (everyone.halves.shape[1] + 63) // 64
+    upper, lower, _, slack, reach, _ = bounds
+    halves, measured, fallen, most, down = everyone
+    listed, n_listed, afresh, n_afresh, winners, computed = lists
     n_samples, n_features = X.shape
-    n_words = (bounds.shape[1] + 63) // 64
     x, squares = scratch(mean, centers.shape[1]), np.empty(most + 4, mean.dtype)
     x[:] = 0
     near, masks = np.empty(64 * n_words + 4, np.int64), np.zeros(n_words, np.uint64)
     lows, up = np.empty(most + 4, np.float32), (2 - down) * BOUND_UP
     falls = np.empty_like(lows)
-    bits = falls.view(np.uint32)
-    pending = np.empty(slice_size, np.int64)
+    bits, pending = falls.view(np.uint32), np.empty(slice_size, np.int64)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
-        n_pending, count, n_open, n_computed = 0, start, start, 0
-        for first in range(start, stop, TILE_ROWS):
-            mask = unsettled_rows(labels, first, upper, lower, table, slack, reach)
-            if first + TILE_ROWS > n_samples:
-                mask &= (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
-            while mask != 0:
-                pending[n_pending] = first + lowest_bit(mask)
-                mask &= mask - np.uint64(1)
-                n_pending += 1
+        count, n_open, n_computed = start, start, 0
+        n_pending = list_unsettled(start, stop, labels, bounds, pending)
         for place in range(n_pending):
             row = pending[place]
             since, own = measured[row], np.int64(labels[row])
@@ -98,22 +147,14 @@ def _try_bounds(
                     near[i] = own
                 squares_to_four(x, centers, near, 0, squares)
                 n_computed += 1
-                u = np.sqrt(np.float64(squares[0])) * up
-                wall = u + reach
-                limit = (u * u + slack * wall * wall) * BOUND_UP + LEAST_SQUARE
+                u, limit = _limit(squares[0], up, slack, reach)
                 upper[row] = u * BOUND_UP
                 if np.float64(lower[row]) ** 2 * BOUND_DOWN > limit:
                     continue
                 wall = np.float32(np.sqrt(limit) * BOUND_UP)
                 ahead = pending[min(place + 2, n_pending - 1)]
-                rest = near_centers(bounds, row, ahead, fallen, since, wall, masks)
-                n_near = 0
-                for word in range(n_words):
-                    mask = masks[word]
-                    while mask != 0:
-                        near[n_near] = 64 * word + lowest_bit(mask)
-                        mask &= mask - np.uint64(1)
-                        n_near += 1
+                rest = near_centers(halves, row, ahead, fallen, since, wall, masks)
+                n_near = list_bits(masks, n_words, near)
                 if n_near <= 1:  # its own center
                     lower[row] = rest * np.float32(BOUND_DOWN)
                     continue
@@ -123,25 +164,20 @@ def _try_bounds(
                     for i in range(0, n_near, 4):
                         squares_to_four(x, centers, near, i, squares)
                     n_computed += n_near - 1
-                    best = 0
+                    best, second = 0, rest
                     for i in range(n_near):
                         lows[i] = np.sqrt(squares[i]) * down
-                    for i in range(1, n_near):
                         best = i if squares[i] < squares[best] else best
-                    second = rest
                     for i in range(n_near):
                         second = lows[i] if i != best and lows[i] < second else second
                         falls[i] = (lows[i] + fallen[since, near[i]]) * np.float32(BOUND_DOWN)
-                        bounds[row, near[i]] = bits[i] >> np.uint32(16)
-                    u = np.sqrt(np.float64(squares[best])) * up
-                    wall = u + reach
-                    limit = (u * u + slack * wall * wall) * BOUND_UP + LEAST_SQUARE
+                        halves[row, near[i]] = bits[i] >> np.uint32(16)
+                    u, limit = _limit(squares[best], up, slack, reach)
                     least = np.float64(second) * BOUND_DOWN
                     if least * least > limit:
                         upper[row], lower[row] = u * BOUND_UP, least
                         if near[best] != own:
-                            winners[row] = near[best]
-                            listed[count] = row
+                            winners[row], listed[count] = near[best], row
                             count += 1
                         continue
             listed[count], afresh[n_open] = row, row
@@ -151,32 +187,29 @@ def _try_bounds(
 
 
 @kernel
-def _measure_afresh(
-    counter, gate, n_tasks, n_clusters, now, rows, mean, panels, few, upper, lower, slack, largest,
-    bounds, measured, afresh, winners,
-):  # fmt: skip
+def _measure_afresh(counter, gate, n_tasks, now, job, centers, bounds, everyone, afresh, winners):
     """Find the nearest center of the rows `afresh`, and measure all their bounds in round `now`.
 
-    `panels` are the centers by rows, `few` those of Lloyd's tile.  Rows for which `bounds` have no
-    room share its last line, and have only the bounds `upper` and `lower`.
+    Rows for which `everyone` has no room share the last line, and have only two bounds.
     """
-    X, _, _ = rows
-    _, n_wide, n_narrow, panel, bias = panels
-    by_features, few_wide, few_narrow, few_centers, few_bias = few
-    n_features, n_afresh = X.shape[1], len(afresh)
-    n_kept, n_bounds = len(bounds) - 1, bounds.shape[1]
+    rows, mean, upper, lower = job.rows, job.mean, bounds.upper, bounds.lower
+    by_rows, panels = centers
+    halves, measured, n_clusters = everyone.halves, everyone.measured, len(bounds.table)
+    by_features, n_features, n_afresh = panels.by_features, rows.X.shape[1], len(afresh)
+    n_kept, n_bounds = len(halves) - 1, halves.shape[1]
     packed = scratch(mean, len(mean) * TILE_ROWS)
-    scores = scratch(mean, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
-    best, bits = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
-    norms, errors = np.empty_like(best), np.empty_like(best)
-    index = np.empty(TILE_ROWS, np.int32)
+    tile = tile_on(packed, packed)
+    best, norms, numbers = tile.best, tile.norms, tile.index
+    _, n_wide, n_narrow, panel, bias = by_rows
+    scores = scratch(mean, len(bias) * TILE_ROWS)
+    errors, index = np.empty_like(best), np.empty(TILE_ROWS, np.int32)
     lines = scratch(upper, n_bounds * TILE_ROWS)
     for i in range(len(lines)):
         lines[i] = np.inf
-    leasts = np.empty(TILE_ROWS, np.float32)
+    leasts, rows64 = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS + AHEAD, np.int64)
     gathered = np.empty((TILE_ROWS if by_features else 0, n_features), mean.dtype)
-    nowhere, rows64 = np.full(TILE_ROWS, -1, np.int32), np.empty(TILE_ROWS + AHEAD, np.int64)
     zero, most = mean[0] * 0, mean[0] * 0 + np.float32(MOST_SQUARE)
+    slack, largest = bounds.slack, bounds.largest
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
@@ -184,12 +217,7 @@ def _measure_afresh(
         first = task * TILE_ROWS
         for i in range(TILE_ROWS + AHEAD):
             rows64[i] = afresh[min(first + i, n_afresh - 1)]
-        if n_features <= FEW_FEATURES:
-            for i in range(TILE_ROWS):
-                for t in range(n_features):
-                    packed[t * TILE_ROWS + i] = X[rows64[i], t] - mean[t]
-        else:
-            pack_listed_rows(X, rows64, np.int64(0), n_features, mean, packed)
+        gather(rows, mean, False, 0, rows64, 0, packed)
         scores_in_tile(packed, panel, bias, n_wide, n_narrow, n_features, scores)
         for i in range(TILE_ROWS):
             best[i], index[i], norms[i], leasts[i] = scores[i], 0, 0, np.inf
@@ -202,17 +230,9 @@ def _measure_afresh(
             for i in range(TILE_ROWS):
                 value = packed[t * TILE_ROWS + i]
                 norms[i] += value * value
-        if by_features:
-            # Lloyd's labels come from this tile; the bounds allow for the difference.
-            for i in range(TILE_ROWS):
-                for t in range(n_features):
-                    gathered[i, t] = X[rows64[i], t]
-            for i in range(0, TILE_ROWS, FEATURE_ROWS):
-                nearest_of_few(
-                    gathered, gathered, np.int64(0), mean, few_centers, few_bias, few_wide,
-                    few_narrow, best, bits, i,
-                )  # fmt: skip
-            changed_labels(bits, nowhere, np.int64(0), index, np.int64(0))
+        if by_features:  # Lloyd's labels come from this tile; the bounds allow for it
+            nearest_in_place(rows, mean, False, 0, rows64, 0, panels, gathered, tile)
+            winners_of(numbers, index)
         for i in range(TILE_ROWS):
             # Score and norm may each be off by some roundings of the largest term.
             errors[i] = slack * (norms[i] + largest)
@@ -236,7 +256,7 @@ def _measure_afresh(
                 measured[row] = now
         for i in range(TILE_ROWS):
             rows64[i] = min(rows64[i], n_kept)
-        scatter_lines(lines, n_bounds, rows64, np.int64(0), bounds)
+        scatter_lines(lines, n_bounds, rows64, np.int64(0), halves)
 
 
 class Elkan(Hamerly):
@@ -281,16 +301,31 @@ class Elkan(Hamerly):
         n_clusters, (n_samples, n_features) = self.n_clusters, self.rows.X.shape
         n_bounds = round_up(n_clusters, BOUND_LANES)
         n_kept = min(n_samples, MOST_BYTES // (2 * n_bounds))
-        self.bounds = np.empty((n_kept + 1, n_bounds), np.uint16)
+        self.halves = np.empty((n_kept + 1, n_bounds), np.uint16)
         self.measured_in = np.full(n_samples, -1, np.int32)
         self.fallen = np.zeros((1, n_bounds), np.float32)
-        self._make_lists()
-        self.afresh = np.empty_like(self.listed)
-        self.n_listed, self.n_afresh = np.zeros((2, self.n_slices), np.int64)
+        n_padded = self.n_slices * self.update.slice_rows
+        listed, afresh = np.empty((2, n_padded), np.int64 if n_padded > 2**31 - 1 else np.int32)
+        n_listed, n_afresh = np.zeros((2, self.n_slices), np.int64)
+        winners = np.empty(n_padded, np.int32)
+        self.lists = Lists(listed, n_listed, afresh, n_afresh, winners, self.computed)
         width = round_up(n_features, lanes(self.mean.dtype))
         self.by_centers = aligned_empty((n_clusters, width), self.mean.dtype)
         self.by_centers[:] = 0
         self.at_rest = True
+
+    def _move_listed(self, mode: int) -> None:
+        """Account for rows that are listed and have changed."""
+        self.team.run(
+            _move_listed,
+            float(self.lists.n_listed.sum()) * (self.rows.X.shape[1] + 4),
+            self.n_slices,
+            mode,
+            self.job(),
+            self.lists.listed,
+            self.lists.n_listed,
+            self.lists.winners,
+        )
 
     def _assign_by_all_bounds(self, centers: Array, mode: int) -> int:
         self._prepare(centers)
@@ -299,60 +334,40 @@ class Elkan(Hamerly):
         self.fallen[:, : len(centers)] += self.table[:, 0]
         self.fallen *= np.float32(BOUND_UP)
         self.fallen = np.vstack([self.fallen, np.zeros_like(self.fallen[:1])])
-        update, size, now = self.update, self.update.slice_rows, len(self.fallen) - 1
         self.team.run(
             _try_bounds,
             self.work,
             self.n_slices,
-            size,
-            self.most,
-            self.rows,
-            self.mean,
+            self.job(),
             self.by_centers,
-            self.labels,
-            self.upper,
-            self.lower,
-            self.table,
-            np.float32(self.slack),
-            self.reach,
-            self.down,
-            self.bounds,
-            self.measured_in,
-            self.fallen,
-            self.listed,
-            self.n_listed,
-            self.winners,
-            self.afresh,
-            self.n_afresh,
-            self.computed,
+            self.bounds(),
+            self.everyone(),
+            self.lists,
         )
-        self._measure_afresh(now)
-        self._move_listed(self.n_listed, mode)
-        self.n_distances += int(self.computed.sum()) + int(self.n_afresh.sum()) * len(centers)
+        self._measure_afresh()
+        self._move_listed(mode)
+        n_afresh = int(self.lists.n_afresh.sum())
+        self.n_distances += int(self.computed.sum()) + n_afresh * len(centers)
         self._finish(centers)
-        return int(update.changes.n.sum())
+        return int(self.update.changes.n.sum())
 
-    def _measure_afresh(self, now: int) -> None:
-        size = self.update.slice_rows
-        parts = [self.afresh[i * size : i * size + n] for i, n in enumerate(self.n_afresh)]
+    def everyone(self) -> AllBounds:
+        """The bounds of all centers as they are now."""
+        return AllBounds(self.halves, self.measured_in, self.fallen, self.most, self.down)
+
+    def _measure_afresh(self) -> None:
+        size, lists = self.update.slice_rows, self.lists
+        parts = [lists.afresh[i * size : i * size + n] for i, n in enumerate(lists.n_afresh)]
         afresh = np.concatenate(parts)
-        n_clusters = self.n_clusters
         self.team.run(
             _measure_afresh,
-            float(len(afresh)) * self.rows.X.shape[1] * n_clusters,
+            float(len(afresh)) * self.rows.X.shape[1] * self.n_clusters,
             -(-len(afresh) // TILE_ROWS),
-            n_clusters,
-            now,
-            self.rows,
-            self.mean,
-            self.by_rows,
-            self.panels,
-            self.upper,
-            self.lower,
-            np.float32(self.slack),
-            self.largest,
-            self.bounds,
-            self.measured_in,
+            len(self.fallen) - 1,
+            self.job(),
+            Centers(self.by_rows, self.panels),
+            self.bounds(),
+            self.everyone(),
             afresh,
-            self.winners,
+            lists.winners,
         )

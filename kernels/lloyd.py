@@ -14,90 +14,52 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distances import own_distances
-from .emit.cpu import ALL_ROWS, IN_REGISTERS, TILE_ROWS, lanes, round_up
-from .emit.masks import changed_labels, list_changes, lowest_bit, unlabelled_rows
-from .emit.packing import pack_rows
-from .emit.screens import doubtful_rows
-from .emit.search_in_place import FEATURE_ROWS, nearest_of_few, nearest_of_low
-from .emit.search_rows import nearest_in_row, nearest_of_many, nearest_two_of_many
-from .emit.sums import add_rows, move_rows
+from .emit.changes import account, add_unlabelled
+from .emit.cpu import ALL_ROWS, TILE_ROWS, lanes, round_up
+from .emit.labelling import find_nearest, find_nearest_coarsely, settle_doubt
+from .emit.masks import changed_labels, list_changes, unlabelled_rows
 from .machine.calling import NOWHERE, call, offer_tasks, reference, threads_of
 from .machine.compiling import helper, kernel
 from .machine.parallel import LOOP_WORK, SMALL_WORK, Team, next_task
+from .records import LABELS_ONLY, PILES, RECORD, Array, Job, Panels, Piles, Rows, Screen, Totals
+from .rounds import LIST_ROOM, LISTED, rows_below, tile_on
 from .screening import (
-    LEAST_SCORE,
     MOST_DOUBTED,
-    Screen,
     fill_screen,
     make_screen,
     pays_to_screen,
     screen_reference,
 )
-from .tiles import (
-    Array,
-    Panels,
-    Rows,
-    aligned_empty,
-    fill_panels,
-    make_panels,
-    panels_reference,
-    scratch,
-)
-from .update import (
-    LABELS_ONLY,
-    LIST_ROOM,
-    LISTED,
-    PILES,
-    RECORD,
-    Changes,
-    Piles,
-    Totals,
-    Update,
-    average_reference,
-    merge_pile,
-    owners_reference,
-    record_changes,
-)
+from .tiles import aligned_empty, fill_panels, make_panels, panels_reference, scratch
+from .update import Update, average_reference, merge_pile, owners_reference
 
 
 class Pass(NamedTuple):
     """What every pass of one data set is run with."""
 
-    slice_size: int
-    rows: Rows
-    mean: Array
+    job: Job
     panels: Panels
     screen: Screen | None
-    labels: Array
-    piles: Piles
-    changes: Changes
     doubted: Array
 
 
 @kernel
-def _run(
-    counter, gate, n_tasks, asks, mode, slice_size, rows, mean, panels, screen, labels, piles,
-    changes, doubted,
-):  # fmt: skip
+def _run(counter, gate, n_tasks, asks, mode, job, panels, screen, doubted):
     """Assign all rows, slice by slice, and account for those that change.
 
     Where it `asks` the `screen`, None for float32 data, `doubted` counts the rows of each slice
     that float64 had to decide.
     """
     # Taken out of their tuples here: inside the loop each access would count references.
-    X, tail, row_weights = rows
-    by_features, n_wide, n_narrow, packed_centers, bias = panels
-    records, touched, arrivals = piles
-    n_changes, changed_rows, changed_sources = changes
-    n_samples, n_features = X.shape
-    packed = scratch(mean, np.int64(0) if by_features else len(mean) * TILE_ROWS)
-    best, index = scratch(mean, TILE_ROWS), scratch(mean, TILE_ROWS)
+    slice_size, rows, mean, labels, piles, changes = job
+    n_samples, n_changes = rows.X.shape[0], changes.n
+    n_packed = np.int64(0) if panels.by_features else len(mean) * TILE_ROWS
+    packed = scratch(mean, n_packed)
+    tile = tile_on(packed, packed)
+    index = tile.index
     if screen is not None:
-        coarse_centers, coarse_bias, _, coarse_slack = screen
-        shrunk = scratch(coarse_bias, np.int64(0) if by_features else len(mean) * TILE_ROWS)
-        coarse_best, coarse_index = scratch(coarse_bias, TILE_ROWS), scratch(coarse_bias, TILE_ROWS)
-        coarse_second = scratch(coarse_bias, TILE_ROWS)
-        norms, coarse_bits = scratch(coarse_bias, TILE_ROWS), coarse_index.view(np.int32)
+        coarse = tile_on(scratch(screen.bias, n_packed), packed)
+        coarse_index = coarse.index
     winners = scratch(labels, 2 * TILE_ROWS)
     movers, sources = scratch(n_changes, LIST_ROOM), scratch(labels, LIST_ROOM)
     while True:
@@ -113,54 +75,13 @@ def _run(
         for first in range(start, stop + TILE_ROWS, TILE_ROWS):
             before, mask = mask, np.uint64(0)
             if first < stop:
-                valid = ALL_ROWS
-                if first + TILE_ROWS > n_samples:
-                    valid = (np.uint64(1) << np.uint64(n_samples - first)) - np.uint64(1)
+                valid = rows_below(min(TILE_ROWS, n_samples - first))
                 if screen is not None and asks:
-                    if n_features <= IN_REGISTERS:
-                        doubt = nearest_of_low(
-                            X, tail, first, mean, coarse_centers, coarse_bias, n_wide,
-                            n_narrow, coarse_index, coarse_slack, LEAST_SCORE,
-                        )  # fmt: skip
-                    else:
-                        pack_rows(X, tail, first, mean, shrunk)
-                        nearest_two_of_many(
-                            shrunk, coarse_centers, coarse_bias, n_wide, n_narrow, n_features,
-                            coarse_best, coarse_index, coarse_second,
-                        )  # fmt: skip
-                        doubt = doubtful_rows(
-                            shrunk, n_features, coarse_best, coarse_second, coarse_slack,
-                            LEAST_SCORE, norms,
-                        )  # fmt: skip
-                    doubt &= valid
-                    while doubt != 0:
-                        bit = lowest_bit(doubt)
-                        doubt &= doubt - np.uint64(1)
-                        for t in range(n_features):
-                            packed[t] = X[first + bit, t] - mean[t]
-                        coarse_bits[bit] = nearest_in_row(
-                            packed, packed_centers, bias, n_wide, n_narrow, n_features
-                        )
-                        n_doubted += 1
+                    doubt = find_nearest_coarsely(rows, mean, first, panels, screen, coarse)
+                    n_doubted += settle_doubt(doubt & valid, rows, mean, first, panels, coarse)
                     mask = changed_labels(coarse_index, labels, first, winners, slot)
                 else:
-                    if by_features:
-                        for row in range(0, TILE_ROWS, FEATURE_ROWS):
-                            nearest_of_few(
-                                X, tail, first, mean, packed_centers, bias, n_wide, n_narrow,
-                                best, index, row,
-                            )  # fmt: skip
-                    elif screen is None and n_features <= IN_REGISTERS:
-                        nearest_of_low(
-                            X, tail, first, mean, packed_centers, bias, n_wide, n_narrow, index,
-                            LEAST_SCORE, LEAST_SCORE,
-                        )  # fmt: skip
-                    else:
-                        pack_rows(X, tail, first, mean, packed)
-                        nearest_of_many(
-                            packed, packed_centers, bias, n_wide, n_narrow, n_features, best,
-                            index,
-                        )  # fmt: skip
+                    find_nearest(rows, mean, first, panels, screen, tile)
                     mask = changed_labels(index, labels, first, winners, slot)
                 mask &= valid
             slot = TILE_ROWS - slot
@@ -168,30 +89,18 @@ def _run(
             # Where no row of a tile has had a label there is nothing to list.
             if before != 0 and mode == PILES and unlabelled_rows(labels, last) == ALL_ROWS:
                 count = min(TILE_ROWS, stop - last)
-                for i in range(count):
-                    labels[last + i] = winners[slot + i]
-                add_rows(X, mean, row_weights, last, count, labels, records, touched, task)
-                n_changed += count
+                n_changed += add_unlabelled(job, last, count, winners, slot, task)
             elif before != 0:
                 n_listed = list_changes(
                     before, last, winners, slot, labels, movers, sources, n_listed
                 )
             if n_listed >= LISTED or (n_listed and first >= stop):
-                if mode == PILES:
-                    move_rows(
-                        X, mean, row_weights, movers, sources, n_listed, labels, records,
-                        touched, task,
-                    )  # fmt: skip
-                elif mode == RECORD:
-                    record_changes(
-                        movers, sources, n_listed, changed_rows, changed_sources,
-                        start + n_changed,
-                    )  # fmt: skip
-                n_changed += n_listed
+                start_of_list = start + n_changed
+                n_changed += account(mode, job, movers, sources, n_listed, start_of_list, task)
                 n_listed = np.int64(0)
         n_changes[task], doubted[task] = n_changed, n_doubted
         if mode == PILES:
-            merge_pile(task, n_tasks, records, touched, arrivals)
+            merge_pile(task, n_tasks, piles)
 
 
 class Calls(NamedTuple):
@@ -231,12 +140,13 @@ def pack(calls, centers, size, panels, screen, screens):
 @helper
 def _move_recorded(calls, counter, gate, alone, n_changed, passed, totals):
     """Have the owners of clusters move the rows that a pass has recorded."""
+    slice_size, rows, mean, labels, _, changes = passed.job
     n_owners, own_gate = 1, alone
-    if 2.0 * n_changed * passed.rows.X.shape[1] > SMALL_WORK:
+    if 2.0 * n_changed * rows.X.shape[1] > SMALL_WORK:
         n_owners, own_gate = threads_of(counter), gate
     offer_tasks(counter)
-    arguments = counter, own_gate, n_owners, False, passed.slice_size, passed.rows, passed.mean
-    call(calls.move, None, arguments, (passed.labels, passed.changes, totals))
+    arguments = counter, own_gate, n_owners, False, slice_size, rows, mean
+    call(calls.move, None, arguments, (labels, changes, totals))
 
 
 @helper
@@ -250,7 +160,7 @@ def iterate(
     the last step, which began with ``sums.centers``, and whether the screen still pays.
     """
     piles, totals, centers, new_centers = sums
-    n_samples = passed.rows.X.shape[0]
+    n_samples = passed.job.rows.X.shape[0]
     mode = PILES if len(piles.touched) else RECORD
     step = 0
     while True:
@@ -259,7 +169,7 @@ def iterate(
         call(calls.assign, None, (counter, gate, n_tasks, asks, mode), passed)
         n_changed, n_doubted = np.int64(0), np.int64(0)
         for task in range(n_tasks):
-            n_changed += passed.changes.n[task]
+            n_changed += passed.job.changes.n[task]
             n_doubted += passed.doubted[task]
         screens = screens and n_doubted <= MOST_DOUBTED * n_samples
         if mode == RECORD:
@@ -411,29 +321,25 @@ class Lloyd:
         """Iterations from one look at signals to the next."""
         return 1 + int(LOOP_WORK / self.work)
 
+    def job(self) -> Job:
+        """The rows, and where changes are accounted for."""
+        update = self.update
+        return Job(
+            update.slice_rows, self.rows, self.mean, self.labels, update.piles, update.changes
+        )
+
     def passed(self) -> Pass:
         """What passes are run with."""
-        update = self.update
-        return Pass(
-            update.slice_rows,
-            self.rows,
-            self.mean,
-            self.panels,
-            self.screen,
-            self.labels,
-            update.piles,
-            update.changes,
-            self.doubted,
-        )
+        return Pass(self.job(), self.panels, self.screen, self.doubted)
 
     def calls(self, passed: Pass, sums: Sums) -> Calls:
         """References to the kernels of an iteration on such arguments."""
         gate = self.team.gate
-        key = self.rows.dtype, passed.changes.rows.dtype
+        key = self.rows.dtype, passed.job.changes.rows.dtype
         move = NOWHERE
         if self.update.mode == RECORD:
-            parts = passed.slice_size, passed.rows, passed.mean, passed.labels, passed.changes
-            move = owners_reference(*parts, sums.totals, gate)
+            size, rows, mean, labels, _, changes = passed.job
+            move = owners_reference(size, rows, mean, labels, changes, sums.totals, gate)
         return Calls(
             reference(_run, key, gate, gate, 1, True, PILES, *passed),
             move,

@@ -15,28 +15,21 @@ float32 this does not hold; there every row is in doubt.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from .emit.screens import LEAST_SCORE as LEAST_SCORE
 from .machine.calling import NOWHERE, reference
 from .machine.compiling import kernel
-from .tiles import Array, Panels, aligned_empty, prefers_features
+from .records import Panels, Screen
+from .tiles import aligned_empty, prefers_features
 
 ROUNDING, MOST_FEATURES = 1.01 * 2.0**-24, 30_000
-# What a score may be off by besides; |c|²/2 of centers that can be looked through in float32.
-LEAST_SCORE, MOST_BIAS = np.float32(1e-36), 1e37
+# |c|²/2 of centers that can be looked through in float32, at most.
+MOST_BIAS = 1e37
 # Share of the rows in doubt above which float64 is asked at once.
 MOST_DOUBTED = 0.15
-
-
-class Screen(NamedTuple):
-    """Centers by rows in float32, and what their scores may be wrong by; see this module."""
-
-    packed: Array
-    bias: Array
-    n_centers: int
-    slack: np.float32
 
 
 def pays_to_screen(n_clusters: int, n_features: int, dtype: Any) -> bool:

@@ -19,10 +19,9 @@ from .lloyd import _run
 from .machine.compiling import kernel
 from .machine.parallel import Team, next_task
 from .moments import near_most
+from .records import LABELS_ONLY, Array, Changes, Job, Piles, Rows
 from .screening import fill_screen, make_screen, pays_to_screen
 from .tiles import (
-    Array,
-    Rows,
     aligned_empty,
     fill_panels,
     make_panels,
@@ -30,7 +29,7 @@ from .tiles import (
     read_only,
     scratch,
 )
-from .update import LABELS_ONLY, Changes, Piles, slice_rows
+from .update import slice_rows
 
 # So many rows are looked at one by one: a tile takes the time of some thirty to fifty.
 FEW_ROWS = 16
@@ -147,9 +146,10 @@ class DenseCenters:
         n_slices = -(-n_samples // size)
         index = np.int64 if n_samples > 2**31 - 1 else np.int32
         changes = Changes(np.empty(n_slices, np.int64), np.empty(0, index), np.empty(0, np.int32))
+        job = Job(size, rows, self.mean, labels, NO_PILES, changes)
         team.run(
-            _run, self.work(n_samples), n_slices, self.asks, LABELS_ONLY, size, rows, self.mean,
-            self.panels, self.screen, labels, NO_PILES, changes, np.empty(n_slices, np.int64),
+            _run, self.work(n_samples), n_slices, self.asks, LABELS_ONLY, job, self.panels,
+            self.screen, np.empty(n_slices, np.int64),
         )  # fmt: skip
         return labels[:n_samples]
 

@@ -21,10 +21,11 @@ from .emit.cpu import lanes, round_up
 from .emit.sparse_rows import multiply_add, nearest_of_sparse, sparse_products
 from .machine.compiling import inlined, kernel
 from .machine.parallel import SMALL_WORK, Team, next_task
+from .records import RECORD, Array, Changes, Piles, Totals
 from .seeding import draw_first
 from .slices import MAX_SLICES, tree_sum
-from .tiles import Array, aligned_empty, read_only, scratch
-from .update import RECORD, Changes, Piles, Totals, Update
+from .tiles import aligned_empty, read_only, scratch
+from .update import Update
 
 SLICE_WORK = 200_000  # multiply-adds of a slice that are worth a task, about 50 µs
 TABLE_FEATURES = 256  # features that a task transposes

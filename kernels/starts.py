@@ -18,9 +18,9 @@ from .lloyd import Lloyd, Sums, iterate, pack
 from .machine.calling import call, offer_tasks
 from .machine.compiling import helper, kernel
 from .machine.parallel import new_counter
+from .records import LABELS_ONLY, Array
 from .seeding import PATIENCE, GreedyKMeansPlusPlus, run_rounds
-from .tiles import Array
-from .update import LABELS_ONLY, slice_rows, slices_reference
+from .update import slice_rows, slices_reference
 
 
 class Calls(NamedTuple):
@@ -109,7 +109,7 @@ def _run_starts(
     """
     piles, totals, centers, new_centers = sums
     n_clusters, n_features = centers.shape
-    n_samples, weights, labels = len(best.labels), passed.rows.weights, passed.labels
+    n_samples, weights, labels = len(best.labels), passed.job.rows.weights, passed.job.labels
     numbers, nowhere = best.numbers, inertias[:0]
     exact = np.empty((n_clusters, n_features))
     left = most_steps
@@ -117,7 +117,7 @@ def _run_starts(
         if left <= 0:
             return number, True
         if len(draws.firsts):
-            _choose(calls.seed, counter, gate, number, draws, seeding, passed.mean)
+            _choose(calls.seed, counter, gate, number, draws, seeding, passed.job.mean)
         centers[:] = draws.starts[number]
         labels[:] = -1
         totals.sums[:] = 0
@@ -136,7 +136,8 @@ def _run_starts(
         totals.weights[:] = 0
         totals.counts[:] = 0
         offer_tasks(counter)
-        arguments = counter, gate, n_tasks, passed.slice_size, passed.rows, passed.mean
+        slice_size, rows, mean, _, _, _ = passed.job
+        arguments = counter, gate, n_tasks, slice_size, rows, mean
         call(calls.sum_slices, None, arguments, (labels, piles))
         none = 0.0, np.int64(0)
         call(calls.iterate.average, none, (piles, totals, new_centers, new_centers), ())
@@ -152,7 +153,7 @@ def _run_starts(
         numbers[STEPS_SO_FAR] += passes
         exact[:] = new_centers
         offer_tasks(counter)
-        arguments = counter, gate, np.int64(len(inertias)), own_slice, passed.rows, passed.mean
+        arguments = counter, gate, np.int64(len(inertias)), own_slice, rows, mean
         call(calls.own, None, arguments, (exact, labels, inertias, nowhere))
         step = 1
         while step < len(inertias):  # as slices.tree_sum
@@ -236,14 +237,14 @@ class SmallStarts:
             Whether it can be run here.
         """
         algorithm, best = self.algorithm, self.best
-        passed, gate, mean = algorithm.passed(), algorithm.team.gate, algorithm.mean
+        passed, gate = algorithm.passed(), algorithm.team.gate
+        size, rows, mean, labels, piles, _ = passed.job
         exact = np.empty(self.sums.centers.shape)
-        parts = passed.slice_size, passed.rows, mean, passed.labels
         calls = Calls(
             algorithm.calls(passed, self.sums),
             self.seeding.calls(),
-            slices_reference(*parts, passed.piles, gate),
-            own_reference(passed.rows, mean, exact, passed.labels, self.inertias, gate),
+            slices_reference(size, rows, mean, labels, piles, gate),
+            own_reference(rows, mean, exact, labels, self.inertias, gate),
         )
         before = best.numbers[STEPS_SO_FAR]
         number, here = _run_starts(

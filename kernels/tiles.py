@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import ctypes
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .emit.cpu import NARROW, TILE_ROWS, WIDE, center_groups, lanes, round_up
 from .machine.calling import reference
 from .machine.compiling import helper, inlined, kernel, vector_sum
+from .records import Array as Array
+from .records import Panels as Panels
+from .records import Rows as Rows
 
-Array = np.ndarray[Any, Any]
 ALIGNMENT = 64
 
 
@@ -43,16 +45,6 @@ def padded_vector(values: Array, dtype: Any) -> Array:
     result[: len(values)] = values
     result[len(values) :] = 0
     return result
-
-
-class Panels(NamedTuple):
-    """Centers packed for one of the two tiles; see :mod:`.emit` for the layouts."""
-
-    by_features: bool
-    n_wide: int
-    n_narrow: int
-    packed: Array
-    bias: Array
 
 
 def prefers_features(n_features: int, n_clusters: int) -> bool:
@@ -151,28 +143,6 @@ def squared_distance(x, shift, center):
         difference = centred_difference(x[t], shift[t], center[t])
         total += difference * difference
     return total
-
-
-class Rows(NamedTuple):
-    """Rows of X as kernels see them: the array itself, and its ragged end padded to a tile."""
-
-    X: Array
-    tail: Array
-    weights: Array
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of rows and of features."""
-        return self.X.shape
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the elements."""
-        return self.X.dtype
-
-    def take(self, indices: Array) -> Array:
-        """The listed rows."""
-        return self.X[indices]
 
 
 def make_rows(X: Array, weights: Array | None = None) -> Rows:

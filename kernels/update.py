@@ -18,21 +18,20 @@ centers are the means of their rows and not of their history.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .emit.cpu import CACHE_LINE, TILE_ROWS, round_up
-from .emit.masks import LIST_SLACK
+from .emit.cpu import CACHE_LINE, round_up
 from .emit.sums import add_row, add_rows, record_size
 from .machine.calling import reference
 from .machine.compiling import helper, inlined, kernel
 from .machine.parallel import SMALL_WORK, Team, next_task
+from .records import PILES, RECORD, Array, Changes, Piles, Rows, Totals
 from .slices import SLICE_ELEMENTS, first_of, next_merge, rows_per_slice
-from .tiles import Array, Rows, aligned_empty
+from .tiles import aligned_empty
 
 LARGE_PILE = 128 * 1024  # bytes: more does not stay in the second-level cache beside X
-LABELS_ONLY, PILES, RECORD = 0, 1, 2
 
 # Multiply-adds of a slice that are worth a task: 5 to 25 µs, beside which 0.3 µs are little.
 SLICE_WORK = 250_000
@@ -52,14 +51,6 @@ def is_large(n_clusters: int, n_features: int) -> bool:
     return n_clusters * n_features * 8 > LARGE_PILE
 
 
-class Piles(NamedTuple):
-    """What the rows of a slice have brought to each cluster, less what they have taken away."""
-
-    records: Array  # (n_slices, k or more, size); see emit.sums.move_rows. Zero where not touched
-    touched: Array  # (n_slices, k or more)
-    arrivals: Array  # (n_slices,); see slices.next_merge
-
-
 def make_piles(n_slices: int, n_clusters: int, n_features: int) -> Piles:
     """Empty piles, with clusters that do not exist to keep those of two slices apart.
 
@@ -74,47 +65,13 @@ def make_piles(n_slices: int, n_clusters: int, n_features: int) -> Piles:
     return Piles(records, touched, np.zeros(n_slices, np.int64))
 
 
-class Changes(NamedTuple):
-    """Per slice: number of changed rows, and (large piles) which they are and what they were."""
-
-    n: Array
-    rows: Array
-    labels: Array
-
-
-class Totals(NamedTuple):
-    """Per cluster, over all rows: sum of rows, of weights, number of rows that weigh."""
-
-    sums: Array
-    weights: Array
-    counts: Array
-
-
-# Rows that change are listed, and moved when so many have come together: the code that moves them
-# then runs without a branch that cannot be foreseen, and is called once for many tiles.
-LISTED = 128
-LIST_ROOM = LISTED + TILE_ROWS + LIST_SLACK
-
-
-@inlined
-def record_changes(movers, sources, count, changed_rows, changed_labels, place):
-    """Record `count` listed rows, and what clusters they were of, from `place` on.
-
-    What an assignment does with its list where the mode is `RECORD`; where it is `PILES`, it calls
-    :func:`move_rows`.  Both stand in the kernels: to call a function that does either would
-    count references to a dozen arrays for each list.
-    """
-    for i in range(count):
-        changed_rows[place + i] = movers[i]
-        changed_labels[place + i] = sources[i]
-
-
 @helper
-def merge_pile(number, n_slices, records, touched, arrivals):
+def merge_pile(number, n_slices, piles):
     """After the pile of slice `number` is complete: add up what can be, and empty what was added.
 
     When all slices are done the first pile holds what they have brought together.
     """
+    records, touched, arrivals = piles
     step = next_merge(number, np.int64(1), n_slices, arrivals)
     while step > 0:
         left = first_of(number, 2 * step)
@@ -133,7 +90,7 @@ def merge_pile(number, n_slices, records, touched, arrivals):
 def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
     """Each task brings all rows of its slice to the piles of their clusters, in row order."""
     X, _, row_weights = rows
-    records, touched, arrivals = piles
+    records, touched, _ = piles
     n_samples = X.shape[0]
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -142,7 +99,7 @@ def _sum_slices(counter, gate, n_tasks, slice_size, rows, mean, labels, piles):
         start = task * slice_size
         count = min(slice_size, n_samples - start)
         add_rows(X, mean, row_weights, start, count, labels, records, touched, task)
-        merge_pile(task, n_tasks, records, touched, arrivals)
+        merge_pile(task, n_tasks, piles)
 
 
 @inlined

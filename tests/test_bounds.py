@@ -232,7 +232,7 @@ def test_elkan_keeps_bounds_of_fewer_rows_where_memory_is_short(
 
     def noted(self: Any) -> None:
         original(self)
-        made.append(self.bounds.nbytes)
+        made.append(self.halves.nbytes)
 
     monkeypatch.setattr(elkan.Elkan, "_keep_all_bounds", noted)
     found = KMeans(len(start), algorithm="elkan", **parameters).fit(X)

@@ -14,9 +14,10 @@ from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.distances import own_distances
 from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.moments import column_moments
+from fastclust.kernels.records import PILES, RECORD
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.tiles import make_rows, padded_vector, prefers_features
-from fastclust.kernels.update import PILES, RECORD, Update, slice_rows
+from fastclust.kernels.update import Update, slice_rows
 
 
 def rounding(X: Any, d: int) -> float:

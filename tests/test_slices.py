@@ -13,11 +13,12 @@ from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.machine.parallel import Team, next_task, team
 from fastclust.kernels.moments import column_moments, moment_slice_rows, moments_of_blocks
+from fastclust.kernels.records import PILES
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.slices import Chain, add, aligned, merge_upward, rows_per_slice, tree_sum
 from fastclust.kernels.sparse import SparseKMeansPlusPlus, make_sparse_rows
 from fastclust.kernels.tiles import make_rows, padded_vector
-from fastclust.kernels.update import PILES, Update, slice_rows
+from fastclust.kernels.update import Update, slice_rows
 
 THREADS = (1, 2, 7, 16, 64)
 

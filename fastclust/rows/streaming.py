@@ -19,6 +19,7 @@ from ..kernels.fingerprint import Fingerprint
 from ..kernels.lloyd import Lloyd
 from ..kernels.machine.parallel import Team
 from ..kernels.moments import moment_slice_rows, moments_of_blocks
+from ..kernels.records import PILES, Array, Rows
 from ..kernels.rivals import rivals
 from ..kernels.seeding import (
     GreedyKMeansPlusPlus,
@@ -31,8 +32,8 @@ from ..kernels.seeding import (
     settle_round,
 )
 from ..kernels.slices import MAX_SLICES, Chain, add, aligned, tree_sum
-from ..kernels.tiles import Array, Rows, make_rows
-from ..kernels.update import PILES, Update, make_piles, slice_rows
+from ..kernels.tiles import make_rows
+from ..kernels.update import Update, make_piles, slice_rows
 from ..lloyd_loop import Loop
 from .sources import Source
 

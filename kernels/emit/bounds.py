@@ -7,11 +7,28 @@ from numba import types
 
 from .cpu import TILE_ROWS
 from .instructions import emits, mask_of
-from .language import INT32, INT64, fma, fma_squared, index, larger, loop, shuffle, smaller, where
+from .language import (
+    DOUBLE,
+    FLOAT,
+    INT32,
+    INT64,
+    either,
+    fma,
+    fma_squared,
+    index,
+    larger,
+    loop,
+    shuffle,
+    smaller,
+    square_root,
+    where,
+)
+from .screens import LEAST_SCORE
 from .vectors import exchanged, fold, lane_sums
 
 # Roundings of float32, outwards, a few times over; and squares too small to tell apart.
 BOUND_UP, BOUND_DOWN, LEAST_SQUARE = 1 + 4e-7, 1 - 4e-7, 1e-30
+MOST_SQUARE = 1e38  # of a distance that is used as a bound
 BOUND_LANES = 32  # bounds that are looked at together; their number is padded to this
 
 
@@ -80,6 +97,122 @@ def _(labels, first, upper, lower, table, slack, reach):
         limit = (u * u + np.float32(slack) * (wall * wall)) * up + np.float32(LEAST_SQUARE)
         settled = best * best * down > limit
     return mask_of(~settled)
+
+
+def _store_bounds(row, norm, best, second, error, highs, lows):
+    """Bounds, float32, from squared norms and scores that are off by `error`, float64, together."""
+    above = (norm + best + best).to(DOUBLE)
+    above = where(above < 0.0, above.kind(0.0), above) + error
+    below = (norm + second + second).to(DOUBLE) - error
+    below = where(below < 0.0, below.kind(0.0), below)
+    below = where(below > MOST_SQUARE, below.kind(MOST_SQUARE), below)
+    highs.store(row, square_root(above.to(FLOAT)) * BOUND_UP, aligned=False)
+    lows.store(row, square_root(below.to(FLOAT)) * BOUND_DOWN, aligned=False)
+
+
+@emits(records="tile bounds", singles="highs lows")
+def bounds_of_tile(tile, n_features, bounds, highs, lows):
+    """Bounds of the distances of 64 packed rows to their two nearest centers: `highs` and `lows`.
+
+    From the scores ``tile.best`` and ``tile.second``.  A score and a squared norm may each be off
+    by some roundings of the largest term; see :mod:`.hamerly`.
+    """
+    size = tile.packed.lanes
+
+    @loop(TILE_ROWS // size)
+    def _(part):
+        row = part * size
+
+        @loop(n_features, tile.packed.kind(0.0))
+        def norm(t, total):
+            values = tile.packed.load(t * TILE_ROWS + row)
+            return total + values * values
+
+        best, second = tile.best.load(row), tile.second.load(row)
+        wide = norm.to(DOUBLE)
+        slack, largest = (
+            wide.kind.splat(each) for each in (bounds.slack.to(DOUBLE), bounds.largest)
+        )
+        error = slack * (wide + largest)
+        _store_bounds(row, norm, best, second, error, highs, lows)
+
+
+def _keep_rounded(norms, best, second, errors, highs, lows):
+    above = np.maximum((norms + best + best).astype(np.float64), 0.0) + errors
+    below = np.maximum((norms + second + second).astype(np.float64) - errors, 0.0)
+    highs[:] = np.sqrt(above.astype(np.float32)) * np.float32(BOUND_UP)
+    below = np.minimum(below, MOST_SQUARE).astype(np.float32)
+    lows[:] = np.sqrt(below) * np.float32(BOUND_DOWN)
+
+
+@bounds_of_tile.twin
+def _(tile, n_features, bounds, highs, lows):
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = (tile.packed.reshape(-1, 64)[:n_features] ** 2).sum(axis=0)
+        errors = np.float64(bounds.slack) * (norms.astype(np.float64) + bounds.largest)
+        _keep_rounded(norms, tile.best, tile.second, errors, highs, lows)
+
+
+@emits(records="tile screen", singles="highs lows")
+def bounds_of_coarse_tile(tile, screen, highs, lows):
+    """As :func:`bounds_of_tile`, from scores and norms in float32; see :mod:`.screening`.
+
+    A row whose error is not finite has bounds that settle nothing.
+    """
+    size = tile.packed.lanes
+
+    @loop(TILE_ROWS // size)
+    def _(part):
+        row = part * size
+        norm, best, second = (
+            place.load(row).to(DOUBLE) for place in (tile.norms, tile.best, tile.second)
+        )
+        slack = norm.kind.splat(screen.slack.to(DOUBLE))
+        error = slack * (norm * 4.5 + second * 4.0) + float(LEAST_SCORE)
+        error = error * 2.0 + slack * norm  # of the norm, too
+        infinity = error.kind(float("inf"))
+        finite = error < infinity
+        norm, best, second = (where(finite, each, 0.0) for each in (norm, best, second))
+        _store_bounds(row, norm, best, second, where(finite, error, infinity), highs, lows)
+
+
+@bounds_of_coarse_tile.twin
+def _(tile, screen, highs, lows):
+    norms, best, second = (each.astype(np.float64) for each in (tile.norms, tile.best, tile.second))
+    slack = np.float64(screen.slack)
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = 2 * (slack * (4.5 * norms + 4 * second) + LEAST_SCORE) + slack * norms
+        lost = ~(errors < np.inf)
+        norms[lost], best[lost], second[lost], errors[lost] = 0, 0, 0, np.inf
+        _keep_rounded(norms, best, second, errors, highs, lows)
+
+
+@emits(singles="highs lows", records="bounds", int64s="listed", flag="dense")
+def keep_bounds(highs, lows, bounds, dense, first, listed, place, filled):
+    """Store the bounds of the rows of a tile: see :mod:`.labelling` for which they are.
+
+    Of listed rows these are the first `filled`.
+    """
+    upper, lower = bounds.upper, bounds.lower
+
+    @either(dense)
+    def _(adjacent):
+        if adjacent:
+            upper.store(first, highs.load(0, TILE_ROWS, aligned=False))
+            lower.store(first, lows.load(0, TILE_ROWS, aligned=False))
+            return
+
+        @loop(filled)
+        def _(i):
+            row = listed[place + i]
+            upper[row], lower[row] = highs[i], lows[i]
+
+
+@keep_bounds.twin
+def _(highs, lows, bounds, dense, first, listed, place, filled):
+    count = 64 if dense else filled
+    rows = slice(first, first + 64) if dense else listed[place : place + filled]
+    bounds.upper[rows], bounds.lower[rows] = highs[:count], lows[:count]
 
 
 @emits(types.float32, uint16s="bounds", singles="fallen", single="wall", uint64s="masks")

@@ -11,9 +11,13 @@ An instruction is written once, and its NumPy twin below it::
     def _(values, first, limits):
         return mask_of(values[first : first + 64] < limits[:64])
 
-Kernels see a function of arrays and numbers.  What an argument must be, and how it reaches the code
-(arrays as pointers with a shape, numbers as values), is the business of :func:`emits` alone.  Under
-``NUMBA_DISABLE_JIT=1`` the twin runs; tests find it as ``below.plain``.
+Kernels see a function of arrays, numbers and records of them (named tuples).  What an argument must
+be, and how it reaches the code (arrays as pointers with a shape, numbers as values, records as the
+same named tuples of these), is the business of :func:`emits` alone.  A record that is passed whole
+costs nothing; its attributes, taken in a kernel, count references.
+
+Another instruction emits it by ``below.body``.  Under ``NUMBA_DISABLE_JIT=1`` the twin runs; tests
+and other twins find it as ``below.plain``.
 """
 
 from __future__ import annotations
@@ -75,12 +79,21 @@ def _argument_types(kinds: dict[str, str], found: tuple[Any, ...]) -> list[Any] 
                 return None
             real = kind.dtype
             passed.append(kind)
+        elif word == "records":
+            if not isinstance(kind, (types.BaseNamedTuple, types.NoneType)):
+                return None
+            passed.append(kind)
         else:
             passed.append(real if word == "real" else NUMBERS.get(word, types.intp))
     return passed
 
 
-def _unpacked(context: Any, builder: Any, kind: Any, argument: Any) -> Pointer | Value:
+def _unpacked(context: Any, builder: Any, kind: Any, argument: Any) -> Any:
+    if isinstance(kind, types.NoneType):
+        return None
+    if isinstance(kind, types.BaseNamedTuple):
+        parts = zip(kind.types, cgutils.unpack_tuple(builder, argument), strict=True)
+        return kind.instance_class(*(_unpacked(context, builder, *part) for part in parts))
     if not isinstance(kind, types.Array):
         return Value(argument)
     array = context.make_array(kind)(context, builder, argument)
@@ -97,7 +110,8 @@ def emits(result: Any = types.void, **listed: str) -> Callable[[Callable[..., An
         What it returns.
     **listed : str
         Names of parameters by what they are, a word of :data:`ARRAYS` (or ``arrays``: any) or of
-        :data:`NUMBERS` (or ``real``).  Those that are not listed are indices.
+        :data:`NUMBERS` (or ``real``), or ``records``: named tuples of such things, or None.  Those
+        that are not listed are indices.
     """
     words = {name: word for word, names in listed.items() for name in names.split()}
 
@@ -136,7 +150,7 @@ def emits(result: Any = types.void, **listed: str) -> Callable[[Callable[..., An
             made.plain = function
             return function
 
-        made.twin = twin
+        made.twin, made.body = twin, body
         INSTRUCTIONS[body.__name__] = made
         return made
 

@@ -530,6 +530,11 @@ def fma(a: Value, b: Any, c: Any) -> Value:
     return call(f"llvm.fmuladd.{a.kind.name}", a.ir.type, a, b, c)
 
 
+def square_root(a: Value) -> Value:
+    """The square root, rounded once."""
+    return call(f"llvm.sqrt.{a.kind.name}", a.ir.type, a)
+
+
 def fma_squared(difference: Value, total: Value) -> Value:
     """``difference² + total``."""
     return fma(difference, difference, total)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import types
 
 from .cpu import ALL_ROWS, TILE_ROWS
 from .instructions import emits, integers_of, mask_of
-from .language import BIT, INT32, INT64, Kind, either, index, repeat, where
+from .language import BIT, INT32, INT64, Kind, either, index, loop, repeat, where
 
 LIST_SLACK = 4  # entries behind a list that :func:`list_changes` may write
 
@@ -126,6 +127,33 @@ def _(mask, first, winners, slot, labels, movers, sources, count):
             labels[first + bit] = winners[slot + bit]
             count += 1
     return count
+
+
+@emits(types.intp, uint64s="masks", int64s="places")
+def list_bits(masks, n_words, places):
+    """Write the places of the bits that are set in `masks`, in order, and return how many."""
+
+    @loop(n_words, index(0))
+    def count(word, count):
+        first, mask = word * 64, masks[word]
+
+        @loop(mask.ones(), (mask, count))
+        def found(_, state):
+            left, count = state
+            places[count] = first + left.lowest_one()
+            return left & (left - 1), count + 1
+
+        return found[1]
+
+    return count
+
+
+@list_bits.twin
+def _(masks, n_words, places):
+    bits = np.unpackbits(masks[:n_words].view(np.uint8), bitorder="little")
+    found = np.flatnonzero(bits)
+    places[: len(found)] = found
+    return len(found)
 
 
 @emits(types.intp, mask="mask")

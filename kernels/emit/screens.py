@@ -9,6 +9,8 @@ from .cpu import TILE_ROWS
 from .instructions import emits, mask_of
 from .language import fma, loop
 
+LEAST_SCORE = np.float32(1e-36)  # what a score may be off by, however small all terms are
+
 
 def is_sure(norm, best, second, slack, least):
     """Mask of the rows whose two smallest scores are farther apart than both may be wrong."""

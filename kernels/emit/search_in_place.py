@@ -124,20 +124,12 @@ def _feature_sums(source, panel, width, n_features, mean):
     return [[reduced_sum(sums[j][r]) for j in range(width)] for r in range(FEATURE_ROWS)]
 
 
-@emits(floats="X tail mean centers bias best numbers")
-def nearest_of_few(X, tail, first_row, mean, centers, bias, n_wide, n_narrow, best, numbers, slot):
-    """Nearest center of :data:`FEATURE_ROWS` rows of a tile, read in place.
-
-    They are rows `slot` and following of the tile that begins at `first_row` of `X` (n, d), or of
-    `tail` (64, d) where `X` ends before the tile does.
-    `centers` is packed by features, ``[group][chunk of lanes][center][lane]``; ``best[slot…]`` and
-    ``numbers[slot…]`` are written as by :func:`nearest_in_tile`.
-    """
-    n_features = X.shape[1]
-    source = tile_start(X, tail, first_row).at(slot * n_features)
-    padded = (n_features + (X.lanes - 1)) // X.lanes * X.lanes
+def nearest_of_few_at(tile, n_features, mean, centers, bias, counts, best, numbers, slot):
+    """What :func:`nearest_of_few` does with rows `slot` and following of the tile that is there."""
+    source = tile.at(slot * n_features)
+    padded = (n_features + (source.lanes - 1)) // source.lanes * source.lanes
     numbers = numbers.integers()
-    none = Kind(X.kind.element)(float("inf"))
+    none = Kind(source.kind.element)(float("inf"))
     state = [none] * FEATURE_ROWS, [index(0)] * FEATURE_ROWS
 
     def group(width, panel, first, state):
@@ -153,10 +145,23 @@ def nearest_of_few(X, tail, first_row, mean, centers, bias, n_wide, n_narrow, be
                 winner[r] = where(less, number, winner[r])
         return least, winner
 
-    least, winner = over_groups(centers, (n_wide, n_narrow), padded, group, state)
+    least, winner = over_groups(centers, counts, padded, group, state)
     for r in range(FEATURE_ROWS):
         best[slot + r] = least[r]
         numbers[slot + r] = winner[r].to(numbers.kind.element)
+
+
+@emits(floats="X tail mean centers bias best numbers")
+def nearest_of_few(X, tail, first_row, mean, centers, bias, n_wide, n_narrow, best, numbers, slot):
+    """Nearest center of :data:`FEATURE_ROWS` rows of a tile, read in place.
+
+    They are rows `slot` and following of the tile that begins at `first_row` of `X` (n, d), or of
+    `tail` (64, d) where `X` ends before the tile does.
+    `centers` is packed by features, ``[group][chunk of lanes][center][lane]``; ``best[slot…]`` and
+    ``numbers[slot…]`` are written as by :func:`nearest_in_tile`.
+    """
+    source, counts = tile_start(X, tail, first_row), (n_wide, n_narrow)
+    nearest_of_few_at(source, X.shape[1], mean, centers, bias, counts, best, numbers, slot)
 
 
 @nearest_of_few.twin
