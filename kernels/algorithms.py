@@ -9,7 +9,8 @@ from .elkan import Elkan
 from .hamerly import Hamerly
 from .lloyd import Lloyd
 from .seeding import GreedyKMeansPlusPlus
-from .sparse import SparseKMeansPlusPlus, SparseLloyd, SparseRows
+from .sparse import SparseLloyd, SparseRows
+from .sparse_seeding import SparseKMeansPlusPlus
 from .tiles import Rows
 
 # "full" and "exponion" are old names.

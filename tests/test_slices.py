@@ -16,7 +16,8 @@ from fastclust.kernels.moments import column_moments, moment_slice_rows, moments
 from fastclust.kernels.records import PILES
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.slices import Chain, add, aligned, merge_upward, rows_per_slice, tree_sum
-from fastclust.kernels.sparse import SparseKMeansPlusPlus, make_sparse_rows
+from fastclust.kernels.sparse import make_sparse_rows
+from fastclust.kernels.sparse_seeding import SparseKMeansPlusPlus
 from fastclust.kernels.tiles import make_rows, padded_vector
 from fastclust.kernels.update import Update, slice_rows
 

@@ -22,16 +22,15 @@ from fastclust.kernels.machine.parallel import team
 from fastclust.kernels.sparse import (
     BAD_INDICES,
     BAD_POINTERS,
-    BLOCK_ROWS,
     CANONICAL,
     UNORDERED,
-    SparseKMeansPlusPlus,
     SparseLloyd,
     SparseUpdate,
     column_variances,
     make_sparse_rows,
     structure,
 )
+from fastclust.kernels.sparse_seeding import BLOCK_ROWS, SparseKMeansPlusPlus
 
 # n, d, k, density: one row, empty rows, one vector of centers, several sweeps, k = n, many slices.
 SHAPES = [

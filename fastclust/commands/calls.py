@@ -37,12 +37,12 @@ from fastclust.kernels.moments import column_moments
 from fastclust.kernels.screening import pays_to_screen
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
 from fastclust.kernels.sparse import (
-    SparseKMeansPlusPlus,
     SparseLloyd,
     SparseUpdate,
     make_sparse_rows,
 )
 from fastclust.kernels.sparse_minibatch import SparseMiniBatches
+from fastclust.kernels.sparse_seeding import SparseKMeansPlusPlus
 from fastclust.kernels.tiles import make_rows, padded_vector
 from fastclust.kernels.update import Update
 from fastclust.workloads import FloatArray, gaussian_blobs
