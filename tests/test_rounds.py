@@ -112,12 +112,13 @@ def problem(d: int, k: int, dtype: Any, *, by_features: bool = False) -> tuple[A
 def test_a_round_on_a_tile(d: int, dense: bool, dtype: Any) -> None:
     rows, mean, listed, panels = problem(d, 9, dtype)
     tile = make_tile(len(mean), dtype, dtype)
-    upper, lower = np.full((2, 256), -1, np.float32)
+    upper, lower = aligned_empty(256, np.float32), aligned_empty(256, np.float32)
+    upper[:] = lower[:] = -1
     table = aligned_empty((9, 4), np.float32)
     bounds = Bounds(upper, lower, table, np.float32(1e-6), np.float32(1), 7.0)
     highs, lows = np.empty((2, TILE_ROWS), np.float32)
-    fine_round(rows, mean, dense, 130, listed, 5, panels, tile, bounds, highs, lows)
-    numbers = slice(130, 194) if dense else listed[5 : 5 + TILE_ROWS]
+    fine_round(rows, mean, dense, 128, listed, 5, panels, tile, bounds, highs, lows)
+    numbers = slice(128, 192) if dense else listed[5 : 5 + TILE_ROWS]
     centred = rows.X[numbers] - mean[:d]
     np.testing.assert_array_equal(tile.packed.reshape(-1, TILE_ROWS)[:d], centred.T)
     expected = np.empty((2, TILE_ROWS), np.float32)
@@ -125,7 +126,7 @@ def test_a_round_on_a_tile(d: int, dense: bool, dtype: Any) -> None:
     np.testing.assert_allclose([highs, lows], expected, rtol=1e-5, atol=1e-5)
     kept = np.full((2, 256), -1, np.float32)
     keep_bounds.plain(
-        highs, lows, bounds._replace(upper=kept[0], lower=kept[1]), dense, 130, listed, 5, 50
+        highs, lows, bounds._replace(upper=kept[0], lower=kept[1]), dense, 128, listed, 5, 50
     )
     np.testing.assert_array_equal([upper, lower], kept)
 
@@ -149,7 +150,7 @@ def test_a_round_in_float32(d: int, dense: bool) -> None:
     bits = np.array([int(doubt) >> i & 1 for i in range(TILE_ROWS)], bool)
     np.testing.assert_array_equal(tile.second[bits], tile.best[bits])
     distances = np.sqrt(
-        np.maximum((exact.packed.reshape(-1, 64) ** 2)[:d].sum(0) + 2 * exact.best, 0)
+        np.maximum((exact.packed.reshape(-1, 64)[:d] ** 2).sum(0) + 2 * exact.best, 0)
     )
     assert np.all(highs >= distances)
     assert np.all(lows <= np.where(bits, distances, np.inf) + 1e-6)

@@ -191,7 +191,7 @@ def _(tile, screen, highs, lows):
 def keep_bounds(highs, lows, bounds, dense, first, listed, place, filled):
     """Store the bounds of the rows of a tile: see :mod:`.labelling` for which they are.
 
-    Of listed rows these are the first `filled`.
+    Of listed rows these are the first `filled`; adjacent ones begin at a whole tile.
     """
     upper, lower = bounds.upper, bounds.lower
 
