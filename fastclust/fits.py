@@ -16,7 +16,7 @@ from .checkpoints import Checkpoint, generator_state
 from .kernels.algorithms import algorithm_for
 from .kernels.machine.parallel import Team
 from .kernels.seeding import draw_starts
-from .kernels.starts import INERTIA, STEPS, SmallStarts
+from .kernels.starts import INERTIA, STEPS, Draws, SmallStarts
 from .kernels.tiles import Array
 from .lloyd_loop import Fit, Loop, State, occupied
 from .preparation import Survey
@@ -88,21 +88,52 @@ def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
     return bool((mapping[labels] == others).all())
 
 
-def partition(data: Survey, n_clusters: int, random_state: Any, threads: Team) -> Array:
-    """Labels of a plain fit of :class:`.kmeans.KMeans` with one start."""
-    data = data.widened()
-    name = "lloyd" if n_clusters == 1 else "auto"
-    loop = make_loop(name, data.opened(), data.center, n_clusters, threads)
-    loop.tol = 1e-4 * data.mean_variance
-    starts = small_starts(loop, n_clusters, 1, "k-means++", random_state)
-    if starts is not None:
-        fit = best_of_small(loop, starts)
-    else:
-        start = loop.seeding(loop.rows, n_clusters, threads).choose(random_state)
-        fit = loop.run(loop.centred(start))
-    validation.check_inertia(fit.inertia)
-    warn_of_duplicates(fit.labels, n_clusters)
-    return fit.labels
+class Clustering:
+    """Plain fits of :class:`.kmeans.KMeans` with one start each.
+
+    Parameters
+    ----------
+    data : Survey
+        The rows.
+    n_clusters : int
+        Number of clusters.
+    threads : Team
+        Threads to run on.
+
+    Attributes
+    ----------
+    starts : SmallStarts or None
+        Where whole fits are run in compiled code.
+    """
+
+    starts: SmallStarts | None = None
+
+    def __init__(self, data: Survey, n_clusters: int, threads: Team) -> None:
+        data = data.widened()
+        name = "lloyd" if n_clusters == 1 else "auto"
+        self.loop = make_loop(name, data.opened(), data.center, n_clusters, threads)
+        self.loop.tol = 1e-4 * data.mean_variance
+
+    def run(self, random_state: np.random.RandomState) -> Array:
+        """Labels of one fit, which lie where the next one writes its own."""
+        loop, starts = self.loop, self.starts
+        if starts is None:
+            starts = small_starts(loop, loop.n_clusters, 1, "k-means++", random_state)
+            self.starts = starts
+        else:
+            drawn = draw_starts(
+                loop.rows, 1, loop.n_clusters, starts.seeding.n_trials, random_state
+            )
+            starts.draws = Draws(starts.draws.starts, *drawn)
+        if starts is not None:
+            return self._checked(best_of_small(loop, starts))
+        start = loop.seeding(loop.rows, loop.n_clusters, loop.team).choose(random_state)
+        return self._checked(loop.run(loop.centred(start)))
+
+    def _checked(self, fit: Fit) -> Array:
+        validation.check_inertia(fit.inertia)
+        warn_of_duplicates(fit.labels, self.loop.n_clusters)
+        return fit.labels
 
 
 def warn_of_duplicates(labels: Array, n_clusters: int) -> None:

@@ -22,13 +22,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .emit.cpu import NARROW, TILE_ROWS, WIDE, center_groups
+from .emit.cpu import TILE_ROWS
 from .emit.densities import (
     NEAR_FEATURES,
     log_density_in_tile,
     round_log_densities,
     scaled_log_densities,
-    triangle_order,
     whiten_in_tile,
 )
 from .emit.masks import above, lowest_bit
@@ -49,10 +48,11 @@ from .emit.posteriors import (
     posterior_in_tile,
     weigh_in_tile,
 )
+from .machine.calling import reference
 from .machine.compiling import helper, kernel
 from .machine.parallel import Team, next_task
 from .slices import Chain, add, aligned, first_of, next_merge, rows_per_slice
-from .tiles import Array, Rows, aligned_empty, make_rows, padded_vector, scratch
+from .tiles import Array, Rows, make_rows, padded_vector, scratch
 
 FULL, TIED, AXES, ROUND = 0, 1, 2, 3  # kinds of densities
 # Posteriors up to here are taken for zero where rows are gathered: the sums would not feel them.
@@ -91,6 +91,24 @@ class Outputs(NamedTuple):
     labels: Array
 
 
+class Passed(NamedTuple):
+    """What :func:`_sweep` is given beside its tasks."""
+
+    slice_size: int
+    size: int
+    rows: Rows
+    zeros: Array
+    center: Array
+    densities: Densities
+    given: Array
+    labels: Array
+    order: int
+    kept: Array
+    likelihoods: Array
+    arrivals: Array
+    outputs: Outputs
+
+
 NO_POSTERIORS, NO_LABELS = np.empty((0, 0)), np.empty(0, np.int32)
 NO_OUTPUTS = Outputs(np.empty(0), NO_POSTERIORS, np.empty(0, np.int64))
 
@@ -115,6 +133,24 @@ class Moments(NamedTuple):
     zeroth: Array
     first: Array
     second: Array
+
+    @classmethod
+    def of(cls, log_likelihood: float, negentropy: float, sums: Array, order: int, d: int) -> Any:
+        """From the line of sums of each component that a slice has."""
+        second = sums[:, 1 + d :]
+        if order == DISTANCES:
+            second = second[:, 0]
+        if order == COVARIANCES:
+            second = second.take(_square_places(d), axis=1)
+        return cls(log_likelihood, negentropy, sums[:, 0], sums[:, 1 : 1 + d], second)
+
+    def packed(self) -> Array:
+        """A line of sums for each component, as a slice has them."""
+        second = self.second.reshape(len(self.zeroth), -1)
+        if self.second.ndim == 3:
+            lines, columns = np.tril_indices(self.second.shape[1])
+            second = self.second[:, lines, columns]
+        return np.concatenate([self.zeroth[:, None], self.first, second], axis=1)
 
 
 @helper
@@ -368,61 +404,6 @@ def _sweep(
         _merge(task, n_tasks, arrivals, kept, likelihoods)
 
 
-def _panels(numbers: tuple[Array, ...], n_wide: int, n_narrow: int) -> Array:
-    """Numbers (k, d) of the components in the layouts of :mod:`.emit.densities`."""
-    k, d = numbers[0].shape
-    padded = np.zeros((WIDE * n_wide + NARROW * n_narrow, d, len(numbers)))
-    for i, values in enumerate(numbers):
-        padded[:k, :, i] = values
-    parts = []
-    for chunk, width in ((padded[: WIDE * n_wide], WIDE), (padded[WIDE * n_wide :], NARROW)):
-        groups = chunk.reshape(-1, width, d, len(numbers))
-        parts.append(groups.transpose(0, 2, 3, 1).ravel())
-    return np.concatenate(parts)
-
-
-def make_densities(
-    covariance_type: str, means: Array, precisions_cholesky: Array, constants: Array
-) -> Densities:
-    """Components in the layouts of the sweep.
-
-    Parameters
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-        As in scikit-learn.
-    means : ndarray of shape (k, d)
-        Means, centred as the rows are.
-    precisions_cholesky : ndarray
-        (k, d, d), (d, d), (k, d) or (k,), as scikit-learn's attribute.
-    constants : ndarray of shape (k,)
-        What to add to ``-|(x - mean) U|²/2``.
-    """
-    k, d = means.shape
-    n_wide, n_narrow = center_groups(k)
-    padded = aligned_empty(WIDE * n_wide + NARROW * n_narrow, np.float64)
-    padded[:k], padded[k:] = constants, -np.inf
-    halves = np.full(len(padded), -0.5)
-    triangles = shifts = panels = np.empty(0)
-    if covariance_type == "full":
-        kind = FULL
-        triangles = precisions_cholesky.reshape(k, d * d).take(triangle_order(d), axis=1).ravel()
-        shifts = -np.matmul(means[:, None, :], precisions_cholesky).ravel()
-    elif covariance_type == "tied":
-        kind = TIED
-        triangles = precisions_cholesky.ravel()[triangle_order(d)]
-        panels = _panels((means @ precisions_cholesky,), n_wide, n_narrow)
-    elif covariance_type == "diag":
-        kind = AXES
-        panels = _panels((precisions_cholesky, -means * precisions_cholesky), n_wide, n_narrow)
-    else:
-        kind = ROUND
-        panels = _panels((means,), n_wide, n_narrow)
-        halves[:k] *= precisions_cholesky**2
-    return Densities(
-        kind, k, triangles, shifts, panels, n_wide, n_narrow, halves, padded, means.ravel()
-    )
-
-
 def sweep_work(
     n_components: int, n_samples: int, n_features: int, order: int = NO_MOMENTS
 ) -> float:
@@ -523,13 +504,31 @@ class Sweep:
             likelihoods.add(n_slices, parts[0])
         moments = sums.total()
         log_likelihood, negentropy = likelihoods.total()
-        second = moments[:, 1 + d :]
-        if order == DISTANCES:
-            second = second[:, 0]
-        if order == COVARIANCES:
-            second = second.take(_square_places(d), axis=1)
-        return Moments(
-            float(log_likelihood), float(negentropy), moments[:, 0], moments[:, 1 : 1 + d], second
+        return Moments.of(float(log_likelihood), float(negentropy), moments, order, d)
+
+    def passed(self, densities: Densities, order: int, labels: Array = NO_LABELS) -> Passed | None:
+        """Arguments of a sweep for moments, which can be repeated; None where it is in parts."""
+        k, d = densities.n_components, self.n_features
+        length = moments_of_component(order, d)
+        slice_size = sweep_rows(self.n_samples, d)
+        n_slices = -(-self.n_samples // slice_size)
+        most = max(LEAST_SLICES, MAX_MOMENT_BYTES // (8 * k * length))
+        if not isinstance(self.rows, Rows) or n_slices > aligned(most):
+            return None
+        return Passed(
+            slice_size,
+            LANES,
+            self.rows,
+            self.zeros,
+            self.center,
+            densities,
+            NO_POSTERIORS,
+            labels,
+            OUTER_PRODUCTS if order == COVARIANCES and d >= MANY_FEATURES else order,
+            np.empty((n_slices, k, length)),
+            np.empty((n_slices, 2)),
+            np.zeros(n_slices, np.int64),
+            NO_OUTPUTS,
         )
 
     def log_norms(self, densities: Densities) -> Array:
@@ -617,3 +616,8 @@ class Sweep:
             np.zeros(len(likelihoods), np.int64),
             kept_rows,
         )
+
+
+def sweep_reference(passed: Passed, gate: Array) -> Any:
+    """To the kernel of a sweep; see :mod:`.calling`."""
+    return reference(_sweep, passed.rows.dtype, gate, gate, 1, *passed)

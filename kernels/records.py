@@ -64,7 +64,7 @@ class Tile(NamedTuple):
     packed: Array  # (features, 64): centred rows
     best: Array  # smallest score
     second: Array  # second smallest score
-    index: Array  # the bits of the number of the nearest center
+    index: Array  # type: ignore[assignment]  # the bits of the number of the nearest center
     norms: Array  # squared norm
     row: Array  # (features,): room for one row that is looked at by itself
 

@@ -103,6 +103,22 @@ def mixture_moments(
     )
 
 
+def estimates(
+    X: Array, weights: Array, posterior: Array, covariance_type: str, reg_covar: float
+) -> tuple[Array, Array, Array]:
+    """Counts, means and covariances of components, by scikit-learn's formulas."""
+    counts = (posterior * weights[:, None]).sum(axis=0) + 10 * np.finfo(np.float64).eps
+    means = (posterior * weights[:, None]).T @ X / counts[:, None]
+    full = mixture_moments(X, weights, posterior, means)[2]
+    d = X.shape[1]
+    if covariance_type == "tied":
+        return counts, means, full.sum(axis=0) / counts.sum() + reg_covar * np.eye(d)
+    full = full / counts[:, None, None] + reg_covar * np.eye(d)
+    diagonals = np.einsum("kii->ki", full)
+    kinds = {"full": full, "diag": diagonals, "spherical": diagonals.mean(axis=1)}
+    return counts, means, kinds[covariance_type]
+
+
 def silhouettes(X: Array, labels: Array) -> Array:
     """Silhouette of each row; 0 where it is alone in its cluster, or nothing is apart."""
     distances = np.sqrt(squared_distances(X, X))

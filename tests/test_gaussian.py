@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numba import config
 
-from fastclust.kernels import gaussian, reference
+from fastclust.kernels import components, gaussian, reference
+from fastclust.kernels.components import make_densities
 from fastclust.kernels.gaussian import (
     COVARIANCES,
     DISTANCES,
@@ -18,7 +19,6 @@ from fastclust.kernels.gaussian import (
     VARIANCES,
     Moments,
     Sweep,
-    make_densities,
     sweep_rows,
 )
 from fastclust.kernels.machine.parallel import team
@@ -306,7 +306,7 @@ def test_variances_of_round_components_whose_means_move_far(d: int, far: float, 
         means = problem.center[None] + far
         densities = make_densities("spherical", means - problem.center, np.ones(1), np.zeros(1))
         moments = problem.sweep.moments(densities, DISTANCES)
-    _, new, variances = problem.parameters(moments, means, 0.0)
+    _, _, new, variances, _ = problem.parameters(moments, means, 0.0)
     exact = X.astype(np.longdouble)
     mean = exact.mean(axis=0)
     expected = float(((exact - mean) ** 2).mean())
@@ -314,3 +314,49 @@ def test_variances_of_round_components_whose_means_move_far(d: int, far: float, 
     # The means are rounded at 1e6, which moves them by 1e-10; a square of the move cancels.
     tolerance = 1e-9 * max(far, 1e-3) + 1e-15 * far**2 + 1e-13
     np.testing.assert_allclose(variances, expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_estimates_and_their_factors(shape: Any, kind: str, dtype: Any) -> None:
+    """The reference's, from moments about other means, which move along."""
+    n, d, k = shape
+    problem = make_mixture(shape, "full", dtype, offset=3.0)
+    X, weights = problem.X.astype(float), problem.weights.astype(float)
+    given = np.random.default_rng(k).dirichlet(np.ones(k), size=n)
+    center = X.mean(axis=0)
+    with team() as threads:
+        sweep = Sweep(make_rows(problem.X, problem.weights), center, threads)
+        plain = make_densities("spherical", problem.means, np.ones(k), np.ones(k), center=center)
+        moments = sweep.moments(plain, ORDERS[kind], given=given)
+    scatter = (weights[:, None] * (X - center)).T @ (X - center) if kind == "tied" else np.empty(0)
+    found, sums = components.estimate(kind, moments, problem.means, center, scatter, 1e-3)
+    counts, means, covariances = reference.estimates(X, weights, given, kind, 1e-3)
+    np.testing.assert_allclose(found.counts, counts, rtol=1e-12)
+    np.testing.assert_allclose(found.weights.sum(), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(found.means, means.ravel(), rtol=1e-11)
+    np.testing.assert_allclose(found.covariances, covariances.ravel(), rtol=1e-9, atol=1e-10)
+    moved = Moments.of(0.0, 0.0, sums, ORDERS[kind], d)
+    zeroth, first, second = reference.mixture_moments(X, weights, given, means)
+    np.testing.assert_allclose(moved.zeroth, zeroth, rtol=1e-12)
+    np.testing.assert_allclose(moved.first, first, atol=1e-10 * n)
+    if kind == "full":
+        np.testing.assert_allclose(moved.second, second, rtol=1e-9, atol=1e-10 * n)
+    factors = components.factorise(kind, covariances)
+    assert factors is not None
+    U = reference.full_factors(factors, kind, k, d)
+    inverses = np.einsum("kij,klj->kil", U, U)
+    if kind in ("full", "tied"):
+        assert (np.tril(factors, -1) == 0).all()
+        expected = np.broadcast_to(np.linalg.inv(covariances), inverses.shape)
+    else:
+        expected = reference.full_factors(1 / covariances, kind, k, d)
+    np.testing.assert_allclose(inverses, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+def test_covariances_without_factors() -> None:
+    for bad in (0.0, -1.0, np.nan):
+        assert components.factorise("diag", np.array([[1.0, bad]])) is None
+        assert components.factorise("spherical", np.array([1.0, bad])) is None
+        assert components.factorise("tied", np.diag([1.0, bad])) is None
+    assert components.factorise("full", np.ones((1, 2, 2))) is None
+    assert components.factorise("full", np.diag([1.0, np.inf])[None]) is None

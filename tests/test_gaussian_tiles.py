@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from test_simd import compiled_only, innermost_loop, machine_code
 
+from fastclust.kernels.components import make_densities
 from fastclust.kernels.emit.cpu import (
     CPU_FEATURES,
     ROW_VECTORS,
@@ -35,7 +36,6 @@ from fastclust.kernels.emit.posteriors import (
     posterior_in_tile,
     weigh_in_tile,
 )
-from fastclust.kernels.gaussian import make_densities
 from fastclust.kernels.machine.compiling import kernel
 from fastclust.kernels.tiles import aligned_empty
 

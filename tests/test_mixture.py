@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastclust
 from fastclust import BayesianGaussianMixture, GaussianMixture
-from fastclust.fits import partition
+from fastclust.fits import Clustering
 from fastclust.kernels.machine import parallel
 from fastclust.preparation import survey
 
@@ -877,7 +877,7 @@ def test_first_labels_are_those_of_kmeans(k: int, scale: float, dtype: Any) -> N
     for given in (None, weights):
         expected = fastclust.KMeans(k, random_state=first).fit(X, sample_weight=given).labels_
         with parallel.team() as threads:
-            found = partition(survey(X, given, threads), k, second, threads)
+            found = Clustering(survey(X, given, threads), k, threads).run(second)
         np.testing.assert_array_equal(found, expected)
     assert first.randint(1 << 30) == second.randint(1 << 30)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numba import config
 
-from fastclust import KMeans
+from fastclust import GaussianMixture, KMeans
+from fastclust.kernels import em
 from fastclust.kernels.hamerly import Hamerly
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.machine import calling
@@ -102,6 +103,71 @@ def test_whole_iterations_with_helpers_have_the_same_bits(
     parameters = {"n_clusters": n_clusters, "max_iter": 12, "algorithm": "lloyd"}
     for found, wanted in zip(*both_ways(monkeypatch, X, **parameters), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+MIXTURE = (
+    "weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_", "n_iter_",
+    "converged_",
+)  # fmt: skip
+
+
+def mixtures(X, weights=None, **parameters):
+    """The same fit in compiled code and, with a callback, step by step; and further draws."""
+    for callbacks in (None, [lambda progress: None]):
+        random_state = np.random.RandomState(3)
+        model = GaussianMixture(random_state=random_state, **parameters)
+        model.fit(X, sample_weight=weights, callbacks=callbacks)
+        yield [*(getattr(model, name) for name in MIXTURE), random_state.random_sample()]
+
+
+def assert_equal_fits(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mixtures_have_the_same_bits(kind, dtype):
+    for n_samples, n_features, k in [(2, 1, 1), (90, 1, 4), (500, 2, 8), (300, 7, 3), (200, 40, 2)]:
+        rng = np.random.default_rng(n_samples)
+        X = (rng.standard_normal((n_samples, n_features)) + 10 * rng.integers(2)).astype(dtype)
+        parameters = {"n_components": k, "covariance_type": kind}
+        for weights in (None, rng.uniform(0.1, 2, n_samples)):
+            assert_equal_fits(*mixtures(X, weights, n_init=3, **parameters))
+    for more in ({"max_iter": 1}, {"init_params": "random_from_data", "n_init": 2}):
+        assert_equal_fits(*mixtures(X, **more, **parameters))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_mixtures_that_the_loop_must_see_to_have_the_same_bits(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((400, 2))
+    parameters = {"n_components": 3, "n_init": 4, "tol": 0.0, "max_iter": 7}
+    expected = list(mixtures(X, **parameters))[1]
+    for serves in (True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(em, "LOOP_WORK", 200_000)  # some steps a call
+            if not serves:
+                patch.setattr(SmallStarts, "serve", staticmethod(lambda algorithm: False))
+            assert_equal_fits(next(mixtures(X, **parameters)), expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lloyd, "most_steps", property(lambda self: 2))
+        assert_equal_fits(next(mixtures(X, **parameters)), expected)
+
+
+def test_whole_steps_with_helpers_have_the_same_bits():
+    X = np.random.default_rng(0).standard_normal((30_000, 3))
+    assert_equal_fits(*mixtures(X, n_components=2, tol=0.0, max_iter=5))
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag"])
+def test_collapsed_mixtures_raise_as_step_by_step(kind):
+    X = np.random.default_rng(0).standard_normal((60, 2)) * [1, 0]
+    for callbacks in (None, [lambda progress: None]):
+        model = GaussianMixture(2, covariance_type=kind, reg_covar=0.0, random_state=0)
+        with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+            model.fit(X, callbacks=callbacks)
+        assert not hasattr(model, "means_")
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from fastclust.kernels.algorithms import ALGORITHMS
+from fastclust.kernels.components import make_densities
 from fastclust.kernels.distances import own_distances
 from fastclust.kernels.gaussian import (
     COVARIANCES,
@@ -28,7 +29,6 @@ from fastclust.kernels.gaussian import (
     VARIANCES,
     Densities,
     Sweep,
-    make_densities,
 )
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.machine.parallel import Team

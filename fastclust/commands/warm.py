@@ -72,6 +72,8 @@ def _mixture(kind: Covariance, X: Any) -> None:
         model = estimator(n_components=2, covariance_type=kind, tol=1.0, random_state=0).fit(X)
         model.predict_proba(X)
         model.score_samples(X)
+    options: dict[str, Any] = {"n_components": 2, "covariance_type": kind, "tol": 1.0}
+    GaussianMixture(**options, init_params="random_from_data", random_state=0).fit(X)
 
 
 def _search(X: Any) -> None:

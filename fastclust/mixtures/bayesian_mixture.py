@@ -8,12 +8,13 @@ import numpy as np
 import sklearn.mixture
 from scipy.special import digamma
 
-from ..kernels.gaussian import COVARIANCES, VARIANCES, Moments
+from ..kernels.components import LOGS, ORDERS, estimate
+from ..kernels.gaussian import Moments
 from ..kernels.tiles import Array
 from .ascent import Limits
 from .covariances import precisions_cholesky
 from .em_loop import FusedMixture, defaults_of
-from .em_problem import Problem, Start, shifted
+from .em_problem import Estimates, Problem, Start
 
 
 class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixture):
@@ -173,24 +174,23 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
                 "sample_weight must add up to more than 1 where covariance_prior is None, "
                 f"but it adds up to {problem.total}."
             )
-        order = VARIANCES if self.covariance_type in ("diag", "spherical") else COVARIANCES
-        moments = problem.sweep.moments(
-            problem.components(problem.center[None]),
-            order,
-            labels=np.zeros(len(problem.X), np.int32),
-        )
-        moved = moments.first / problem.total
-        spread = shifted(moments, moved).second[0] / (problem.total - 1)
-        mean = problem.center + moved[0]
+        kind = "diag" if self.covariance_type in ("diag", "spherical") else "full"
+        order, center = ORDERS[kind], problem.center[None]
+        labels = np.zeros(len(problem.X), np.int32)
+        moments = problem.sweep.moments(problem.components(center), order, labels=labels)
+        found, sums = estimate(kind, moments, center, problem.sweep.center, np.empty(0), 0.0)
+        mean = found.means
+        spread = Moments.of(0.0, 0.0, sums, order, len(mean)).second[0] / (problem.total - 1)
         return mean, spread.mean() if self.covariance_type == "spherical" else spread
 
     def _initialize_from(self, problem: Problem, start: Start) -> None:
-        self._adopt(*problem.parameters(start.moments, start.means, self.reg_covar, start.scatter))
+        self._adopt(problem.parameters(start.moments, start.means, self.reg_covar, start.scatter))
 
     def _maximise(self, problem: Problem, moments: Moments, means: Array) -> None:
-        self._adopt(*problem.parameters(moments, means, self.reg_covar))
+        self._adopt(problem.parameters(moments, means, self.reg_covar))
 
-    def _adopt(self, counts: Array, centers: Array, covariances: Array) -> None:
+    def _adopt(self, found: Estimates) -> None:
+        counts, _, centers, covariances, _ = found
         self._estimate_weights(counts)
         self._estimate_means(counts, centers)
         self._estimate_precisions(counts, centers, covariances)
@@ -199,14 +199,14 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
         getattr(self, f"_estimate_wishart_{self.covariance_type}")(nk, xk, sk)
         self.precisions_cholesky_ = precisions_cholesky(self.covariances_, self.covariance_type)
 
-    def _log_constants(self) -> Array:
+    def _terms(self) -> tuple[Array, int]:
         """Expected logs of weights and of determinants, less what scikit-learn normalises away."""
         d = self.means_.shape[1]
         freedom = np.asarray(self.degrees_of_freedom_, np.float64)
         halves = 0.5 * (freedom - np.arange(d).reshape(-1, *[1] * freedom.ndim))
         log_lambda = d * np.log(2.0) + digamma(halves).sum(axis=0)
         terms = log_lambda - d / self.mean_precision_ - d * np.log(freedom)
-        return np.asarray(self._estimate_log_weights() + 0.5 * terms, np.float64)
+        return np.asarray(self._estimate_log_weights() + 0.5 * terms, np.float64), LOGS
 
     def _bound(self, problem: Problem, moments: Moments) -> float:
         # The only term of scikit-learn's that needs all responsibilities is their entropy.

@@ -1,14 +1,13 @@
-"""The four kinds of covariances: factors of their inverses, and determinants of these."""
+"""The four kinds of covariances: their shapes, and factors of their inverses."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import sklearn
 from scipy.linalg import lapack
 from sklearn.utils.fixes import parse_version
 
+from ..kernels.components import factorise, factorises
 from ..kernels.tiles import Array
 
 # scikit-learn's message; its end changed with 1.7, and is what the release at hand would say.
@@ -17,7 +16,7 @@ _REMEDY = (
     if parse_version(sklearn.__version__) >= parse_version("1.7")
     else "or increase reg_covar."
 )
-_ILL_DEFINED = (
+ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
     "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
     f"number of components, {_REMEDY}"
@@ -54,12 +53,13 @@ def precisions_cholesky(covariances: Array, covariance_type: str) -> Array:
     ValueError
         Where a covariance is not positive definite.
     """
-    if covariance_type in ("diag", "spherical"):
-        if not (covariances > 0).all():
-            raise ValueError(_ILL_DEFINED)
-        return 1.0 / np.sqrt(covariances)
+    if factorises(covariance_type, covariances.shape[-1] if covariances.ndim else 1):
+        factors = factorise(covariance_type, covariances)
+        if factors is None:
+            raise ValueError(ILL_DEFINED)
+        return factors
     if not np.isfinite(covariances).all():
-        raise ValueError(_ILL_DEFINED)
+        raise ValueError(ILL_DEFINED)
     result = np.empty_like(covariances)
     places = result.reshape(-1, *result.shape[-2:])
     # One library for both steps: threads of another BLAS, still waiting for more, would take the
@@ -69,7 +69,7 @@ def precisions_cholesky(covariances: Array, covariance_type: str) -> Array:
         if not failed:
             place[:], failed = lapack.dtrtri(factor, lower=0, overwrite_c=1)
         if failed:
-            raise ValueError(_ILL_DEFINED)
+            raise ValueError(ILL_DEFINED)
     return result
 
 
@@ -79,17 +79,6 @@ def cholesky_of_precisions(precisions: Array, covariance_type: str) -> Array:
         return np.sqrt(precisions)
     reverse = precisions[..., ::-1, ::-1]
     return np.ascontiguousarray(np.linalg.cholesky(reverse)[..., ::-1, ::-1])
-
-
-def log_det(factors: Array, covariance_type: str, n_features: int) -> Any:
-    """Log of the determinant of each factor of a precision."""
-    if covariance_type == "full":
-        return np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-    if covariance_type == "tied":
-        return np.log(np.diagonal(factors)).sum()
-    if covariance_type == "diag":
-        return np.log(factors).sum(axis=1)
-    return n_features * np.log(factors)
 
 
 def diagonal_of(factors: Array, covariance_type: str) -> Array:

@@ -24,9 +24,11 @@ from ..callbacks import Callbacks, Listeners
 from ..centroids import unchanged_on_error
 from ..checkpoints import Checkpoint, described
 from ..counterpart import Interchangeable
-from ..fits import partition
+from ..fits import Clustering
+from ..kernels.components import ORDERS, Parameters, make_densities
+from ..kernels.em import COLLAPSED, CONVERGED, Steps
 from ..kernels.fingerprint import fingerprint
-from ..kernels.gaussian import Densities, Moments, Sweep, make_densities, sweep_work
+from ..kernels.gaussian import Densities, Moments, Sweep, sweep_work
 from ..kernels.machine.parallel import team_for
 from ..kernels.moments import near_most
 from ..kernels.tiles import Array
@@ -37,8 +39,8 @@ from ..rows.sources import once_by_blocks
 from ..serving import digest, kept_beside
 from ..starts import seeds
 from .ascent import Ascent, Limits, Watch
-from .covariances import are_factors_of, log_det
-from .em_problem import ORDERS, Problem, Start
+from .covariances import ILL_DEFINED, are_factors_of, covariance_shapes
+from .em_problem import Problem, Start
 
 # Releases of scikit-learn that know array namespaces hand one to their own methods.
 NAMESPACE: dict[str, Any] = (
@@ -57,6 +59,9 @@ _NUMBERS = {*_INTEGERS, *_TOLERANCES, "random_state"}
 # What is a number and what an array, where it is given and the mixture has such a parameter.
 _PRIORS = {"weight_concentration_prior", "mean_precision_prior", "degrees_of_freedom_prior"}
 _ARRAYS = {"weights_init", "means_init", "precisions_init", "mean_prior", "covariance_prior"}
+
+# What the fields of :class:`Parameters` after the first are in a mixture.
+_FLAT = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 
 
 def defaults_of(function: Any) -> dict[str, Any]:
@@ -292,11 +297,19 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
 
     def _densities(self: Any, center: Array) -> Densities:
         """The components of this moment, centred."""
-        means = np.asarray(self.means_, np.float64)
-        factors = np.asarray(self.precisions_cholesky_, np.float64)
-        constants = self._log_constants() + log_det(factors, self.covariance_type, means.shape[1])
-        constants = constants - 0.5 * means.shape[1] * np.log(2 * np.pi)
-        return make_densities(self.covariance_type, means - center, factors, constants)
+        terms, known = self._terms()
+        return make_densities(
+            self.covariance_type,
+            np.asarray(self.means_),
+            self.precisions_cholesky_,
+            terms,
+            center=center,
+            known=known,
+        )
+
+    def _terms(self) -> tuple[Array, int]:
+        """What the constants of the densities follow from; see :func:`make_densities`."""
+        raise NotImplementedError
 
     def _check_numbers(self: Any) -> None:
         """What is to be a number is one, and not True; scikit-learn checks everything else."""
@@ -459,16 +472,25 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
     def _best_of(self: Any, problem: Problem, fresh: bool, watch: Watch) -> Ascent:
         """The best of several starts."""
         ascent = watch.resume(self.covariance_type)
+        listened = bool(watch) or bool(self.verbose) or self.max_iter == 0
+        steps = None if listened else self._compiled_steps(problem)
+        clustering = None
+        if steps is not None and fresh and self._begins_with_clusters():
+            clustering = self._clustering(problem)
         for number in range(watch.number, watch.n_starts):
             watch.number = number
             self._print_verbose_msg_init_beg(number)
             if ascent is not None:
                 self._set_parameters(ascent.parameters, **NAMESPACE)
             else:
-                if fresh:
+                if fresh and clustering is None:
                     self._initialize_from(problem, self._start(problem, watch.random_state))
                 ascent = Ascent(-np.inf if fresh else self.lower_bound_)
-            self._iterate(problem, ascent, watch)
+            if steps is not None:
+                labels = None if clustering is None else clustering.run(watch.random_state)
+                self._climb(steps, ascent, labels)
+            else:
+                self._iterate(problem, ascent, watch)
             best = watch.best
             if best is None or best.reached == -np.inf or ascent.reached > best.reached:
                 ascent.parameters = self._get_parameters()
@@ -476,6 +498,44 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             ascent = None
         assert watch.best is not None
         return watch.best
+
+    def _clustering(self: Any, problem: Problem) -> Clustering:
+        """What gives the labels to begin with."""
+        return Clustering(problem.data, self.n_components, problem.team)
+
+    def _climb(self: Any, steps: Steps, ascent: Ascent, labels: Array | None) -> None:
+        """As :meth:`_iterate`, without coming back to Python after every step."""
+        parameters = steps.parameters
+        if labels is None:
+            for name, place in zip(_FLAT, parameters[1:], strict=True):
+                place[:] = np.ravel(getattr(self, name))
+        while not ascent.converged and ascent.n_iter < self.max_iter:
+            bounds, end = steps.run(self.max_iter - ascent.n_iter, ascent.lower_bound, labels)
+            mapped.check()
+            if end == COLLAPSED:
+                raise ValueError(ILL_DEFINED)
+            ascent.bounds += bounds
+            ascent.lower_bound, ascent.converged = bounds[-1], end == CONVERGED
+            ascent.n_iter += len(bounds)
+            labels = None
+        self._adopt_flat(parameters)
+
+    def _adopt_flat(self: Any, parameters: Parameters) -> None:
+        """Take over the components that compiled steps have come to."""
+        k, d = self.n_components, len(parameters.means) // self.n_components
+        square = covariance_shapes(k, d)[self.covariance_type]
+        for name, place, shape in zip(
+            _FLAT, parameters[1:], ((k,), (k, d), square, square), strict=True
+        ):
+            setattr(self, name, place.reshape(shape).copy())
+
+    def _compiled_steps(self, problem: Problem) -> Steps | None:
+        """What takes steps without coming back to Python; None where nothing does."""
+        return None
+
+    def _begins_with_clusters(self) -> bool:
+        """Whether all of a start follows from clusters."""
+        return False
 
     def _most_work(self: Any, n_samples: int, n_features: int) -> float:
         """Multiply-adds of a sweep, or of a pass of the k-means before it, roughly: the most."""
@@ -539,8 +599,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             return problem.start_from_rows(indices)
         if self.init_params == "random":
             return problem.start_at_random(random_state, k)
-        labels = partition(problem.data, k, random_state, problem.team)
-        return problem.start_from_labels(labels, k)
+        return problem.start_from_labels(self._clustering(problem).run(random_state), k)
 
 
 def _fit_float32(covariances: Array, factors: Array) -> bool:

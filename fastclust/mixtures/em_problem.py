@@ -11,30 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.components import LEAST_COUNT, ORDERS, estimate, make_densities
 from ..kernels.emit.cpu import TILE_ROWS
-from ..kernels.gaussian import (
-    COVARIANCES,
-    DISTANCES,
-    MEANS,
-    VARIANCES,
-    Densities,
-    Moments,
-    Sweep,
-    make_densities,
-)
+from ..kernels.gaussian import COVARIANCES, MEANS, Densities, Moments, Sweep
 from ..kernels.machine.parallel import Team
 from ..kernels.moments import near_most
 from ..kernels.tiles import Array, make_rows
 from ..preparation import survey
 from ..rows.sources import Source
 from .ascent import Limits
-from .covariances import covariance_shapes, diagonal_of
+from .covariances import covariance_shapes
 
-ORDERS = {"full": COVARIANCES, "tied": MEANS, "diag": VARIANCES, "spherical": DISTANCES}
 # Rows whose random responsibilities are drawn at once, and the most numbers that these are.
 CHUNK_ROWS, CHUNK_ELEMENTS = 65_536, 1 << 22
-CACHED_ELEMENTS = 1 << 15  # numbers that are worked on at once
-LEAST_COUNT = 10 * np.finfo(np.float64).eps  # what scikit-learn adds to every count
 
 
 class Start(NamedTuple):
@@ -43,6 +32,22 @@ class Start(NamedTuple):
     moments: Moments
     means: Array
     scatter: Array | None = None
+
+
+class Estimates(NamedTuple):
+    """Components as scikit-learn estimates them, and the moments about their means."""
+
+    counts: Array
+    weights: Array
+    means: Array
+    covariances: Array
+    sums: Array  # packed; see kernels.gaussian.Moments
+
+    def moments(self, covariance_type: str) -> Moments:
+        """The moments, of no likelihood."""
+        order, d = ORDERS[covariance_type], self.means.shape[1]
+        moments: Moments = Moments.of(0.0, 0.0, self.sums, order, d)
+        return moments
 
 
 class Problem:
@@ -115,7 +120,8 @@ class Problem:
     def components(self, means: Array) -> Densities:
         """Components of which only the means matter."""
         k = len(means)
-        return make_densities("spherical", means - self.center, np.ones(k), np.zeros(k))
+        ones, zeros = np.ones(k), np.zeros(k)
+        return make_densities("spherical", means, ones, zeros, center=self.sweep.center)
 
     def _whole(self) -> Moments:
         """Moments of all rows about the center."""
@@ -125,27 +131,20 @@ class Problem:
 
     def parameters(
         self, moments: Moments, means: Array, reg_covar: float, scatter: Array | None = None
-    ) -> tuple[Array, Array, Array]:
-        """Counts, means and covariances as scikit-learn estimates them, from moments about `means`.
-
-        The moments are moved to the new means; nothing cancels but what the means have moved.
-        """
-        counts = moments.zeroth + LEAST_COUNT
-        new = means + (moments.first - LEAST_COUNT * means) / counts[:, None]
-        second = shifted(moments, new - means).second  # by what is left of it after rounding
-        if self.covariance_type == "full":
-            covariances = second / counts[:, None, None]
-            diagonal_of(covariances, "full")[...] += reg_covar
-        elif self.covariance_type == "tied":
-            centred = new - self.center
-            scatter = self.scatter if scatter is None else scatter
-            covariances = (scatter - (counts * centred.T) @ centred) / counts.sum()
-            covariances[np.diag_indices(len(covariances))] += reg_covar
-        elif self.covariance_type == "diag":
-            covariances = second / counts[:, None] + reg_covar
-        else:
-            covariances = second / (counts * new.shape[1]) + reg_covar
-        return counts, new, covariances
+    ) -> Estimates:
+        """The components that follow from moments about `means`."""
+        scatter = self.scatter if scatter is None else scatter
+        found, sums = estimate(
+            self.covariance_type, moments, means, self.sweep.center, scatter, reg_covar
+        )
+        shape = covariance_shapes(*means.shape)[self.covariance_type]
+        return Estimates(
+            found.counts,
+            found.weights,
+            found.means.reshape(means.shape),
+            found.covariances.reshape(shape),
+            sums,
+        )
 
     def start_from_labels(self, labels: Array, n_components: int) -> Start:
         """Each row belongs to its label: means first, then moments about them."""
@@ -201,21 +200,3 @@ class Problem:
             yield from zip(starts, self.X.blocks(size), strict=True)
         else:
             yield from ((first, self.X[first : first + size]) for first in starts)
-
-
-def shifted(moments: Moments, moved: Array) -> Moments:
-    """Moments about means that have moved by `moved`."""
-    zeroth, first, second = moments.zeroth, moments.first, moments.second
-    if second.ndim == 3:
-        second = second.copy()
-        middle = first - 0.5 * zeroth[:, None] * moved
-        size = max(1, CACHED_ELEMENTS // moved.shape[1] ** 2)
-        for start in range(0, len(moved), size):
-            here = slice(start, start + size)
-            cross = middle[here, :, None] * moved[here, None, :]
-            second[here] -= cross + cross.transpose(0, 2, 1)
-    elif second.ndim == 1:
-        second = second + (moved * (zeroth[:, None] * moved - 2 * first)).sum(axis=1)
-    elif second.size:
-        second = second - 2 * first * moved + zeroth[:, None] * moved**2
-    return moments._replace(first=first - zeroth[:, None] * moved, second=second)

@@ -12,6 +12,8 @@ from sklearn.utils._param_validation import StrOptions
 from .. import validation
 from ..centroids import unchanged_on_error
 from ..choices import Acceleration, Covariance, Responsibilities
+from ..kernels.components import WEIGHTS
+from ..kernels.em import Steps
 from ..kernels.gaussian import Moments
 from ..kernels.machine.parallel import team
 from ..kernels.tiles import Array
@@ -19,7 +21,7 @@ from ..rows.sources import once_by_blocks
 from .ascent import Ascent, Limits
 from .covariances import cholesky_of_precisions, diagonal_of, precisions_cholesky
 from .em_loop import NAMESPACE, FusedMixture, defaults_of
-from .em_problem import Problem, Start, shifted
+from .em_problem import Estimates, Problem, Start
 
 STEP_FACTOR = 4.0  # by which SQUAREM's longest step grows and shrinks
 STEP_EXPONENT = 0.7  # of the step sizes of stepwise EM; between 0.5 and 1 for convergence
@@ -250,9 +252,8 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         if before is not None:
             batches = before.blended(batches)
         problem.scatter = batches.scatter
-        self._maximise(problem, batches.moments, means)
-        moved = np.asarray(self.means_) - means
-        self._batches = batches._replace(moments=shifted(batches.moments, moved))
+        found = self._maximise(problem, batches.moments, means)
+        self._batches = batches._replace(moments=found.moments(self.covariance_type))
         self.lower_bound_ = moments.log_likelihood / problem.total
         self.n_iter_ = batches.n_batches
         self.converged_ = False
@@ -269,24 +270,21 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         return {"weights": weights, **problem.limits(k)}
 
     def _initialize_from(self, problem: Problem, start: Start) -> None:
-        counts, means, covariances = problem.parameters(
-            start.moments, start.means, self.reg_covar, start.scatter
-        )
+        found = problem.parameters(start.moments, start.means, self.reg_covar, start.scatter)
         given = self.weights_init, self.means_init, self.precisions_init
-        self.weights_ = counts / problem.total if given[0] is None else _as_float64(given[0])
-        self.means_ = means if given[1] is None else _as_float64(given[1])
-        self.covariances_ = covariances
+        self.weights_ = found.counts / problem.total if given[0] is None else _as_float64(given[0])
+        self.means_ = found.means if given[1] is None else _as_float64(given[1])
+        self.covariances_ = found.covariances
         if given[2] is None:
-            self.precisions_cholesky_ = precisions_cholesky(covariances, self.covariance_type)
+            self.precisions_cholesky_ = precisions_cholesky(found.covariances, self.covariance_type)
         else:
             self.precisions_cholesky_ = cholesky_of_precisions(
                 _as_float64(given[2]), self.covariance_type
             )
 
     def _start(self, problem: Problem, random_state: Any) -> Start:
-        if any(
-            value is None for value in (self.weights_init, self.means_init, self.precisions_init)
-        ):
+        given = self.weights_init, self.means_init, self.precisions_init
+        if any(value is None for value in given):
             return super()._start(problem, random_state)
         # Everything is given: nothing is drawn, and the covariances come with the first step.
         return problem.start_from_rows(np.zeros(self.n_components, np.int64))
@@ -294,17 +292,35 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
     def _check_parameters_for(self, problem: Problem) -> None:
         self._check_parameters(problem.example, **NAMESPACE)
 
-    def _log_constants(self) -> Array:
-        with np.errstate(divide="ignore"):
-            return np.log(np.asarray(self.weights_, np.float64))
+    def _terms(self) -> tuple[Array, int]:
+        return self.weights_, WEIGHTS
 
-    def _maximise(self, problem: Problem, moments: Moments, means: Array) -> None:
-        counts, self.means_, self.covariances_ = problem.parameters(moments, means, self.reg_covar)
-        self.weights_ = counts / counts.sum()
+    def _maximise(self, problem: Problem, moments: Moments, means: Array) -> Estimates:
+        found = problem.parameters(moments, means, self.reg_covar)
+        self.weights_, self.means_, self.covariances_ = found[1:4]
         self.precisions_cholesky_ = precisions_cholesky(self.covariances_, self.covariance_type)
+        return found
 
     def _bound(self, problem: Problem, moments: Moments) -> float:
         return moments.log_likelihood / problem.total
+
+    def _compiled_steps(self, problem: Problem) -> Steps | None:
+        if self.acceleration is not None:
+            return None
+        steps = Steps(
+            problem.sweep,
+            self.covariance_type,
+            self.n_components,
+            total=problem.total,
+            tol=self.tol,
+            reg_covar=self.reg_covar,
+            scatter=problem.scatter,
+        )
+        return steps if steps.serves else None
+
+    def _begins_with_clusters(self) -> bool:
+        given = self.weights_init, self.means_init, self.precisions_init
+        return self.init_params == "kmeans" and all(value is None for value in given)
 
     def _steps(self, problem: Problem, ascent: Ascent) -> Iterator[tuple[float, bool]]:
         if self.acceleration is None:
