@@ -17,6 +17,7 @@ import numpy as np
 
 from .emit.cpu import NARROW, WIDE, center_groups
 from .emit.densities import triangle_order
+from .emit.sparse_rows import multiply_add
 from .gaussian import (
     AXES,
     COVARIANCES,
@@ -128,7 +129,9 @@ def _estimate(kind, sums, center, scatter, reg_covar, parameters):
             for i in range(d):
                 weighted = counts[component] * moved[i]
                 for j in range(d):
-                    covariances[i * d + j] += weighted * moved[j]
+                    covariances[i * d + j] = multiply_add(
+                        weighted, moved[j], covariances[i * d + j]
+                    )
         for i in range(d * d):
             covariances[i] = (scatter[i] - covariances[i]) / total
         for i in range(d):
@@ -186,7 +189,8 @@ def _factorise(kind, d, covariances, factors):
                 return False
             factors[i] = 1.0 / np.sqrt(covariances[i])
         return True
-    lower = np.empty(d * d)
+    # Rounded as LAPACK does it, fused and by reciprocals: a singular matrix ends alike in both.
+    lower, inverse = np.empty(d * d), np.empty(d)
     for base in range(0, len(covariances), d * d):
         for i in range(d):
             for j in range(i + 1):
@@ -194,23 +198,24 @@ def _factorise(kind, d, covariances, factors):
                 if not np.isfinite(value):
                     return False
                 for t in range(j):
-                    value -= lower[i * d + t] * lower[j * d + t]
+                    value = multiply_add(-lower[i * d + t], lower[j * d + t], value)
                 if j < i:
-                    lower[i * d + j] = value / lower[j * d + j]
+                    lower[i * d + j] = value * inverse[j]
             if not value > 0.0:
                 return False
             lower[i * d + i] = np.sqrt(value)
+            inverse[i] = 1.0 / lower[i * d + i]
         # A line of U is a column of the inverse of the lower triangle.
         for j in range(d):
             line = base + j * d
             for i in range(j):
                 factors[line + i] = 0.0
-            factors[line + j] = 1.0 / lower[j * d + j]
+            factors[line + j] = inverse[j]
             for i in range(j + 1, d):
                 value = 0.0
                 for t in range(j, i):
                     value += lower[i * d + t] * factors[line + t]
-                factors[line + i] = -value / lower[i * d + i]
+                factors[line + i] = -value * inverse[i]
     return True
 
 
