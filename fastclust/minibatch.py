@@ -16,10 +16,7 @@ from .centroids import CentroidEstimator, labels_and_inertia, single_start, unch
 from .checkpoints import Checkpoint, described, generator_state, restore_generator
 from .choices import BatchAlgorithm, Starts
 from .kernels.algorithms import seeding_for
-from .kernels.draws import RowDraws, draw_batch, generator_of, lock_of
-from .kernels.machine.parallel import SMALL_WORK, Team, team, team_for
-from .kernels.minibatch import (
-    LARGE_STEP,
+from .kernels.batch_rules import (
     MEAN,
     MORE,
     REASSIGN,
@@ -29,9 +26,11 @@ from .kernels.minibatch import (
     SMALL_SHIFT,
     SMOOTHED,
     STEP,
-    MiniBatches,
     Rules,
 )
+from .kernels.draws import RowDraws, draw_batch, generator_of, lock_of
+from .kernels.machine.parallel import SMALL_WORK, Team, team, team_for
+from .kernels.minibatch import LARGE_STEP, MiniBatches
 from .kernels.moments import near_most
 from .kernels.sparse_minibatch import FewColumns, SparseMiniBatches
 from .kernels.tiles import Array, padded_vector, read_only

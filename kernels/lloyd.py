@@ -44,7 +44,7 @@ class Pass(NamedTuple):
 
 
 @kernel
-def _run(counter, gate, n_tasks, asks, mode, job, panels, screen, doubted):
+def label_slices(counter, gate, n_tasks, asks, mode, job, panels, screen, doubted):
     """Assign all rows, slice by slice, and account for those that change.
 
     Where it `asks` the `screen`, None for float32 data, `doubted` counts the rows of each slice
@@ -264,7 +264,7 @@ class Lloyd:
         fill_panels(centers, self.panels)
         asks = self.screens and fill_screen(self.panels, self.screen)
         mode = self.update.mode if account else LABELS_ONLY
-        self.team.run(_run, self.work, self.n_slices, asks, mode, *self.passed())
+        self.team.run(label_slices, self.work, self.n_slices, asks, mode, *self.passed())
         self._count_distances(self.rows.X.shape[0], int(self.doubted.sum()))
         return int(self.update.changes.n.sum())
 
@@ -341,7 +341,7 @@ class Lloyd:
             size, rows, mean, labels, _, changes = passed.job
             move = owners_reference(size, rows, mean, labels, changes, sums.totals, gate)
         return Calls(
-            reference(_run, key, gate, gate, 1, True, PILES, *passed),
+            reference(label_slices, key, gate, gate, 1, True, PILES, *passed),
             move,
             average_reference(*sums),
             panels_reference(sums.centers, self.panels),

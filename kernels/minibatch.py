@@ -19,445 +19,46 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .batch_labels import RELABEL_TILES, TASK_TILES, assign_listed, relabel_listed
+from .batch_rules import (
+    MORE,
+    Piles,
+    Rules,
+    add_batch,
+    begin,
+    finish,
+    follow_rules,
+    largest_of_moves,
+    make_running,
+    open_running,
+    round_centers,
+)
 from .draws import RowDraws, draw_rows
 from .emit.cpu import TILE_ROWS, lanes, round_up
-from .emit.masks import changed_labels
-from .emit.packing import pack_listed_rows
-from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
-from .emit.search_rows import nearest_in_tile, nearest_two_in_tile
-from .emit.sums import add_row
 from .machine.calling import NOWHERE, call, offer_tasks, reference
-from .machine.compiling import helper, kernel, vector_sum
-from .machine.parallel import LOOP_WORK, Team, next_task
+from .machine.compiling import helper, kernel
+from .machine.parallel import LOOP_WORK, Team
 from .tiles import (
     Array,
     Panels,
-    centred_difference,
     fill_panels,
     make_panels,
     panels_reference,
     prefers_features,
     read_only,
-    scratch,
 )
 
-# Why `_steps` has come back.
-MORE, REASSIGN, SMALL_SHIFT, NO_IMPROVEMENT = 0, 1, 2, 3
-# Slots of `Running.monitor`.
-MEAN, SMOOTHED, LEAST, SINCE_LEAST, SEEN, STEP, SHIFT = range(7)
-MONITOR_SIZE = 7
-
-TASK_TILES = 2
-# Most rows stay where they are when a batch is labelled once more: a task finds the others among so
-# many that they fill a tile.
-RELABEL_TILES = 8
 # Multiply-adds, those of float64 counted twice, from which on a step is worth a call of its own by
 # all threads: some 100 µs.
 LARGE_STEP = 5_000_000
 ROW_WORK = 100.0  # what a step does for each row beside the distances, in multiply-adds
-FEW_FEATURES = 4  # up to here, listed rows are transposed one number at a time
-
 
 NO_DRAWS = RowDraws(0, 0, np.empty(0))
 
 
-class Rules(NamedTuple):
-    """What ends a run and when centers are reassigned; see :class:`fastclust.MiniBatchKMeans`.
-
-    `patience` is -1 and `tol` 0 where there is no such limit; `smoothing` is the weight of the
-    latest batch in the average of the inertias; a weighing is due whenever `period` rows have been
-    seen, `seen_per_step` in each step.
-    """
-
-    tol: float
-    smoothing: float
-    patience: int
-    ratio: float
-    period: int
-    seen_per_step: int
-
-
-class Piles(NamedTuple):
-    """Sums of what each task adds, one row per task and cluster, where rows are read only once."""
-
-    sums: Array
-    weights: Array
-    touched: Array
-
-
-class Running(NamedTuple):
-    """State carried from step to step."""
-
-    centers: Array  # (k, d), of the dtype of the rows
-    exact: Array  # (k, d) float64: sums / weights, or what a center that has no rows started from
-    sums: Array  # (k, d) float64
-    weights: Array  # (k,) float64
-    previous: Array  # (k, d) float64, `exact` before the step; empty where nobody asks
-    touched: Array  # (k,) bool, scratch
-    monitor: Array  # see the slots above; NaN stands for nothing yet
-
-
-@vector_sum
-def _copy_row(X, row, shift, block, slot):
-    """Copy a row of `X` to a row of `block`; the squared length of it minus `shift`."""
-    total = shift[0] - shift[0]  # zero, of their type
-    for t in range(X.shape[1]):
-        block[slot, t] = X[row, t]
-        value = X[row, t] - shift[t]
-        total += value * value
-    return total
-
-
-@helper
-def begin(rules, running):
-    """Before the rows of a step are added; whether reassignment is due, by the weights so far."""
-    _, exact, _, weights, previous, touched, monitor = running
-    if len(previous):
-        for cluster in range(exact.shape[0]):
-            for t in range(exact.shape[1]):
-                previous[cluster, t] = exact[cluster, t]
-    monitor[SEEN] += rules.seen_per_step
-    due = monitor[SEEN] >= rules.period
-    for cluster in range(len(weights)):
-        touched[cluster] = False
-        due = due or weights[cluster] == 0.0
-    if due:
-        monitor[SEEN] = 0
-    return due
-
-
-@helper
-def _add_rows(start, stop, X, listed, labels, row_weights, shift, sums, weights, touched, base):
-    """Add rows `start` to `stop` of the batch to the sums of their clusters, from `base` on."""
-    n_features = X.shape[1]
-    weighted = len(row_weights) > 0
-    for i in range(start, stop):
-        weight = np.float64(row_weights[i]) if weighted else 1.0
-        if weight > 0.0:
-            cluster = base + np.int64(labels[i])
-            add_row(X, listed[i], n_features, shift, weight, sums, cluster * n_features)
-            weights[cluster] += weight
-            touched[cluster] = True
-
-
-@helper
-def _follow(rules, running):
-    """scikit-learn's early stopping, after a step; why to stop, or `MORE`."""
-    _, exact, _, _, previous, _, monitor = running
-    monitor[STEP] += 1
-    if monitor[STEP] == 1:  # its inertia is that of the first centers
-        return MORE
-    mean = monitor[MEAN]
-    if np.isnan(monitor[SMOOTHED]):
-        monitor[SMOOTHED] = mean
-    else:
-        monitor[SMOOTHED] = monitor[SMOOTHED] * (1 - rules.smoothing) + mean * rules.smoothing
-    if len(previous):
-        shift = 0.0
-        for cluster in range(exact.shape[0]):
-            for t in range(exact.shape[1]):
-                change = exact[cluster, t] - previous[cluster, t]
-                shift += change * change
-        monitor[SHIFT] = shift
-        if rules.tol > 0.0 and shift <= rules.tol:
-            return SMALL_SHIFT
-    if np.isnan(monitor[LEAST]) or monitor[SMOOTHED] < monitor[LEAST]:
-        monitor[SINCE_LEAST] = 0
-        monitor[LEAST] = monitor[SMOOTHED]
-    else:
-        monitor[SINCE_LEAST] += 1
-    if rules.patience >= 0 and monitor[SINCE_LEAST] >= rules.patience:
-        return NO_IMPROVEMENT
-    return MORE
-
-
-@helper
-def _add_piles(piles, running):
-    """Add what the tasks have summed, in their order."""
-    _, _, sums, weights, _, touched, _ = running
-    n_clusters = len(weights)
-    for place in range(len(piles.touched)):
-        if piles.touched[place]:
-            cluster = place % n_clusters
-            touched[cluster] = True
-            weights[cluster] += piles.weights[place]
-            for t in range(sums.shape[1]):
-                sums[cluster, t] += piles.sums[place, t]
-
-
-@helper
-def _add_batch(X, listed, labels, row_weights, shift, piles, running):
-    """Add the rows of a batch to the sums, unless the tasks have done so on piles of their own."""
-    _, _, sums, weights, _, touched, _ = running
-    if len(piles.touched):
-        _add_piles(piles, running)
-    else:
-        n = len(listed)
-        _add_rows(0, n, X, listed, labels, row_weights, shift, sums, weights, touched, 0)
-
-
-@helper
-def _finish(due, inertias, rules, running, follow):
-    """All of a step after its rows have been added; `REASSIGN` before the rules are followed."""
-    centers, exact, sums, weights, _, touched, _ = running
-    for cluster in range(len(weights)):
-        if touched[cluster]:
-            scale = 1.0 / weights[cluster]
-            for t in range(exact.shape[1]):
-                exact[cluster, t] = sums[cluster, t] * scale
-            for t in range(exact.shape[1]):
-                centers[cluster, t] = exact[cluster, t]
-    return judge(due, inertias, rules, running, follow)
-
-
-@helper
-def judge(due, inertias, rules, running, follow):
-    """After the centers have moved: follow the inertia, unless they are to be reassigned first."""
-    _, _, _, weights, _, _, monitor = running
-    total = 0.0
-    for task in range(len(inertias)):
-        total += inertias[task]
-    monitor[MEAN] = total / rules.seen_per_step
-    if due and rules.ratio > 0.0:
-        least, most = np.inf, 0.0
-        for cluster in range(len(weights)):
-            least, most = min(least, weights[cluster]), max(most, weights[cluster])
-        if least < rules.ratio * most:
-            return REASSIGN
-    return _follow(rules, running) if follow else MORE
-
-
-@kernel
-def _assign(
-    counter, gate, n_tasks, X, listed, row_weights, shift, n_clusters, panels, labels, apart,
-    inertias, lengths, piles,
-):  # fmt: skip
-    """Nearest centers of the rows of `X` that a batch lists.
-
-    Where there is an array `apart`, it receives how far each row is at least from all centers but
-    its own; `lengths` receives the sum of squared lengths of each task's rows, which is finite only
-    where they are.  Where rows are read only once, they are added to `piles`.
-    """
-    by_features, n_wide, n_narrow, packed_centers, bias = panels
-    pile_sums, pile_weights, pile_touched = piles
-    n_features, batch_size = X.shape[1], len(listed)
-    packed = scratch(shift, np.int64(0) if by_features else len(shift) * TILE_ROWS)
-    block = np.empty((TILE_ROWS if by_features else 0, n_features), shift.dtype)
-    best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
-    second = scratch(shift, TILE_ROWS)
-    norms = np.empty(TILE_ROWS, shift.dtype)
-    winners = np.empty(TILE_ROWS, np.int32)
-    # One vector more than a tile: rows that pack_listed_rows fetches early.
-    tile = np.zeros(2 * TILE_ROWS, np.int64)
-    rounding = 8.0 * (n_features + 8) * (1.2e-7 if shift.itemsize == 4 else 2.3e-16)
-    reach = 0.0
-    for cluster in range(n_clusters if len(apart) else 0):
-        reach = max(reach, 2.0 * np.float64(bias[cluster]))
-    weighted = len(row_weights) > 0
-    while True:
-        task = next_task(counter, gate, n_tasks)
-        if task >= n_tasks:
-            break
-        total, length = 0.0, 0.0
-        if by_features:
-            for place in range(task * n_clusters, (task + 1) * n_clusters):
-                pile_weights[place] = 0.0
-                pile_touched[place] = False
-                for t in range(n_features):
-                    pile_sums[place, t] = 0.0
-        start = task * TASK_TILES * TILE_ROWS
-        stop = min(start + TASK_TILES * TILE_ROWS, batch_size)
-        for first in range(start, stop, TILE_ROWS):
-            filled = min(TILE_ROWS, batch_size - first)
-            if by_features:
-                # A few rows at a time, for all that is done with them: they are read once.
-                for row in range(0, filled, FEATURE_ROWS):
-                    few = min(FEATURE_ROWS, filled - row)
-                    for i in range(row, row + few):
-                        norms[i] = _copy_row(X, listed[first + i], shift, block, i)
-                    nearest_of_few(
-                        X[:0], block, 0, shift, packed_centers, bias, n_wide, n_narrow, best,
-                        index, row,
-                    )  # fmt: skip
-                    changed_labels(index, labels, first, winners, np.int64(0))
-                    for i in range(row, row + few):
-                        labels[first + i] = winners[i]
-                        length += np.float64(norms[i])
-                        square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
-                        weight = np.float64(row_weights[first + i]) if weighted else 1.0
-                        total += square * weight
-                    _add_rows(
-                        first + row, first + row + few, X, listed, labels, row_weights,
-                        shift, pile_sums, pile_weights, pile_touched, task * n_clusters,
-                    )  # fmt: skip
-                continue
-            for i in range(2 * TILE_ROWS):  # the last row stands in where there are no more
-                tile[i] = listed[min(first + i, batch_size - 1)]
-            if n_features > FEW_FEATURES:
-                pack_listed_rows(X, tile, 0, n_features, shift, packed)
-            else:
-                for i in range(TILE_ROWS):
-                    row = tile[i]
-                    for t in range(n_features):
-                        packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
-            if len(apart):
-                nearest_two_in_tile(
-                    packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index,
-                    second,
-                )  # fmt: skip
-            else:
-                nearest_in_tile(
-                    packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index
-                )
-            changed_labels(index, labels, first, winners, np.int64(0))
-            for i in range(TILE_ROWS):
-                norms[i] = 0
-            for t in range(n_features):
-                for i in range(TILE_ROWS):
-                    value = packed[t * TILE_ROWS + i]
-                    norms[i] += value * value
-            if len(apart):
-                for i in range(filled):
-                    norm = np.float64(norms[i])
-                    square = norm + 2.0 * np.float64(second[i]) - rounding * (norm + reach)
-                    apart[first + i] = np.sqrt(max(square, 0.0))
-            for i in range(filled):
-                labels[first + i] = winners[i]
-                length += np.float64(norms[i])
-                square = max(np.float64(norms[i]) + 2.0 * np.float64(best[i]), 0.0)
-                weight = np.float64(row_weights[first + i]) if weighted else 1.0
-                total += square * weight
-        inertias[task], lengths[task] = total, length
-
-
-@vector_sum
-def _own_distance(X, row, shift, exact, cluster):
-    """As :func:`.tiles.squared_distance`, without views of rows, whose references are counted."""
-    total = 0.0
-    for t in range(X.shape[1]):
-        difference = centred_difference(X[row, t], shift[t], exact[cluster, t])
-        total += difference * difference
-    return total
-
-
-@kernel
-def _relabel(
-    counter, gate, n_tasks, X, listed, row_weights, shift, panels, exact, labels, apart, moved,
-    inertias,
-):  # fmt: skip
-    """Nearest centers of one batch after they have moved by at most `moved`, and the inertia.
-
-    By the triangle inequality a row stays where its own center is closer than `apart` less
-    `moved`; only the others are compared with all centers.
-    """
-    _, n_wide, n_narrow, packed_centers, bias = panels
-    n_features = X.shape[1]
-    batch_size = len(listed)
-    packed = scratch(shift, len(shift) * TILE_ROWS)
-    best, index = scratch(shift, TILE_ROWS), scratch(shift, TILE_ROWS)
-    winners, unused = np.empty(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
-    places = np.empty(RELABEL_TILES * TILE_ROWS, np.int64)
-    own = np.empty(RELABEL_TILES * TILE_ROWS)
-    tile = np.zeros(2 * TILE_ROWS, np.int64)
-    while True:
-        task = next_task(counter, gate, n_tasks)
-        if task >= n_tasks:
-            break
-        start = task * RELABEL_TILES * TILE_ROWS
-        stop = min(start + RELABEL_TILES * TILE_ROWS, batch_size)
-        count = 0
-        for i in range(start, stop):
-            own[i - start] = _own_distance(X, listed[i], shift, exact, labels[i])
-            places[count] = i
-            count += not np.sqrt(own[i - start]) < apart[i] - moved
-        for first in range(0, count, TILE_ROWS):
-            for i in range(2 * TILE_ROWS):
-                tile[i] = listed[places[min(first + i, count - 1)]]
-            if n_features > FEW_FEATURES:
-                pack_listed_rows(X, tile, 0, n_features, shift, packed)
-            else:
-                for i in range(TILE_ROWS):
-                    row = tile[i]
-                    for t in range(n_features):
-                        packed[t * TILE_ROWS + i] = X[row, t] - shift[t]
-            nearest_in_tile(packed, packed_centers, bias, n_wide, n_narrow, n_features, best, index)
-            changed_labels(index, unused, 0, winners, np.int64(0))
-            for i in range(min(TILE_ROWS, count - first)):
-                place = places[first + i]
-                if labels[place] != winners[i]:
-                    labels[place] = winners[i]
-                    own[place - start] = _own_distance(X, tile[i], shift, exact, winners[i])
-        total = 0.0
-        for i in range(start, stop):
-            weight = np.float64(row_weights[i]) if len(row_weights) else 1.0
-            total += own[i - start] * weight
-        inertias[task] = total
-
-
-@vector_sum
-def _squared_move(exact, previous, cluster):
-    total = 0.0
-    for t in range(exact.shape[1]):
-        change = exact[cluster, t] - previous[cluster, t]
-        total += change * change
-    return total
-
-
-@helper
-def _move(exact, previous):
-    """Largest distance that a center has moved; zero where nobody asks."""
-    largest = 0.0
-    for cluster in range(previous.shape[0]):
-        largest = max(largest, _squared_move(exact, previous, cluster))
-    return np.sqrt(largest)
-
-
 @kernel
 def _largest_move(exact, previous):
-    return _move(exact, previous)
-
-
-@helper
-def _open(given, weights, shift, running):
-    """Centre `given` centers (k, d); begin with no step made.
-
-    By their mean where it is more than a standard deviation from zero: what is not may be the work
-    of a few huge centers, and would round off what the others are.  How many rows have been seen
-    since the last weighing is not changed.
-    """
-    centers, exact, sums, own_weights, _, _, monitor = running
-    n_clusters, n_features = given.shape
-    mean, variance = np.zeros(n_features), np.zeros(n_features)
-    for cluster in range(n_clusters):
-        for t in range(n_features):
-            mean[t] += given[cluster, t]
-    for t in range(n_features):
-        mean[t] /= n_clusters
-    for cluster in range(n_clusters):
-        for t in range(n_features):
-            variance[t] += (given[cluster, t] - mean[t]) ** 2
-    for t in range(n_features):
-        shift[t] = mean[t] if mean[t] ** 2 > variance[t] / n_clusters else 0.0
-    for cluster in range(n_clusters):
-        weight = weights[cluster]
-        own_weights[cluster] = weight
-        for t in range(n_features):  # one array at a time: LLVM can not know that none overlap
-            exact[cluster, t] = np.float64(given[cluster, t]) - np.float64(shift[t])
-        for t in range(n_features):
-            centers[cluster, t] = exact[cluster, t]
-        for t in range(n_features):
-            sums[cluster, t] = exact[cluster, t] * weight
-    for slot in range(len(monitor)):
-        if slot != SEEN:
-            monitor[slot] = np.nan if slot in (SMOOTHED, LEAST) else 0.0
-
-
-@helper
-def _round_centers(exact, shift, out):
-    """Write the centers, not centred any more, to `out` (k, d), of the dtype of the rows."""
-    for cluster in range(out.shape[0]):
-        for t in range(out.shape[1]):
-            out[cluster, t] = exact[cluster, t] + np.float64(shift[t])
+    return largest_of_moves(exact, previous)
 
 
 class Calls(NamedTuple):
@@ -469,7 +70,7 @@ class Calls(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What :func:`_assign` is run with, from the weights of the rows on."""
+    """What :func:`assign_listed` is run with, from the weights of the rows on."""
 
     row_weights: Array
     shift: Array
@@ -497,8 +98,8 @@ def _step(calls, counter, gate, n_tasks, X, listed, batch, rules, running, follo
     offer_tasks(counter)
     call(calls.assign, None, (counter, gate, n_tasks, X, listed), batch)
     labels, row_weights, shift, piles = batch.labels, batch.row_weights, batch.shift, batch.piles
-    _add_batch(X, listed, labels, row_weights, shift, piles, running)
-    return _finish(due, batch.inertias, rules, running, follow)
+    add_batch(X, listed, labels, row_weights, shift, piles, running)
+    return finish(due, batch.inertias, rules, running, follow)
 
 
 @kernel
@@ -532,17 +133,17 @@ def _step_and_relabel(
     are written to `out`, and the batch is labelled once more.  Returns whether rows are finite,
     whether centers are to be reassigned, and how far one has moved at most.
     """
-    _open(given, weights, batch.shift, running)
+    open_running(given, weights, batch.shift, running)
     _pack_again(calls, size, batch, running)
     status = _step(calls, counter, gate, n_tasks, X, listed, batch, rules, running, False)
     _pack_again(calls, size, batch, running)
-    moved = _move(running.exact, running.previous)
+    moved = largest_of_moves(running.exact, running.previous)
     length = 0.0
     for task in range(n_tasks):
         length += batch.lengths[task]
     finite = np.isfinite(length)
     if finite and status == MORE:
-        _round_centers(running.exact, batch.shift, out)
+        round_centers(running.exact, batch.shift, out)
         if n_relabelled > 0:
             offer_tasks(counter)
             arguments = counter, gate, n_relabelled, X, listed, batch.row_weights, batch.shift
@@ -553,27 +154,12 @@ def _step_and_relabel(
 
 @kernel
 def _write_centers(exact, shift, out):
-    _round_centers(exact, shift, out)
+    round_centers(exact, shift, out)
 
 
 @kernel
 def _follow_step(rules, running):
-    return _follow(rules, running)
-
-
-def make_running(centers: Array, weights: Array, dtype: Any, *, moves: bool) -> Running:
-    """The state before the first step; `moves` says whether movements are asked for."""
-    monitor = np.zeros(MONITOR_SIZE)
-    monitor[[SMOOTHED, LEAST]] = np.nan
-    return Running(
-        centers.astype(dtype),
-        centers,
-        centers * weights[:, None],
-        weights,
-        np.empty(centers.shape if moves else (0, 0)),
-        np.empty(len(centers), np.bool_),
-        monitor,
-    )
+    return follow_rules(rules, running)
 
 
 class MiniBatches:
@@ -778,10 +364,10 @@ class MiniBatches:
         if len(self.apart):
             again = self.panels, running.exact, self.labels, self.apart, 0.0, self.own_inertias
             relabel = reference(
-                _relabel, key, *arguments, batch.row_weights, self.shift, *again
+                relabel_listed, key, *arguments, batch.row_weights, self.shift, *again
             )  # fmt: skip
         return Calls(
-            reference(_assign, key, *arguments, *batch),
+            reference(assign_listed, key, *arguments, *batch),
             panels_reference(running.centers, self.panels),
             relabel,
         )
@@ -814,7 +400,8 @@ class MiniBatches:
         if not self._relabelled:
             weights = self.none if row_weights is None else read_only(row_weights)
             self.team.run(
-                _relabel, self.work if self.shared else 0.0, len(self.own_inertias), self.X, batch,
+                relabel_listed, self.work if self.shared else 0.0, len(self.own_inertias), self.X,
+                batch,
                 weights, self.shift, self.panels, running.exact, self.labels, self.apart,
                 self._moved, self.own_inertias,
             )  # fmt: skip

@@ -15,7 +15,7 @@ from .distances import own_distances
 from .emit.cpu import TILE_ROWS, round_up
 from .emit.search_in_place import FEATURE_ROWS, nearest_of_few
 from .emit.search_rows import nearest_in_row
-from .lloyd import _run
+from .lloyd import label_slices
 from .machine.compiling import kernel
 from .machine.parallel import Team, next_task
 from .moments import near_most
@@ -148,7 +148,7 @@ class DenseCenters:
         changes = Changes(np.empty(n_slices, np.int64), np.empty(0, index), np.empty(0, np.int32))
         job = Job(size, rows, self.mean, labels, NO_PILES, changes)
         team.run(
-            _run, self.work(n_samples), n_slices, self.asks, LABELS_ONLY, job, self.panels,
+            label_slices, self.work(n_samples), n_slices, self.asks, LABELS_ONLY, job, self.panels,
             self.screen, np.empty(n_slices, np.int64),
         )  # fmt: skip
         return labels[:n_samples]

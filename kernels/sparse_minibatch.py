@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from .batch_rules import MORE, Rules, begin, judge, make_running
 from .draws import RowDraws, draw_batch
 from .emit.cpu import lanes, round_up
 from .emit.memory import fetch
 from .emit.sparse_rows import sparse_products
 from .machine.compiling import kernel
 from .machine.parallel import Team, next_task
-from .minibatch import MORE, MiniBatches, Rules, begin, judge, make_running
+from .minibatch import MiniBatches
 from .sparse import SparseRows, canonical, make_sparse_rows
 from .tiles import Array, aligned_empty, scratch
 

@@ -18,9 +18,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
 from fastclust import KMeans, MiniBatchKMeans
+from fastclust.kernels.batch_rules import MORE, Rules
 from fastclust.kernels.machine import parallel
 from fastclust.kernels.machine.parallel import team
-from fastclust.kernels.minibatch import MORE, MiniBatches, Rules
+from fastclust.kernels.minibatch import MiniBatches
 from fastclust.kernels.tiles import padded_vector, read_only
 
 # Before 1.7 scikit-learn drew batches without regard to weights, by other draws.

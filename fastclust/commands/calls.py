@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from fastclust.kernels.algorithms import ALGORITHMS
+from fastclust.kernels.batch_rules import Rules
 from fastclust.kernels.components import make_densities
 from fastclust.kernels.distances import own_distances
 from fastclust.kernels.gaussian import (
@@ -32,7 +33,7 @@ from fastclust.kernels.gaussian import (
 )
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.machine.parallel import Team
-from fastclust.kernels.minibatch import MiniBatches, Rules
+from fastclust.kernels.minibatch import MiniBatches
 from fastclust.kernels.moments import column_moments
 from fastclust.kernels.screening import pays_to_screen
 from fastclust.kernels.seeding import GreedyKMeansPlusPlus
