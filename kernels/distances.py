@@ -47,7 +47,7 @@ def _own_distances(
 def own_reference(
     rows: Rows, shift: Array, centers: Array, labels: Array, inertias: Array, gate: Array
 ) -> Any:
-    """To the kernel of :func:`own_inertias`; see :mod:`.calling`."""
+    """To the kernel of :func:`own_inertias`; see :mod:`.machine.calling`."""
     arguments = 1, rows, shift, centers, labels, inertias, inertias
     return reference(_own_distances, shift.dtype, gate, gate, 1, *arguments)
 

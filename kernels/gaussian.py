@@ -619,5 +619,5 @@ class Sweep:
 
 
 def sweep_reference(passed: Passed, gate: Array) -> Any:
-    """To the kernel of a sweep; see :mod:`.calling`."""
+    """To the kernel of a sweep; see :mod:`.machine.calling`."""
     return reference(_sweep, passed.rows.dtype, gate, gate, 1, *passed)

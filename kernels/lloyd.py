@@ -104,7 +104,7 @@ def label_slices(counter, gate, n_tasks, asks, mode, job, panels, screen, doubte
 
 
 class Calls(NamedTuple):
-    """References to the kernels of an iteration; see :mod:`.calling`."""
+    """References to the kernels of an iteration; see :mod:`.machine.calling`."""
 
     assign: Any
     move: Any  # recorded rows, where piles are large; else never called

@@ -326,7 +326,7 @@ def seeding_round(
 
 
 class Calls(NamedTuple):
-    """References to the kernels of a round; see :mod:`.calling`."""
+    """References to the kernels of a round; see :mod:`.machine.calling`."""
 
     go_on: Any
     read: Any

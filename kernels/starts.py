@@ -24,7 +24,7 @@ from .update import slice_rows, slices_reference
 
 
 class Calls(NamedTuple):
-    """References to kernels; see :mod:`.calling`."""
+    """References to kernels; see :mod:`.machine.calling`."""
 
     iterate: Any
     seed: Any

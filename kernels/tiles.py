@@ -115,7 +115,7 @@ def fill_panels(centers: Array, panels: Panels) -> None:
 
 
 def panels_reference(centers: Array, panels: Panels) -> Any:
-    """To the kernel of :func:`fill_panels`; see :mod:`.calling`."""
+    """To the kernel of :func:`fill_panels`; see :mod:`.machine.calling`."""
     by_features, n_wide, n_narrow, packed, bias = panels
     arguments = centers, by_features, n_wide, n_narrow, 1, packed, bias
     return reference(_fill, centers.dtype, *arguments)

@@ -206,7 +206,7 @@ def _take_and_average(piles, totals, centers, new_centers):
 
 
 def average_reference(piles: Piles, totals: Totals, centers: Array, new_centers: Array) -> Any:
-    """To the kernel of :meth:`Update.average`; see :mod:`.calling`."""
+    """To the kernel of :meth:`Update.average`; see :mod:`.machine.calling`."""
     key = centers.dtype
     return reference(_take_and_average, key, piles, totals, centers, new_centers)
 
@@ -214,7 +214,7 @@ def average_reference(piles: Piles, totals: Totals, centers: Array, new_centers:
 def slices_reference(
     slice_size: int, rows: Rows, mean: Array, labels: Array, piles: Piles, gate: Array
 ) -> Any:
-    """To the kernel by which :meth:`Update.add_all` fills piles; see :mod:`.calling`."""
+    """To the kernel by which :meth:`Update.add_all` fills piles; see :mod:`.machine.calling`."""
     arguments = slice_size, rows, mean, labels, piles
     return reference(_sum_slices, mean.dtype, gate, gate, 1, *arguments)
 
@@ -223,7 +223,7 @@ def owners_reference(
     slice_size: int, rows: Rows, mean: Array, labels: Array, changes: Changes, totals: Totals,
     gate: Array,
 ) -> Any:  # fmt: skip
-    """To the kernel by which owners of clusters move recorded rows; see :mod:`.calling`."""
+    """To the kernel by which owners of clusters move recorded rows; see :mod:`.machine.calling`."""
     key = mean.dtype, changes.rows.dtype
     arguments = slice_size, rows, mean, labels, changes, totals
     return reference(_sum_by_owners, key, gate, gate, 1, False, *arguments)

@@ -7,8 +7,9 @@ from numba import types
 from .instructions import emits
 from .language import BIT, Kind, add_atomically, either, index, load_afresh, repeat
 
-# What threads take their tasks from; see :mod:`.parallel`.  A counter has a record for each seat:
-# how many tasks of its share are taken, by its own thread from the front, by others from the back.
+# What threads take their tasks from; see :mod:`..machine.parallel`.  A counter has a record for
+# each seat: how many tasks of its share are taken, by its own thread from the front, by others from
+# the back.
 RECORD = 16  # numbers of 8 bytes: two cache lines, which CPUs fetch together
 TAKEN, FRONT, BACK = 0, 1, 2
 # All see the same gate; the view of a thread is longer by its seat, which is how a kernel can tell.
