@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import floor, streaming_targets, targets
 from benchmarks.measuring import command, turns
-from benchmarks.measuring.command import Session, main
+from benchmarks.measuring.command import Session
 from benchmarks.measuring.figures import Figure, Outcome
 from benchmarks.measuring.turns import Effort
 from fastclust.workloads import Workload, gaussian_blobs
@@ -120,14 +120,14 @@ def test_a_figure_without_bounds_has_no_verdict():
 
 
 def test_list_names_every_row(capsys):
-    assert main(["--list"]) == 0
+    assert targets.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(targets.ROWS)
 
 
 def test_an_unknown_row_is_refused_by_name(capsys):
     with pytest.raises(SystemExit):
-        main(["speed"])
+        targets.main(["speed"])
     assert "no row is named 'speed': they are assignment, iteration" in capsys.readouterr().err
 
 
