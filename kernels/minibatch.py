@@ -204,7 +204,7 @@ class MiniBatches:
         relabels: bool = False,
     ) -> None:
         n_clusters, n_features = centers.shape
-        self.X, self.shift, self.rules = X, shift, rules
+        self.X, self.shift, self.rules = read_only(X), shift, rules
         moves = rules.tol > 0.0 or relabels
         self.running = make_running(centers, weights, X.dtype, moves=moves)
         self.labels = np.empty(round_up(batch_size, TILE_ROWS), np.int32)
