@@ -31,9 +31,8 @@ HASTE = 30.0  # by which `tol` is larger for them
 # Multiply-adds of a pass below which the caller makes it alone.  What is done in Python between two
 # runs takes as long as a few of them, and helpers would look out for the next one all the while.
 ALONE = 10_000_000
-NARROW, WIDE, LAST = range(
-    3
-)  # runs of a breath, without its centers and with them; the last of all
+# Runs of a breath, without its centers and with them; the last of all.
+NARROW, WIDE, LAST = range(3)
 
 
 class Refinement:
