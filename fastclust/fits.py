@@ -6,6 +6,7 @@ fit are made in one call of compiled code (:class:`.kernels.starts.SmallStarts`)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,30 @@ class Clustering:
         validation.check_inertia(fit.inertia)
         warn_of_duplicates(fit.labels, self.loop.n_clusters)
         return fit.labels
+
+
+class Recorded:
+    """Labels by a :class:`Clustering`, run by run, for fits that would all make the same runs.
+
+    Mixtures of several covariance types begin alike where the rows, the number of components and
+    the seed are the same: the first of these fits makes the runs, and the others read them.
+    """
+
+    def __init__(self, n_clusters: int = 0) -> None:
+        self.n_clusters, self.number = n_clusters, 0
+        self.runs: list[Array] = []
+
+    def rewound(self, n_clusters: int) -> Recorded:
+        """This record from its beginning; of another number of clusters, a new one."""
+        self.number = 0
+        return self if n_clusters == self.n_clusters else Recorded(n_clusters)
+
+    def next(self, clustering: Callable[[], Clustering], random_state: Any) -> Array:
+        """Labels of the next run; made, and drawn for, only by the first fit."""
+        if self.number == len(self.runs):
+            self.runs.append(clustering().run(random_state).copy())
+        self.number += 1
+        return self.runs[self.number - 1]
 
 
 def warn_of_duplicates(labels: Array, n_clusters: int) -> None:

@@ -16,8 +16,10 @@ from sklearn.utils._param_validation import InvalidParameterError
 from . import validation
 from .callbacks import Listeners
 from .centroids import unchanged_on_error
+from .fits import Recorded
 from .kernels.tiles import Array
 from .kmeans import kmeans_plusplus
+from .mixtures.em_loop import FusedMixture
 from .persistence import Persistent
 from .refinement import OFFSET
 from .rows.mapped import Guarded
@@ -38,6 +40,9 @@ CRITERIA = (*HELD, *OF_INERTIA, *OF_LIKELIHOOD)
 STARTS = ("own", "nested", "warm")
 LOW_IS_GOOD = ("davies_bouldin", *OF_LIKELIHOOD)
 BLOCK = 1 << 20  # numbers of a block of posteriors
+
+
+Case = tuple[Any, int]  # a covariance type, or None, and a number of clusters
 
 
 class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseEstimator):
@@ -200,28 +205,9 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
                 rows = validation.open_data(self, X, fitting=True)
             sizes = self._checked_numbers(rows.shape[0], criteria)
             grid = [(kind, k) for kind in self._checked_kinds() for k in sizes]
-            models: list[Any] = []
             # Rows that are read are opened anew by each fit.
             data = X if isinstance(rows, Source) else rows
-            weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-            times = []
-            begun = perf_counter()
-            for number, model in enumerate(self._models(rows, grid, sample_weight)):
-                models.append(model.fit(data, **weights))
-                times.append(perf_counter() - begun)
-                if listeners and listeners.tell(
-                    float(rows.shape[0]),
-                    unit="fits",
-                    iteration=number + 1,
-                    max_iter=len(grid),
-                    start=1,
-                    n_starts=1,
-                    shift=np.nan,
-                    objective=lambda model=model: float(getattr(model, "inertia_", np.nan)),
-                ):
-                    break
-                begun = perf_counter()
-            done = grid[: len(models)]
+            done, models, times = self._fit_all(rows, data, grid, sample_weight, listeners)
             self.estimators_ = models
             self._labels = [_labels(model, data) for model in models]
             self.results_ = {
@@ -236,6 +222,41 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
                 self.results_ |= self._scored(name, rows, data)
             self._choose(criteria[0])
         return self
+
+    def _fit_all(
+        self, rows: Any, data: Any, grid: Sequence[Case], sample_weight: Any, listeners: Listeners
+    ) -> tuple[list[Case], list[Any], list[float]]:
+        """Cases that were fitted, in the order of `grid`, their models and seconds."""
+        alike = self._begin_alike(grid)
+        order = list(range(len(grid)))
+        if alike:  # types of one number of components after each other: the clusters of one k
+            order.sort(key=lambda place: grid[place][1])
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        found: dict[int, tuple[Any, float]] = {}
+        turns = self._models(rows, [grid[place] for place in order], sample_weight)
+        record, begun = Recorded(), perf_counter()
+        for place, model in zip(order, turns, strict=True):
+            if alike:
+                record = record.rewound(grid[place][1])
+                model._record = record
+            model.fit(data, **weights)
+            model.__dict__.pop("_record", None)
+            found[place] = model, perf_counter() - begun
+            if listeners and listeners.tell(
+                float(rows.shape[0]),
+                unit="fits",
+                iteration=len(found),
+                max_iter=len(grid),
+                start=1,
+                n_starts=1,
+                shift=np.nan,
+                objective=lambda model=model: float(getattr(model, "inertia_", np.nan)),
+            ):
+                break
+            begun = perf_counter()
+        places = sorted(found)
+        models, times = zip(*(found[place] for place in places), strict=True)
+        return [grid[place] for place in places], list(models), list(times)
 
     @once_by_blocks
     def predict(self, X: Any) -> Array:
@@ -402,7 +423,20 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
     def _takes(self, name: str) -> bool:
         return _is_estimator(self.estimator) and name in self.estimator.get_params(deep=False)
 
-    def _models(self, rows: Any, grid: Sequence[tuple[Any, int]], weights: Any) -> Iterator[Any]:
+    def _begin_alike(self, grid: Sequence[Case]) -> bool:
+        """Whether mixtures of one number of components all start from the same clusters.
+
+        They do, whatever their covariance types, where each draws from a copy of one generator.
+        """
+        model = self.estimator
+        return (
+            isinstance(model, FusedMixture)
+            and len({kind for kind, _ in grid}) > 1
+            and model.init_params == "kmeans"
+            and model.random_state is not None
+        )
+
+    def _models(self, rows: Any, grid: Sequence[Case], weights: Any) -> Iterator[Any]:
         """What is to be fitted, in turn; each is asked for when the one before is fitted."""
         size, seeds, model = self._size(), None, None
         random_state = self._generator()

@@ -157,8 +157,8 @@ def _run_starts(
         call(calls.own, None, arguments, (exact, labels, inertias, nowhere))
         step = 1
         while step < len(inertias):  # as slices.tree_sum
-            for left in range(0, len(inertias) - step, 2 * step):
-                inertias[left] += inertias[left + step]
+            for place in range(0, len(inertias) - step, 2 * step):
+                inertias[place] += inertias[place + step]
             step *= 2
         inertia = inertias[0]
         if number == 0 or (

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastclust import (
+    BayesianGaussianMixture,
     BisectingKMeans,
     ClusterSearch,
     GaussianMixture,
@@ -27,6 +28,7 @@ from fastclust import (
     kmeans_plusplus,
     simplified_silhouette_score,
 )
+from fastclust.fits import Clustering
 from fastclust.search import HELD, OF_INERTIA
 
 UNIFORM = np.random.default_rng(0).uniform(size=(400, 3))
@@ -145,6 +147,41 @@ def test_mixtures_by_numbers_and_types(criterion: str) -> None:
     assert search.best_estimator_.covariance_type == search.best_covariance_type_
     np.testing.assert_array_equal(search.labels_, search.best_estimator_.predict(X))
     np.testing.assert_array_equal(search.cluster_labels(4), search.labels_)
+
+
+@pytest.mark.parametrize("random_state", [3, np.random.RandomState(3)])
+@pytest.mark.parametrize("kind", [GaussianMixture, BayesianGaussianMixture])
+def test_types_begin_with_the_clusters_of_the_first(
+    kind: Any, random_state: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    run = Clustering.run
+
+    def counted(self: Clustering, generator: Any) -> Any:
+        made.append(self.loop.n_clusters)
+        return run(self, generator)
+
+    monkeypatch.setattr(Clustering, "run", counted)
+    types = ["tied", "full", "spherical", "full"]
+    model = kind(random_state=random_state, n_init=2, max_iter=5, tol=1e-2)
+    criterion = "bic" if kind is GaussianMixture else "simplified_silhouette"
+    search = ClusterSearch(model, (2, 3), criterion=criterion, covariance_types=types).fit(X)
+    assert made == [2, 2, 3, 3]
+    assert search.results_["n_clusters"].tolist() == [2, 3] * 4
+    assert search.results_["covariance_type"].tolist() == [t for t in types for _ in (2, 3)]
+    for found in search.estimators_:
+        assert "_record" not in vars(found)
+        alone = clone(found).set_params(random_state=clone(model).random_state).fit(X)
+        np.testing.assert_array_equal(found.means_, alone.means_)
+        np.testing.assert_array_equal(found.precisions_, alone.precisions_)
+        assert found.lower_bound_ == alone.lower_bound_
+
+    def stop(progress: Any) -> bool:
+        return bool(progress.iteration == 5)
+
+    ended = ClusterSearch(model, (2, 3), criterion=criterion, covariance_types=types)
+    ended.fit(X, callbacks=[stop])
+    assert ended.results_["n_clusters"].tolist() == [2, 3, 2, 2, 2]
 
 
 @pytest.mark.parametrize("starts", ["nested", "warm"])

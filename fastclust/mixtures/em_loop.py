@@ -9,8 +9,9 @@ the next parameters.  No array of shape (n_samples, n_components) is made.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..callbacks import Callbacks, Listeners
 from ..centroids import unchanged_on_error
 from ..checkpoints import Checkpoint, described
 from ..counterpart import Interchangeable
-from ..fits import Clustering
+from ..fits import Clustering, Recorded
 from ..kernels.components import ORDERS, Parameters, make_densities
 from ..kernels.em import COLLAPSED, CONVERGED, Steps
 from ..kernels.fingerprint import fingerprint
@@ -74,6 +75,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
 
     _built_on = ("fastclust", "scikit-learn")
     _defaults: ClassVar[dict[str, Any]]  # of the parameters of the mixture
+    _record: Recorded | None = None  # of the clusters to begin with, while a search has set one
 
     # What scikit-learn sets, for type checkers, to which its classes are not typed.
     weights_: Array
@@ -474,20 +476,19 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
         ascent = watch.resume(self.covariance_type)
         listened = bool(watch) or bool(self.verbose) or self.max_iter == 0
         steps = None if listened else self._compiled_steps(problem)
-        clustering = None
-        if steps is not None and fresh and self._begins_with_clusters():
-            clustering = self._clustering(problem)
+        clustered = steps is not None and fresh and self._begins_with_clusters()
+        cluster = self._clustered(problem)
         for number in range(watch.number, watch.n_starts):
             watch.number = number
             self._print_verbose_msg_init_beg(number)
             if ascent is not None:
                 self._set_parameters(ascent.parameters, **NAMESPACE)
             else:
-                if fresh and clustering is None:
+                if fresh and not clustered:
                     self._initialize_from(problem, self._start(problem, watch.random_state))
                 ascent = Ascent(-np.inf if fresh else self.lower_bound_)
             if steps is not None:
-                labels = None if clustering is None else clustering.run(watch.random_state)
+                labels = cluster(watch.random_state) if clustered else None
                 self._climb(steps, ascent, labels)
             else:
                 self._iterate(problem, ascent, watch)
@@ -499,9 +500,17 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
         assert watch.best is not None
         return watch.best
 
-    def _clustering(self: Any, problem: Problem) -> Clustering:
-        """What gives the labels to begin with."""
-        return Clustering(problem.data, self.n_components, problem.team)
+    def _clustered(self: Any, problem: Problem) -> Callable[[np.random.RandomState], Array]:
+        """What gives the labels to begin with, for a start after the other."""
+
+        @functools.cache
+        def clustering() -> Clustering:
+            return Clustering(problem.data, self.n_components, problem.team)
+
+        record = self._record
+        if record is not None:
+            return lambda random_state: record.next(clustering, random_state)
+        return lambda random_state: clustering().run(random_state)
 
     def _climb(self: Any, steps: Steps, ascent: Ascent, labels: Array | None) -> None:
         """As :meth:`_iterate`, without coming back to Python after every step."""
@@ -599,7 +608,7 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             return problem.start_from_rows(indices)
         if self.init_params == "random":
             return problem.start_at_random(random_state, k)
-        return problem.start_from_labels(self._clustering(problem).run(random_state), k)
+        return problem.start_from_labels(self._clustered(problem)(random_state), k)
 
 
 def _fit_float32(covariances: Array, factors: Array) -> bool:
