@@ -428,13 +428,10 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
 
         They do, whatever their covariance types, where each draws from a copy of one generator.
         """
-        model = self.estimator
-        return (
-            isinstance(model, FusedMixture)
-            and len({kind for kind, _ in grid}) > 1
-            and model.init_params == "kmeans"
-            and model.random_state is not None
-        )
+        if not isinstance(self.estimator, FusedMixture) or len({kind for kind, _ in grid}) < 2:
+            return False
+        given = clone(self.estimator).get_params(deep=False)
+        return given["init_params"] == "kmeans" and given["random_state"] is not None
 
     def _models(self, rows: Any, grid: Sequence[Case], weights: Any) -> Iterator[Any]:
         """What is to be fitted, in turn; each is asked for when the one before is fitted."""
