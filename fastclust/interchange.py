@@ -100,8 +100,10 @@ PAIRS = {
         _ours("BayesianGaussianMixture"), sklearn.mixture.BayesianGaussianMixture
     ),
 }
-# What scikit-learn's k-means knows; all of ours give the same bits.
-_KNOWN_ALGORITHMS = ("lloyd", "elkan")
+# Values that scikit-learn does not know, and what takes their place.  All algorithms of ours give
+# the same bits; where centers came from matters to none that are there.
+_UNKNOWN = {"algorithm": "lloyd", "init": "k-means++"}
+_KNOWN = {"algorithm": ("lloyd", "elkan"), "init": ("k-means++", "random")}
 # What only some fits leave behind, under the same names in both.
 _OPTIONAL = {"feature_names_in_"}
 
@@ -161,8 +163,10 @@ def _converted(model: Any, kind: type[Any], special: Callable[[Any, Any], dict[s
     known = target.get_params(deep=False)
     shared = {name: parameters[name] for name in known.keys() & parameters.keys()}
     theirs = kind.__module__.startswith("sklearn.")
-    if theirs and shared.get("algorithm", "lloyd") not in _KNOWN_ALGORITHMS:
-        shared["algorithm"] = "lloyd"
+    for name, known_values in _KNOWN.items() if theirs else ():
+        value = shared.get(name)
+        if isinstance(value, str) and value not in known_values:
+            shared[name] = _UNKNOWN[name]
     target.set_params(**shared)
     if not hasattr(model, "n_features_in_"):
         return target

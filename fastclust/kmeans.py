@@ -55,16 +55,17 @@ class KMeans(CentroidEstimator):
     ----------
     n_clusters : int, default=8
         Number of clusters, at most the number of rows.
-    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
-            default='k-means++'
-        How the first centers are found.  'k-means++' is greedy k-means++ [2]_; 'random' takes
-        distinct rows; a callable is called as ``init(X, n_clusters, random_state=...)`` with a
-        copy of the data from which the mean has been subtracted (sparse data come as they are), as
-        in scikit-learn, and returns centers for it.  :class:`fastclust.SampledKMeansPlusPlus` is a
-        callable for data on disk.
+    init : {'k-means++', 'k-means||', 'random'}, callable or array-like of shape \
+            (n_clusters, n_features), default='k-means++'
+        How the first centers are found.  'k-means++' is greedy k-means++ [2]_, a pass over all rows
+        for each center; 'k-means||' [6]_ chooses among some ten candidates for each center, which
+        take six passes in all; 'random' takes distinct rows; a callable is called as
+        ``init(X, n_clusters, random_state=...)`` with a copy of the data from which the mean has
+        been subtracted (sparse data come as they are), as in scikit-learn, and returns centers for
+        it.  :class:`fastclust.SampledKMeansPlusPlus` is a callable for data on disk.
     n_init : 'auto' or int, default='auto'
-        Number of starts; the best is kept.  'auto' is 1 for 'k-means++' and for arrays,
-        10 otherwise.
+        Number of starts; the best is kept.  'auto' is 1 for 'k-means++', 'k-means||'
+        and arrays, 10 otherwise.
     max_iter : int, default=300
         Most iterations of one start.
     tol : float, default=1e-4
@@ -125,6 +126,8 @@ class KMeans(CentroidEstimator):
     .. [3] Elkan, C.: Using the triangle inequality to accelerate k-means. ICML 2003.
     .. [4] Hamerly, G.: Making k-means even faster. SDM 2010.
     .. [5] Fritzke, B.: The breathing k-means algorithm. arXiv 2006.15666v5.
+    .. [6] Bahmani, B., Moseley, B., Vattani, A., Kumar, R., Vassilvitskii, S.: Scalable k-means++.
+       VLDB 2012.
 
     Examples
     --------

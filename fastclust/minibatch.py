@@ -38,7 +38,7 @@ from .nested import NestedRules, run_nested
 from .preparation import Survey, open_parts, survey
 from .rows import mapped
 from .rows.sources import Source, once_by_blocks
-from .starts import draw_rows
+from .starts import draw_rows, oversampled
 
 STOPPED = -1  # by a callback
 MOST = 1e15  # rows or steps that are counted
@@ -66,8 +66,8 @@ class MiniBatchKMeans(CentroidEstimator):
     ----------
     n_clusters : int, default=8
         Number of clusters, at most the number of rows.
-    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
-            default='k-means++'
+    init : {'k-means++', 'k-means||', 'random'}, callable or array-like of shape \
+            (n_clusters, n_features), default='k-means++'
         How the first centers are found among `init_size` rows, as for :class:`fastclust.KMeans`;
         a callable gets those rows as they are.
     max_iter : int, default=100
@@ -92,7 +92,7 @@ class MiniBatchKMeans(CentroidEstimator):
         where that is less than `n_clusters`.
     n_init : 'auto' or int, default='auto'
         Number of starts that are compared on a sample of `init_size` rows; 'auto' is 1 for
-        'k-means++' and for arrays, 3 otherwise.
+        'k-means++', 'k-means||' and arrays, 3 otherwise.
     reassignment_ratio : float, default=0.01
         Centers whose weight is below this share (0 to 1) of the largest are moved to random rows.
     algorithm : {'minibatch', 'nested'}, default='minibatch'
@@ -625,6 +625,8 @@ class MiniBatchKMeans(CentroidEstimator):
             chosen = draw_rows(random_state, X.shape[0], self.n_clusters, weights)
             return open_parts(X).take(chosen)
         rows = open_parts(X, weights)
+        if init == "k-means||":
+            return rows.take(oversampled(rows, self.n_clusters, random_state, threads))
         seeding = seeding_for(rows)(rows, self.n_clusters, threads)
         return rows.take(seeding.choose(random_state))
 

@@ -79,14 +79,23 @@ class Centers:
             return self.sparse(rows.dtype, team).labels(rows, team)
         return self.dense(rows.dtype).labels(rows, team)
 
-    def inertia(self, rows: Rows | SparseRows, labels: Array, team: Team) -> float:
-        """Weighted sum of squared distances of rows to the centers of their labels."""
+    def inertia(
+        self,
+        rows: Rows | SparseRows,
+        labels: Array,
+        team: Team,
+        distances: Array | None = None,
+    ) -> float:
+        """Weighted sum of squared distances of rows to the centers of their labels.
+
+        That of each row, without its weight, is written to `distances` if given.
+        """
         if not isinstance(rows, SparseRows):
-            return self.dense(rows.dtype).own_distances(rows, labels, team)
+            return self.dense(rows.dtype).own_distances(rows, labels, team, distances)
         wide = np.ascontiguousarray(self.array, np.float64)
         norms = self._form("norms", lambda: squared_norms(wide, team))
         size = sparse_slice_rows(rows, 0)
-        return own_distances(rows, wide, norms, labels, size, team)
+        return own_distances(rows, wide, norms, labels, size, team, distances)
 
     def distances(
         self,

@@ -15,6 +15,7 @@ from .kernels.machine.parallel import Team, team
 from .kernels.seeding import GreedyKMeansPlusPlus
 from .kernels.tiles import Array, make_rows
 from .lloyd_loop import Loop
+from .oversampling import LocalPasses, choose
 from .preparation import Survey, open_parts, unpadded
 from .rows.mapped import surviving
 from .rows.sources import Source
@@ -28,6 +29,8 @@ def first_centers(loop: Loop, X: Any, n_clusters: int, init: Any, random_state: 
     rows = loop.rows
     n_samples, n_features = rows.shape
     mean = loop.mean[:n_features]
+    if isinstance(init, str) and init == "k-means||":
+        return loop.centred(oversampled(rows, n_clusters, random_state, loop.team))
     if isinstance(init, str):
         weights = rows.weights if len(rows.weights) else None
         return loop.centred(
@@ -54,6 +57,13 @@ def seeds(
     rows = unpadded(X, weights) if isinstance(X, np.ndarray) else open_parts(X, weights)
     kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
     return rows, kind(rows, n_clusters, threads, n_local_trials).choose(random_state)
+
+
+def oversampled(
+    rows: Any, n_clusters: int, random_state: np.random.RandomState, threads: Team
+) -> Array:
+    """Which of opened rows k-means|| chooses."""
+    return choose(LocalPasses(rows, threads), n_clusters, random_state, threads)
 
 
 def draw_rows(

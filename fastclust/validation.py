@@ -37,6 +37,7 @@ class UnsupportedParameter(Unsupported, InvalidParameterError):
     """Such a wish that is the value of a parameter."""
 
 
+STARTS = ("k-means++", "k-means||", "random")  # names of ways to find first centers
 FLOATS = [np.float64, np.float32]
 FLOAT_TYPES = frozenset(map(np.dtype, FLOATS))
 
@@ -164,14 +165,14 @@ def check_bisecting_init(init: Any) -> None:
 def check_init(init: Any) -> Any:
     """The name of a method, a callable, or anything that can be made an array of."""
     if isinstance(init, str):
-        if init not in ("k-means++", "random"):
+        if init not in STARTS:
             raise InvalidParameterError(
-                "init must be 'k-means++', 'random', a callable or an array of shape "
+                "init must be 'k-means++', 'k-means||', 'random', a callable or an array of shape "
                 f"(n_clusters, n_features), but it is {init!r}."
             )
     elif not callable(init) and not hasattr(init, "__array__") and not hasattr(init, "__len__"):
         raise InvalidParameterError(
-            "init must be 'k-means++', 'random', a callable or an array of shape "
+            "init must be 'k-means++', 'k-means||', 'random', a callable or an array of shape "
             f"(n_clusters, n_features), not {said(init)}."
         )
     return init
@@ -181,13 +182,13 @@ def check_init_for(init: Any, X: Any) -> None:
     """That rows which must be read are not asked for as an array."""
     if isinstance(X, Source) and callable(init) and not hasattr(init, "choose_from"):
         raise InvalidParameterError(
-            f"init must be 'k-means++', 'random', an array or SampledKMeansPlusPlus for {X.name}, "
-            f"not a callable that wants all rows as an array ({said(init)})."
+            "init must be 'k-means++', 'k-means||', 'random', an array or SampledKMeansPlusPlus "
+            f"for {X.name}, not a callable that wants all rows as an array ({said(init)})."
         )
 
 
 def check_n_init(value: Any, init: Any, default: int) -> int:
-    """Number of starts: ``"auto"`` is 1 for k-means++ and arrays, `default` otherwise."""
+    """Number of starts: `default` for random ones if ``"auto"``, 1 for all others."""
     if isinstance(value, str):
         if value != "auto":
             raise InvalidParameterError(

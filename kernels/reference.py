@@ -65,6 +65,21 @@ def greedy_kmeans_plusplus(
     return np.array(chosen)
 
 
+def oversampled(
+    X: Array, weights: Array, n_clusters: int, random_state: np.random.RandomState, n_rounds: int
+) -> tuple[Array, Array]:
+    """Candidates of k-means||, 2 k a round, and the weights of the rows they attract."""
+    chosen = np.array([random_state.choice(len(X), p=weights / weights.sum())])
+    shares = 2 * n_clusters
+    for _ in range(n_rounds):
+        left = np.cumsum(weights * squared_distances(X, X[chosen]).min(axis=1))
+        values = (np.arange(shares) + random_state.random_sample(shares)) / shares * left[-1]
+        drawn = np.searchsorted(left, values, side="right")
+        chosen = np.concatenate([chosen, np.unique(np.minimum(drawn, len(X) - 1))])
+    nearest = squared_distances(X, X[chosen]).argmin(axis=1)
+    return chosen, np.bincount(nearest, weights, len(chosen))
+
+
 def full_factors(factors: Array, covariance_type: str, n_components: int, d: int) -> Array:
     """Factors of precisions of any kind as matrices (k, d, d)."""
     shape = (n_components, d, d)

@@ -153,6 +153,8 @@ class DenseCenters:
         )  # fmt: skip
         return labels[:n_samples]
 
-    def own_distances(self, rows: Rows, labels: Array, team: Team) -> float:
-        """Weighted sum of squared distances of rows to the centers of their labels."""
-        return own_distances(rows, self.mean, self.exact, labels, team)
+    def own_distances(
+        self, rows: Rows, labels: Array, team: Team, distances: Array | None = None
+    ) -> float:
+        """Inertia of rows with these labels; see :func:`.distances.own_distances`."""
+        return own_distances(rows, self.mean, self.exact, labels, team, distances=distances)

@@ -109,7 +109,7 @@ def of(name: str, cases: dict[str, tuple[Any, type[Exception], str]]) -> dict[st
 SHAPE = r"The shape of the initial centers \({shape}\) does not match the number of {what}"
 TOO_FEW = SHAPE.format(shape="3, 3", what="clusters 4")
 TOO_NARROW = SHAPE.format(shape="4, 2", what="features of the data 3")
-INIT = "init must be 'k-means\\+\\+', 'random', a callable or an array of shape"
+INIT = "init must be 'k-means\\+\\+', 'k-means\\|\\|', 'random', a callable or an array of shape"
 START = X[:N_CLUSTERS]
 
 BAD_INIT: dict[str, tuple[Any, type[Exception], str]] = {
@@ -747,8 +747,14 @@ FEW = np.repeat([[1.0, 2.0], [5.0, 9.0]], 10, axis=0)
 
 @pytest.mark.parametrize(
     "init",
-    ["k-means++", "random", FEW[::6], lambda data, n_clusters, random_state: data[::6]],
-    ids=["k-means++", "random", "array", "callable"],
+    [
+        "k-means++",
+        "k-means||",
+        "random",
+        FEW[::6],
+        lambda data, n_clusters, random_state: data[::6],
+    ],
+    ids=["k-means++", "k-means||", "random", "array", "callable"],
 )
 def test_fewer_distinct_rows_than_clusters(init: Any) -> None:
     model = KMeans(4, init=init, n_init=1, random_state=0)
