@@ -15,7 +15,6 @@ files ``Birch1.csv``, ``gmd5x5.csv``, ``Cloud.zip`` and ``pendigit.txt`` of Frit
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -311,26 +310,6 @@ ROWS: Mapping[str, Callable[[Session], Outcome]] = {
 }
 
 
-def merged(before: dict[str, Any], now: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
-    """Results with the rows that others have from before, if as much was done for them."""
-    if before.get("effort") != now["effort"]:
-        return now
-    rows = {row: now if row in now["details"] else before for row in before["details"]}
-    rows |= dict.fromkeys(now["details"], now)
-    figures = [
-        figure
-        for row in order
-        if row in rows
-        for figure in rows[row]["figures"]
-        if figure["row"] == row
-    ]
-    parts = {
-        part: {row: rows[row][part][row] for row in order if row in rows}
-        for part in ("notes", "details")
-    }
-    return now | {"figures": figures, **parts}
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; the exit status is as that of ``command.main``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -345,15 +324,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(command.listing(rows))
         return 0
     chosen = [name for name in rows if name in args.rows] or list(rows)
-    part = args.output.with_name(args.output.name + ".part")
-    status = command.measure(Session(QUICK if args.quick else FULL, chosen), part, rows)
-    if part.exists():
-        before = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
-        found = merged(before, json.loads(part.read_text("utf-8")), ["refine", *ROWS])
-        text = json.dumps(found, indent=2, ensure_ascii=False)
-        args.output.write_text(text + "\n", encoding="utf-8")
-        part.unlink()
-    return status
+    session = Session(QUICK if args.quick else FULL, chosen)
+    return command.measure_again(session, args.output, rows, ["refine", *ROWS])
 
 
 if __name__ == "__main__":

@@ -224,3 +224,36 @@ def measure(session: Session, output: Path, rows: Rows) -> int:
     if interrupted:
         return 130
     return 1 if failed else 0
+
+
+def merged(before: dict[str, Any], now: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """Results with the rows that others have from before, if as much was done for them."""
+    if before.get("effort") != now["effort"]:
+        return now
+    rows = {row: now if row in now["details"] else before for row in before["details"]}
+    rows |= dict.fromkeys(now["details"], now)
+    figures = [
+        figure
+        for row in order
+        if row in rows
+        for figure in rows[row]["figures"]
+        if figure["row"] == row
+    ]
+    parts = {
+        part: {row: rows[row][part][row] for row in order if row in rows}
+        for part in ("notes", "details")
+    }
+    return now | {"figures": figures, **parts}
+
+
+def measure_again(session: Session, output: Path, rows: Rows, order: Sequence[str]) -> int:
+    """As :func:`measure`; rows that the file has from before are kept, in this order of all."""
+    part = output.with_name(output.name + ".part")
+    status = measure(session, part, rows)
+    if part.exists():
+        before = json.loads(output.read_text("utf-8")) if output.exists() else {}
+        found = merged(before, json.loads(part.read_text("utf-8")), order)
+        text = json.dumps(found, indent=2, ensure_ascii=False)
+        output.write_text(text + "\n", encoding="utf-8")
+        part.unlink()
+    return status
