@@ -3,7 +3,7 @@
 ``fastclust script.py`` and ``fastclust -m module`` run a program with fastclust in the place of
 scikit-learn's clustering (:mod:`.acceleration`); what follows belongs to the program.
 Every other command is a module in :mod:`.commands`; adding one is adding a line to `COMMANDS`.
-A name may have two words, the first of which may be a command by itself.
+A name may have two words; the first may be a command by itself.
 """
 
 from __future__ import annotations

@@ -112,11 +112,11 @@ class KMeans(CentroidEstimator):
     -----
     With `refine` m, a breath puts m centers beside those with the largest errors, runs k-means,
     takes those m centers away that are missed least, and runs k-means again; both runs are of
-    `max_iter` iterations at most.  The second ends by `tol`; the first, of which only counts where
-    centers are missed, by 30 times that.  A breath that lowers the inertia by less than 0.01 %
-    leaves the next one a center less.  After the last center the best clusters of all breaths are
-    those that a last run starts from, so that `inertia_` is never above that of the same fit
-    without `refine`.  New centers are drawn from `random_state`, after the starts.
+    `max_iter` iterations at most.  The second ends by `tol`; the first only has to show where
+    centers are missed, and ends by 30 times `tol`.  A breath that lowers the inertia by less than
+    0.01 % leaves the next one a center less.  After the last center the best clusters of all
+    breaths are those that a last run starts from, so that `inertia_` is never above that of the
+    same fit without `refine`.  New centers are drawn from `random_state`, after the starts.
 
     References
     ----------
@@ -197,8 +197,8 @@ class KMeans(CentroidEstimator):
             Weight of each row, not negative; one for all by default.
         callbacks : list of callable, default=None
             Each is called after every iteration with a :class:`fastclust.callbacks.Progress`; True
-            from one of them ends this start, or all breaths of `refine`, of which the best clusters
-            so far are kept.  :class:`fastclust.ProgressBar` is one.
+            from one of them ends this start, or all breaths of `refine`; the best clusters so far
+            are kept.  :class:`fastclust.ProgressBar` is one.
         checkpoint : path-like, default=None
             File that is written after every `checkpoint_every` iterations, and removed at the end
             of the fit.  The file must not exist, unless ``resume=True``.

@@ -1,4 +1,4 @@
-"""Nested mini-batches: k-means on a growing part of the rows, each of which counts once.
+"""Nested mini-batches: k-means on a growing part of the rows, each counted once.
 
 Newling, J., Fleuret, F.: Nested mini-batch k-means. NIPS 2016.
 
@@ -224,7 +224,7 @@ def _as_close(distances: Array, fitted: float) -> bool:
 
 
 def _grown(buffer: Array, X: Array, order: Array, size: int) -> Array:
-    """The first `size` rows of the order, of which `buffer` holds some."""
+    """The first `size` rows of the order; `buffer` holds some of them."""
     grown = np.empty((size, X.shape[1]), X.dtype)
     grown[: len(buffer)] = buffer
     np.take(X, order[len(buffer) : size], axis=0, out=grown[len(buffer) :], mode="clip")

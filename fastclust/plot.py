@@ -275,7 +275,7 @@ def mixture_ellipses(model: Any, *, deviations: Sequence[float] = (1, 2), ax: An
     model : fitted GaussianMixture or BayesianGaussianMixture
         Of two columns, of any covariance type.
     deviations : sequence of float, default=(1, 2)
-        Standard deviations, each of which is an ellipse for every component.
+        Standard deviations; every component has an ellipse for each of them.
     ax : matplotlib.axes.Axes, default=None
         Where to draw; by default the current Axes.
 

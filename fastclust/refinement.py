@@ -199,7 +199,7 @@ class Refinement:
         self.state = State(wider, self.fit.labels, totals, 0, 0)
 
     def _exhale(self, fit: Fit) -> None:
-        """Take away the centers that are missed least, of which no two are nearest neighbours.
+        """Take away the centers that are missed least; no two of them are nearest neighbours.
 
         A center is missed by as much as the inertia rises where its rows go to their second
         nearest.

@@ -69,8 +69,8 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         - 'bic', 'aic': for mixtures, the least; 'icl' [3]_: BIC, and twice the entropy of the
           posteriors.
     covariance_types : sequence of str, default=None
-        For mixtures: covariance types, each of which is fitted for each number of components; by
-        default that of `estimator`.
+        For mixtures: covariance types.  Each is fitted for each number of components; by default
+        that of `estimator`.
     n_init : int, default=None
         Number of starts of each fit; by default that of `estimator`.
     n_references : int, default=10
@@ -85,8 +85,8 @@ class ClusterSearch(Guarded, Persistent, ClusterMixin, MetaEstimatorMixin, BaseE
         - 'own': each as `estimator` says.
         - 'nested': one k-means++ for the largest number of clusters starts them all, each from its
           first centers.
-        - 'warm': each from the centers of the one before, of which those with the largest error are
-          split in two.
+        - 'warm': each from the centers of the one before; those with the largest error are split in
+          two.
     random_state : int, RandomState instance or None, default=None
         Source of the reference data sets, of nested seeds, and of where centers that are split are
         moved to; None takes that of `estimator`.

@@ -405,7 +405,7 @@ def workloads(profile: str) -> tuple[Workload, ...]:
 
 
 def get(name: str) -> Workload:
-    """The workload of that name, of whichever profile.
+    """The workload of that name, from either profile.
 
     Parameters
     ----------

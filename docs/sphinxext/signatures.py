@@ -89,8 +89,8 @@ def compared(name: str, known: Mapping[str, Mapping[str, str]]) -> list[Comparis
     Returns
     -------
     list of Comparison
-        The constructor (or the function) first, then the methods of which a parameter differs, and
-        last, as ``"name attributes"``, the attributes of a fit of which one differs.
+        The constructor (or the function) first, then the methods with a parameter that differs,
+        and last, as ``"name attributes"``, the attributes of a fit where one differs.
     """
     theirs, ours = getattr(COUNTERPARTS[name], name), getattr(fastclust, name)
     result = [_signatures(name, theirs, ours, known)]

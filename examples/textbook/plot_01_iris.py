@@ -2,7 +2,7 @@
 Iris by a mixture
 =================
 
-Three kinds of iris, of which two lie so close that petals alone do not tell them apart.  A Gaussian
+Three kinds of iris; two of them lie so close that petals alone do not tell them apart.  A Gaussian
 mixture of all four columns does.
 """
 

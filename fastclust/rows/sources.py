@@ -386,8 +386,8 @@ def once_by_blocks(method: Method) -> Method:
             return method(self, X, *args, **options)
         if options.get("sample_weight", args[1] if len(args) > 1 else None) is not None:
             raise ValueError(
-                f"sample_weight must be None where X is a {type(X).__name__}, of which nobody "
-                "knows how many rows it has: call with one block after the other."
+                f"sample_weight must be None where X is a {type(X).__name__}, whose number "
+                "of rows is not known: call with one block after the other."
             )
         results: list[Any] = []
         while True:
