@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -52,36 +53,13 @@ def in_child(function):
 """
 
 
-def run(script: str) -> list[str]:
-    """The words that `script` prints in a process of its own."""
+def run(script: str) -> str:
+    """What `script` prints in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-KILLED_WITH_THE_LOCK = """
-from numba.np.ufunc import parallel as numba_threads
-numba.set_num_threads(1)
-lock = numba_threads._backend_init_process_lock
-
-def die():
-    lock.acquire()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-assert in_child(die) == -signal.SIGKILL
-assert not lock.acquire(timeout=0.1)  # left locked for all
-fit_all()
-assert in_child(fit_all) == 0
-print("done")
-"""
-
-
-@compiled
-def test_a_fit_never_waits_for_the_launch_of_numbas_threads() -> None:
-    """That lock is shared with forked children, of which one may have been killed with it."""
-    assert run(KILLED_WITH_THE_LOCK) == ["done"]
+    return done.stdout
 
 
 LIMITS = """
@@ -120,7 +98,7 @@ with threadpool_limits(16, user_api="openmp"):
 def test_numbas_limit_is_that_of_the_thread_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
     monkeypatch.setenv("OMP_NUM_THREADS", "16")
-    assert run(LIMITS) == ["0"]
+    assert run(LIMITS).split() == ["0"]
 
 
 # Another thread holds the lock at the moment of the fork, and lets it go a little later.
@@ -172,11 +150,6 @@ fit_all(None)
 """
 
 
-@compiled
-def test_no_lock_of_another_thread_is_left_locked_in_a_child() -> None:
-    assert set(run(HELD)) == {"0"}
-
-
 GOES_ON = """
 model = KMeans(50, random_state=0, max_iter=5, tol=0)
 rows = np.random.RandomState(1).rand(20_000, 8)
@@ -203,11 +176,6 @@ if children == [0]:
     os._exit(0 if same else 1)
 print(status_of(children[0]), same)
 """
-
-
-@compiled
-def test_a_fit_goes_on_in_a_child_that_is_forked_in_its_midst() -> None:
-    assert run(GOES_ON) == ["0", "True"]
 
 
 READS = """
@@ -243,12 +211,6 @@ print(*found, status, status_of(child))
 """
 
 
-@compiled
-def test_a_fit_that_reads_goes_on_in_a_child_or_says_that_it_cannot() -> None:
-    """Between two passes it goes on; in the midst of one, what reads ahead is not there."""
-    assert run(READS) == ["0", "0", "0", "0", "0", "1"]
-
-
 SIGNALS = """
 fits = []
 
@@ -261,6 +223,59 @@ with parallel._lock:
 print(len(fits))
 """
 
+KILLED_WITH_THE_LOCK = """
+from numba.np.ufunc import parallel as numba_threads
+numba.set_num_threads(1)
+lock = numba_threads._backend_init_process_lock
 
+def die():
+    lock.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+assert in_child(die) == -signal.SIGKILL
+assert not lock.acquire(timeout=0.1)  # left locked for all
+fit_all()
+assert in_child(fit_all) == 0
+print("done")
+"""
+
+
+@functools.cache
+def scenarios() -> dict[str, list[str]]:
+    """The words that each of these prints, one after the other in one process."""
+    scripts = {
+        "held": HELD,
+        "goes on": GOES_ON,
+        "reads": READS,
+        "signals": SIGNALS,
+        "killed with the lock": KILLED_WITH_THE_LOCK,  # which stays locked: the last
+    }
+    output = run("print('|')\n".join(scripts.values()))
+    return dict(zip(scripts, map(str.split, output.split("|")), strict=True))
+
+
+@compiled
+def test_no_lock_of_another_thread_is_left_locked_in_a_child() -> None:
+    assert set(scenarios()["held"]) == {"0"}
+
+
+@compiled
+def test_a_fit_goes_on_in_a_child_that_is_forked_in_its_midst() -> None:
+    assert scenarios()["goes on"] == ["0", "True"]
+
+
+@compiled
+def test_a_fit_that_reads_goes_on_in_a_child_or_says_that_it_cannot() -> None:
+    """Between two passes it goes on; in the midst of one, what reads ahead is not there."""
+    assert scenarios()["reads"] == ["0", "0", "0", "0", "0", "1"]
+
+
+@compiled
 def test_a_handler_of_a_signal_may_fit_whatever_it_interrupts() -> None:
-    assert run(SIGNALS) == ["1"]
+    assert scenarios()["signals"] == ["1"]
+
+
+@compiled
+def test_a_fit_never_waits_for_the_launch_of_numbas_threads() -> None:
+    """That lock is shared with forked children, of which one may have been killed with it."""
+    assert scenarios()["killed with the lock"] == ["done"]

@@ -59,22 +59,38 @@ def assert_same_model(found: Any, expected: Any, dtype: Any) -> None:
 
 @each_pair
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_to_scikit_learn(name: str, dtype: Any, tmp_path: Path) -> None:
+def test_to_scikit_learn(name: str, dtype: Any) -> None:
     ours, theirs, parameters = classes(name)
     model = ours(**parameters).fit(X.astype(dtype))
     found = model.to_sklearn()
     assert type(found) is theirs
     assert_same_model(found, model, dtype)
     assert vars(theirs(**parameters).fit(X.astype(dtype))).keys() == vars(found).keys()
-    # A process in which fastclust cannot be imported reads the pickle and continues with it.
-    (tmp_path / "model").write_bytes(pickle.dumps((found, NEW.astype(dtype))))
-    program = (
-        "import pickle, sys; sys.modules['fastclust'] = None\n"
-        "model, X = pickle.load(open('model', 'rb'))\n"
-        "print(model.predict(X).tolist()); model.fit(X)"
-    )
-    output = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
-    assert output.strip() == str(model.predict(NEW.astype(dtype)).tolist())
+
+
+READS = """
+import pickle, sys
+sys.modules["fastclust"] = None
+with open("models", "rb") as file:
+    models = pickle.load(file)
+for model, X in models:
+    print(model.predict(X).tolist())
+    model.fit(X)
+"""
+
+
+def test_a_process_without_fastclust_reads_models_and_continues(tmp_path: Path) -> None:
+    models, expected = [], []
+    for name in PAIRS:
+        ours, _, parameters = classes(name)
+        for dtype in (np.float32, np.float64):
+            data, new = X.astype(dtype), NEW.astype(dtype)
+            model = ours(**parameters).fit(data)
+            models.append((model.to_sklearn(), new))
+            expected.append(str(model.predict(new).tolist()))
+    (tmp_path / "models").write_bytes(pickle.dumps(models))
+    output = subprocess.check_output([sys.executable, "-c", READS], cwd=tmp_path, text=True)
+    assert output.splitlines() == expected
 
 
 @each_pair

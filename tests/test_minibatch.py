@@ -301,15 +301,15 @@ def test_nested_batches_report_their_steps_and_end_in_time(capsys: Any) -> None:
 
 
 def test_the_chapters_loop(tmp_path: Path) -> None:
-    """``partial_fit`` on batches out of a memory map, the best of ten starts."""
+    """``partial_fit`` on batches out of a memory map, the best of three starts."""
     X, _ = make_blobs(2000, centers=BLOBS, cluster_std=[0.4, 0.3, 0.1, 0.1, 0.1], random_state=7)
     mapped = np.memmap(tmp_path / "X.dat", X.dtype, "w+", shape=X.shape)
     mapped[:] = X
 
-    def best_of_ten(Estimator: Any) -> Any:
+    def best_of_three(Estimator: Any) -> Any:
         rng = np.random.RandomState(42)
         best, least = None, np.inf
-        for _ in range(10):
+        for _ in range(3):
             model = Estimator(n_clusters=5, init_size=500, n_init=3, random_state=0)
             model.partial_fit(mapped[rng.choice(len(mapped), 500, replace=False)])
             total = 0.0
@@ -322,7 +322,7 @@ def test_the_chapters_loop(tmp_path: Path) -> None:
         return best.score(mapped)
 
     np.testing.assert_allclose(
-        best_of_ten(MiniBatchKMeans), best_of_ten(sklearn.cluster.MiniBatchKMeans)
+        best_of_three(MiniBatchKMeans), best_of_three(sklearn.cluster.MiniBatchKMeans)
     )
 
 

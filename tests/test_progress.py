@@ -437,55 +437,53 @@ def test_extreme_rows_go_on_to_the_same_bits(scale: float, tmp_path: Path) -> No
     assert resumed.cluster_centers_.dtype == np.float32
 
 
-PROGRAM = """
-import os, sys, numpy as np
-from fastclust import KMeans, MiniBatchKMeans
-rows = np.random.default_rng(0).normal(size=(30000, 6))
-engine, path = sys.argv[1:]
-model = (
-    KMeans(20, n_init=4, random_state=0, max_iter=120, tol=0) if engine == "KMeans"
-    else MiniBatchKMeans(20, random_state=0, max_no_improvement=None, max_iter=100)
-)
-print("begun", flush=True)
-model.fit(rows, checkpoint=path, checkpoint_every=1, resume=True)
-np.savez(path + ".new.npz", centers=model.cluster_centers_, labels=model.labels_)
-os.replace(path + ".new.npz", path + ".result.npz")  # whole, or not there: this may be killed, too
+def large(engine: str) -> tuple[Any, Array]:
+    """A model and rows whose fit takes a while."""
+    rows = np.random.default_rng(0).normal(size=(30_000, 6))
+    if engine == "KMeans":
+        return KMeans(20, n_init=4, random_state=0, max_iter=120, tol=0), rows
+    return MiniBatchKMeans(20, random_state=0, max_no_improvement=None, max_iter=100), rows
+
+
+ENDS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from test_progress import large
+
+for engine in sys.argv[2:]:
+    model, rows = large(engine)
+    model.fit(rows, checkpoint=engine, resume=True)
+    np.savez(engine + ".npz", centers=model.cluster_centers_, labels=model.labels_)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
-@pytest.mark.parametrize("engine", ["KMeans", "MiniBatchKMeans"])
-def test_killed_at_random_moments(engine: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(7)
-    path = str(tmp_path / "killed")
-
-    def begin() -> Any:
-        command = [sys.executable, "-c", PROGRAM, engine, path]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path)
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"begun\n"
-        return child
-
-    for _ in range(3):
-        child = begin()
-        time.sleep(rng.uniform(0, 0.6))
-        child.kill()
-        child.communicate()
-        if Path(path + ".result.npz").exists():
-            break
-    if not Path(path + ".result.npz").exists():
-        child = begin()
-        child.communicate()
-        assert child.returncode == 0
-    rows = np.random.default_rng(0).normal(size=(30000, 6))
-    if engine == "KMeans":
-        whole: Any = KMeans(20, n_init=4, random_state=0, max_iter=120, tol=0)
-    else:
-        whole = MiniBatchKMeans(20, random_state=0, max_no_improvement=None, max_iter=100)
-    whole.fit(rows)
-    with np.load(path + ".result.npz") as result:
-        np.testing.assert_array_equal(result["centers"], whole.cluster_centers_)
-        np.testing.assert_array_equal(result["labels"], whole.labels_)
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """Thrice, by SIGKILL; a new process goes on with what they have left."""
+    rng, engines = np.random.default_rng(7), ("KMeans", "MiniBatchKMeans")
+    for engine in engines:
+        model, rows = large(engine)
+        options: Any = {"checkpoint": tmp_path / engine, "checkpoint_every": 1, "resume": True}
+        for _ in range(3):
+            child = os.fork()
+            if not child:
+                try:
+                    clone(model).fit(rows, **options)
+                finally:
+                    os._exit(0)
+            time.sleep(rng.uniform(0, 0.6))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    command = [sys.executable, "-c", ENDS, str(Path(__file__).parent), *engines]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    for engine in engines:
+        model, rows = large(engine)
+        whole = model.fit(rows)
+        with np.load(tmp_path / f"{engine}.npz") as result:
+            np.testing.assert_array_equal(result["centers"], whole.cluster_centers_)
+            np.testing.assert_array_equal(result["labels"], whole.labels_)
 
 
 KILLED = {
