@@ -56,7 +56,7 @@ def in_child(function):
 def run(script: str) -> str:
     """What `script` prints in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

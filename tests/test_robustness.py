@@ -1,18 +1,18 @@
 """Fits among threads, forks, pools, signals and exits, beside each of Numba's threading layers.
 
-Every scenario runs in a process of its own, in which Numba has started the layer named: what is
-tested is that fits neither need it nor are harmed by it.  A process that hangs prints the stacks
-of its threads and fails.
+All scenarios run one after the other in a process for each layer, which Numba has started there:
+what is tested is that fits neither need it nor are harmed by it.  The process says which scenario
+it has come through.  Where it hangs, it prints the stacks of its threads and fails.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,7 @@ import faulthandler, os, sys, threading, time, warnings
 def give_up_after(seconds):
     faulthandler.dump_traceback_later(seconds, exit=True)
 
+HANGS = {HANGS}
 give_up_after({COMPILES})
 """
     + LAUNCH
@@ -67,7 +68,7 @@ def fitted_bits(X, n_clusters):
 
 alone = [bits(which) for which in range(3)]
 """
-    + f"give_up_after({HANGS})\n"
+    + "give_up_after(HANGS)\n"
 )
 
 
@@ -156,7 +157,7 @@ def bits(which):
     return clone(OTHERS[which % 3]).fit(X).predict(X).tobytes()
 
 warnings.simplefilter("ignore")  # mixtures do not converge in three steps
-alone += [bits(which) for which in range(3, 6)]
+all_alone = alone + [bits(which) for which in range(3, 6)]
 give_up_after(SECONDS + 60)
 
 @numba.njit(parallel=True)
@@ -171,11 +172,11 @@ everybody = threading.Barrier(9 if LOOPS else 8)
 stop = threading.Event()
 failures, fits, loops = [], [0] * 8, 0
 
-def fit_all_the_time(number):
+def fit_in_turn(number):
     everybody.wait()
     while not stop.is_set():
         which = fits[number] + number
-        if bits(which) != alone[which % 6]:
+        if bits(which) != all_alone[which % 6]:
             failures.append(f"thread {number} has other bits for problem {which % 6}")
         fits[number] += 1
 
@@ -196,7 +197,7 @@ def guarded(function, *arguments):
 
 if LOOPS:
     parallel_sum(ones)
-threads = [threading.Thread(target=guarded, args=(fit_all_the_time, i)) for i in range(8)]
+threads = [threading.Thread(target=guarded, args=(fit_in_turn, i)) for i in range(8)]
 if LOOPS:
     threads.append(threading.Thread(target=guarded, args=(loop_all_the_time,)))
 for thread in threads:
@@ -207,22 +208,14 @@ for thread in threads:
     thread.join()
 if failures:
     sys.exit("; ".join(failures[:5]))
-print(min(fits), loops)
+assert min(fits) > 0
+assert (loops > 0) == LOOPS
+print("threads", flush=True)
 """
 )
 
 
-def test_eight_threads_fit_at_once_beside_numba(layer: str) -> None:
-    # Numba's workqueue ends the process where two threads use it at once; fits do not use it.
-    loops_too = layer != "workqueue"
-    fewest_fits, loops = run(f"LOOPS = {loops_too}\n" + THREADS, layer)
-    assert int(fewest_fits) > 0
-    assert (int(loops) > 0) == loops_too
-
-
-FORK = (
-    f"HANGS = {HANGS}\n"
-    + """
+FORK = """
 # The thread that would dump stacks is not there in a child, which would wait for it for ever.
 faulthandler.cancel_dump_traceback_later()
 
@@ -242,7 +235,6 @@ def check_in_child(which):
     assert status == 0, f"a child that fits problem {which} ends with {status}"
     assert bits(which) == alone[which], "the parent has other bits after a fork"
 """
-)
 
 FORK_WHEN_IDLE = """
 for which in range(3):
@@ -251,7 +243,7 @@ for which in range(3):
 import multiprocessing
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map(bits, range(3)) == alone
-print("done")
+print("idle", flush=True)
 """
 
 FORK_WHEN_BUSY = """
@@ -273,13 +265,9 @@ finally:
     stop.set()
     thread.join()
 assert not failures, failures
-print("done")
+print("busy", flush=True)
+give_up_after(HANGS)
 """
-
-
-@pytest.mark.parametrize("script", [FORK_WHEN_IDLE, FORK_WHEN_BUSY], ids=["idle", "busy"])
-def test_child_fits_after_fork(layer: str, script: str) -> None:
-    assert run(FORK + script, layer) == ["done"]
 
 
 POOLS = """
@@ -299,69 +287,37 @@ def check_dask():
 """
 
 
-def test_joblib_threads_fit(layer: str) -> None:
-    assert run(POOLS + "check_joblib('threading')\nprint('done')", layer) == ["done"]
-
-
-def test_joblib_processes_fit() -> None:
-    # For one layer: its workers are new processes, which start none.
-    assert run(POOLS + "check_joblib('loky')\nprint('done')", "workqueue") == ["done"]
-
-
-def test_dask_threads_fit(layer: str) -> None:
-    pytest.importorskip("dask")
-    assert run(POOLS + "check_dask()\nprint('done')", layer) == ["done"]
-
-
 INTERRUPT = """
 import signal
+give_up_after(HANGS)
 # A process that was started in the background ignores Ctrl-C unless told otherwise.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-model = ENDLESS
-before = dict(vars(model))
-try:
-    print("go", flush=True)
-    model.fit(LARGE)
-except KeyboardInterrupt:
-    pass
-else:
-    sys.exit("the fit came to its end")
-assert vars(model) == before, f"left behind: {set(vars(model)) - set(before)}"
-assert [bits(which) for which in range(3)] == alone, "other bits after an interrupt"
-print("done")
+def interrupt(model, shape):
+    rows = np.random.RandomState(1).standard_normal(shape)
+    before = dict(vars(model))
+    # Until it is well inside the fit; any moment is a fair one.
+    ctrl_c = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    ctrl_c.start()
+    try:
+        model.fit(rows)
+    except KeyboardInterrupt:
+        pass
+    else:
+        sys.exit("the fit came to its end")
+    ctrl_c.join()
+    assert vars(model) == before, f"left behind: {set(vars(model)) - set(before)}"
+    assert [bits(which) for which in range(3)] == alone, "other bits after an interrupt"
+
+# Hours of work, or (the seeding) many minutes: among threads, in one call per start, before any.
+for model, shape in (
+    (KMeans(60, init='random', n_init=10**9, tol=0), (60_000, 16)),
+    (KMeans(5, init='random', n_init=10**9, tol=0), (300, 2)),
+    (KMeans(50_000), (400_000, 4)),
+):
+    interrupt(model, shape)
+print("interrupts", flush=True)
 """
-
-# What is interrupted, and the shape of its rows: hours of work, or (the seeding) many minutes.
-ENDLESS_FITS = {
-    "threads": ("KMeans(60, init='random', n_init=10**9, tol=0)", (60_000, 16)),
-    "one call per start": ("KMeans(5, init='random', n_init=10**9, tol=0)", (300, 2)),
-    "seeding": ("KMeans(50_000)", (400_000, 4)),
-}
-
-
-def test_interrupt_ends_a_fit(layer: str) -> None:
-    interrupt_fit("threads", layer)
-
-
-@pytest.mark.parametrize("what", ["one call per start", "seeding"])
-def test_interrupt_ends_other_parts_of_a_fit(what: str) -> None:
-    interrupt_fit(what, "workqueue")
-
-
-def interrupt_fit(what: str, layer: str) -> None:
-    """Send Ctrl-C to a process in the middle of a fit, and see that it goes on well."""
-    endless, shape = ENDLESS_FITS[what]
-    data = f"ENDLESS = {endless}\nLARGE = np.random.RandomState(1).standard_normal({shape})\n"
-    process = start(PRELUDE + data + INTERRUPT, layer)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line == "go\n":
-            time.sleep(0.5)  # until it is well inside the fit; any moment is a fair one
-            process.send_signal(signal.SIGINT)
-            break
-    assert finish(process).endswith("done\n")
-
 
 EXIT = """
 import atexit
@@ -384,8 +340,21 @@ time.sleep(0.2)
 """
 
 
-def test_process_ends_while_fits_run(layer: str) -> None:
-    assert run(EXIT, layer) == ["outlived", "atexit"]
+def test_fits_among_threads_forks_pools_signals_and_at_the_end(layer: str) -> None:
+    # Numba's workqueue ends the process where two threads use it at once; fits do not use it.
+    loops = f"LOOPS = {layer != 'workqueue'}\n"
+    pools = POOLS + "check_joblib('threading')\n"
+    if importlib.util.find_spec("dask"):
+        pools += "check_dask()\n"
+    script = "".join([pools, loops, THREADS, INTERRUPT, FORK, FORK_WHEN_IDLE, FORK_WHEN_BUSY, EXIT])
+    assert run(script, layer) == [
+        "threads", "interrupts", "idle", "busy", "outlived", "atexit"
+    ]  # fmt: skip
+
+
+def test_joblib_processes_fit() -> None:
+    # For one layer: its workers are new processes, which start none.
+    assert run(POOLS + "check_joblib('loky')\nprint('done')", "workqueue") == ["done"]
 
 
 def test_process_ends_after_its_only_fit_at_exit() -> None:
