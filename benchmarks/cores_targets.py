@@ -6,6 +6,7 @@
 
 `passes` compares with another checkout of this project (``git worktree add DIR COMMIT``), which
 runs in a process of its own; the two are run in turn, and one waits while the other one works.
+With ``--sides DIR`` what they have compiled is kept there for the next run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
@@ -126,13 +128,12 @@ def passes(session: Any) -> Any:
     from benchmarks.measuring.figures import Figure, Outcome
 
     sides, seconds = {}, {}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() if session.sides is None else nullcontext(session.sides) as folder:
         for name, root in (("now", HERE.parents[1]), ("before", session.before)):
             package = Path(folder) / name / "fastclust"
-            package.parent.mkdir()
             # In a checkout the kernels lie beside the package.
-            shutil.copytree(root / "fastclust", package)
-            shutil.copytree(root / "kernels", package / "kernels")
+            shutil.copytree(root / "fastclust", package, dirs_exist_ok=True)
+            shutil.copytree(root / "kernels", package / "kernels", dirs_exist_ok=True)
             sides[name] = subprocess.Popen(
                 [sys.executable, HERE, "--side"],
                 env={**os.environ, "PYTHONPATH": str(package.parent), "PYTHONSAFEPATH": "1"},
@@ -194,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure what threads cost and bring.")
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW")
     parser.add_argument("--before", type=Path, metavar="DIR", help="checkout of an older state")
+    parser.add_argument("--sides", type=Path, metavar="DIR", help="keep both sides of passes here")
     parser.add_argument("--quick", action="store_true", help="fewer turns")
     parser.add_argument("--output", type=Path, default=Path("cores.json"), metavar="FILE")
     args = parser.parse_args(argv)
@@ -203,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("passes needs --before DIR, a checkout to compare with")
         chosen = [name for name in chosen if name != "passes"]
     session = command.Session(QUICK if args.quick else FULL, chosen)
-    session.before = args.before
+    session.before, session.sides = args.before, args.sides
     return command.measure(session, args.output, ROWS)
 
 

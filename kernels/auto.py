@@ -75,29 +75,58 @@ class Auto(Lloyd):
 
     @property
     def iterates(self) -> bool:
-        """As Lloyd's, where bounds are not tried."""
-        return self.bounds is None
+        """As Lloyd's; where bounds are tried, as theirs."""
+        return self.bounds is None or not self.trying or self.bounds.iterates
+
+    def iterate(
+        self, n_steps: int, tol: float, centers: Array, new_centers: Array, few: int = 0
+    ) -> tuple[int, int, float, int]:
+        """Run up to `n_steps` whole iterations of one kind; see :meth:`.lloyd.Lloyd.iterate`."""
+        bounds = self.bounds
+        if bounds is None:
+            return super().iterate(n_steps, tol, centers, new_centers, few)
+        if not self.trying:
+            if self.pause > 0:
+                n_steps = min(n_steps, self.pause)
+            else:
+                few = max(few, int(self.calm * self.rows.X.shape[0]))
+            outcome = super().iterate(n_steps, tol, centers, new_centers, few)
+            self._see_calm(outcome[0], outcome[1])
+            return outcome
+        if not self.keeps:
+            n_steps = 1
+        fresh, done = bounds.n_rounds == 0, bounds.n_distances
+        outcome = bounds.iterate_by_bounds(n_steps, tol, centers, new_centers, few)
+        self._account(bounds.n_distances - done, fresh)
+        return outcome
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
         """Label every row with its nearest center; see :meth:`.lloyd.Lloyd.assign`."""
         bounds = self.bounds
         if bounds is None or not self.trying:
             n_changed = super().assign(centers, account=account)
-            self.pause -= 1
-            self.trying = self.pause < 0 and n_changed <= self.calm * self.rows.X.shape[0]
+            self._see_calm(1, n_changed)
             return n_changed
         mode = self.update.mode if account else LABELS_ONLY
-        fresh, done = bounds.before is None, bounds.n_distances
+        fresh, done = bounds.n_rounds == 0, bounds.n_distances
         n_changed = bounds.assign_by_bounds(centers, mode)
-        n_distances = bounds.n_distances - done
-        self.n_distances += n_distances
-        if not (self.keeps or fresh):
-            self._learn(n_distances, len(centers))
+        self._account(bounds.n_distances - done, fresh)
         return n_changed
 
-    def _learn(self, n_distances: int, n_clusters: int) -> None:
+    def _see_calm(self, n_rounds: int, n_changed: int) -> None:
+        """After rounds by all distances: whether bounds are tried from now on."""
+        self.pause -= n_rounds
+        self.trying = self.pause < 0 and n_changed <= self.calm * self.rows.X.shape[0]
+
+    def _account(self, n_distances: int, fresh: bool) -> None:
+        """After rounds by bounds, with so many distances; they are `fresh` after the first."""
+        self.n_distances += n_distances
+        if not (self.keeps or fresh):
+            self._learn(n_distances)
+
+    def _learn(self, n_distances: int) -> None:
         """Give the bounds up for a while where they have spared less than they cost."""
-        share = n_distances / (self.rows.X.shape[0] * n_clusters)
+        share = n_distances / (self.rows.X.shape[0] * self.n_clusters)
         if share + BOUNDS_COST / self.cost > LEAST_GAIN:
             self.trying = False
             self.pause, self.next_pause = self.next_pause, min(2 * self.next_pause, LONGEST_PAUSE)

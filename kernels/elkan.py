@@ -41,7 +41,7 @@ from .emit.labelling import gather, nearest_in_place
 from .emit.masks import list_bits
 from .emit.packing import scatter_lines
 from .emit.search_rows import scores_in_tile
-from .hamerly import Centers, Hamerly
+from .hamerly import Hamerly, Pass, prepare
 from .machine.compiling import inlined, kernel
 from .machine.parallel import Team, next_task
 from .records import PILES, Array, Rows
@@ -259,6 +259,12 @@ def _measure_afresh(counter, gate, n_tasks, now, job, centers, bounds, everyone,
         scatter_lines(lines, n_bounds, rows64, np.int64(0), halves)
 
 
+@kernel
+def _prepare(calls, launch, centers, n_rounds, passed):
+    bounds = prepare(calls, launch, centers, n_rounds, passed)
+    return bounds.reach, bounds.largest
+
+
 class Elkan(Hamerly):
     """Assignment by Elkan's bounds; parameters and attributes as for :class:`.lloyd.Lloyd`.
 
@@ -287,14 +293,31 @@ class Elkan(Hamerly):
 
     def assign_by_bounds(self, centers: Array, mode: int) -> int:
         """Label every row, those that the bounds settle by the bounds; `mode` is the update's."""
-        n_samples = self.rows.X.shape[0]
         if self.at_rest:
-            n_changed = self._assign_by_all_bounds(centers, mode)
-        else:
-            n_changed = super().assign_by_bounds(centers, mode)
-            if self.dear and n_changed <= AT_REST * n_samples:
-                self._keep_all_bounds()
+            return self._assign_by_all_bounds(centers, mode)
+        n_changed = super().assign_by_bounds(centers, mode)
+        self._see_rest(n_changed)
         return n_changed
+
+    @property
+    def iterates(self) -> bool:
+        """Not where bounds of all centers are kept: a round takes milliseconds there."""
+        return not self.at_rest
+
+    def iterate_by_bounds(
+        self, n_steps: int, tol: float, centers: Array, new_centers: Array, few: int = 0
+    ) -> tuple[int, int, float, int]:
+        """As :meth:`.hamerly.Hamerly.iterate_by_bounds`, until bounds of all centers would pay."""
+        if self.dear:
+            few = max(few, int(AT_REST * self.rows.X.shape[0]))
+        outcome = super().iterate_by_bounds(n_steps, tol, centers, new_centers, few)
+        self._see_rest(outcome[1])
+        return outcome
+
+    def _see_rest(self, n_changed: int) -> None:
+        """Keep bounds of all centers from now on, where they would pay after such a round."""
+        if self.dear and n_changed <= AT_REST * self.rows.X.shape[0]:
+            self._keep_all_bounds()
 
     def _keep_all_bounds(self) -> None:
         """Make room for the bounds of all centers; none is known yet."""
@@ -328,7 +351,12 @@ class Elkan(Hamerly):
         )
 
     def _assign_by_all_bounds(self, centers: Array, mode: int) -> int:
-        self._prepare(centers)
+        passed, sums = self.passed_by_bounds(), self.sums(centers.copy(), self.no_centers)
+        calls = self.calls_by_bounds(passed, sums)
+        reach, largest = _prepare(calls, self.launch(), sums.centers, self.n_rounds, passed)
+        bounds = passed.bounds._replace(reach=np.float32(reach), largest=largest)
+        passed = passed._replace(bounds=bounds)
+        self.n_rounds += 1
         self.by_centers[:, : centers.shape[1]] = centers
         # One round more in the record of how far the centers have moved, rounded up.
         self.fallen[:, : len(centers)] += self.table[:, 0]
@@ -338,24 +366,23 @@ class Elkan(Hamerly):
             _try_bounds,
             self.work,
             self.n_slices,
-            self.job(),
+            passed.job,
             self.by_centers,
-            self.bounds(),
+            bounds,
             self.everyone(),
             self.lists,
         )
-        self._measure_afresh()
+        self._measure_afresh(passed)
         self._move_listed(mode)
         n_afresh = int(self.lists.n_afresh.sum())
         self.n_distances += int(self.computed.sum()) + n_afresh * len(centers)
-        self._finish(centers)
         return int(self.update.changes.n.sum())
 
     def everyone(self) -> AllBounds:
         """The bounds of all centers as they are now."""
         return AllBounds(self.halves, self.measured_in, self.fallen, self.most, self.down)
 
-    def _measure_afresh(self) -> None:
+    def _measure_afresh(self, passed: Pass) -> None:
         size, lists = self.update.slice_rows, self.lists
         parts = [lists.afresh[i * size : i * size + n] for i, n in enumerate(lists.n_afresh)]
         afresh = np.concatenate(parts)
@@ -364,9 +391,9 @@ class Elkan(Hamerly):
             float(len(afresh)) * self.rows.X.shape[1] * self.n_clusters,
             -(-len(afresh) // TILE_ROWS),
             len(self.fallen) - 1,
-            self.job(),
-            Centers(self.by_rows, self.panels),
-            self.bounds(),
+            passed.job,
+            passed.centers,
+            passed.bounds,
             self.everyone(),
             afresh,
             lists.winners,

@@ -16,11 +16,13 @@ Bounds are float32 whatever the data, 8 bytes a row, and are widened by every ro
 that of the tile included: labels, and with them centers, are the same bits as Lloyd's.  A row with
 bounds u and l keeps its label where ``l² > u² + slack · (u + reach)²``, which is more than the
 tile can be wrong by.
+
+Iterations follow one another in compiled code, as Lloyd's do; see :func:`.lloyd.iterate`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,7 +40,7 @@ from .emit.changes import (
     list_changed,
     winners_of,
 )
-from .emit.cpu import ALL_ROWS, NARROW, TILE_ROWS, WIDE, lanes, round_up
+from .emit.cpu import ALL_ROWS, NARROW, TILE_ROWS, WIDE, lanes
 from .emit.labelling import (
     find_two,
     find_two_coarsely,
@@ -47,16 +49,17 @@ from .emit.labelling import (
     settle_doubt_among,
 )
 from .emit.masks import list_changes, unlabelled_rows
-from .emit.packing import pack_rows
 from .emit.search_rows import distances_in_tile
-from .lloyd import Lloyd
-from .machine.compiling import kernel
-from .machine.parallel import Team, next_task
-from .records import LABELS_ONLY, PILES, Array, Bounds, Panels, Rows
+from .lloyd import Limits, Lloyd, Sums, asks_first, copy_centers, move_centers, pack
+from .machine.calling import call, offer_tasks, reference
+from .machine.compiling import helper, kernel
+from .machine.loops import Launch, launch_for, offer
+from .machine.parallel import LOOP_WORK, Team, next_task
+from .records import LABELS_ONLY, PILES, Array, Bounds, Job, Panels, Rows, Screen
 from .rounds import LIST_ROOM, LISTED, list_unsettled, rows_below, tile_on
-from .screening import fill_screen
-from .tiles import aligned_empty, fill_panels, make_panels, make_rows, scratch
-from .update import Update, merge_pile
+from .screening import MOST_DOUBTED, screen_reference
+from .tiles import aligned_empty, make_panels, panels_reference, scratch
+from .update import Update, average_reference, merge_pile
 
 MOSTLY = 0.7  # share of a slice from which on all of its rows are read, without a list
 # The lower bounds of a cluster fall by the largest movement among the centers within so many
@@ -166,51 +169,56 @@ def _assign(
             merge_pile(task, n_tasks, job.piles)
 
 
+class Motion(NamedTuple):
+    """How centers have moved since the round before, and what is known of the clusters."""
+
+    before: Array  # (k, d): the centers of that round
+    drifts: Array  # (k,): how far each has moved, rounded up
+    radii: Array  # (k,): up to which distance other centers matter to it
+    measured: Array  # (groups, k) float32: largest upper bounds
+    group_rows: int  # of a group of slices
+    down: float  # a distance of two centers times this is rounded down
+
+
 @kernel
-def _measure(counter, gate, n_tasks, slice_size, n_samples, labels, upper, largest):
-    """Per slice and cluster: the largest upper bound."""
+def _measure(counter, gate, n_tasks, motion, n_samples, labels, upper):
+    """Per group and cluster: the largest upper bound."""
+    group_rows, largest = motion.group_rows, motion.measured
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         largest[task, :] = 0
-        start, stop = task * slice_size, min((task + 1) * slice_size, n_samples)
+        start, stop = task * group_rows, min((task + 1) * group_rows, n_samples)
         for row in range(start, stop):
             own = np.int64(labels[row])
             largest[task, own] = max(largest[task, own], upper[row])
 
 
-class Moved(NamedTuple):
-    """How far each center has moved, rounded up, and up to which distance others matter to it."""
-
-    drifts: Array
-    radii: Array
-    down: float  # a distance of two centers times this is rounded down
-
-
 @kernel
-def _tabulate(counter, gate, n_tasks, rows, zeros, panels, moved, table):
+def _tabulate(counter, gate, n_tasks, points, panels, motion, table):
     """What the bounds of each cluster need to know of the other centers, 64 clusters a task.
 
-    `rows` are the centers as rows, `panels` as centers.  A radius is extended to ``GAPS`` distances
-    to the nearest center; `table` (k, 4) is written as :func:`unsettled_rows` reads it.
+    `points` are the centers as rows, `panels` as centers.  A radius is extended to ``GAPS``
+    distances to the nearest center; `table` (k, 4) is written as :func:`unsettled_rows` reads it.
     """
-    X, tail, _ = rows
-    _, n_wide, n_narrow, centers, _ = panels
-    drifts, radii, down = moved
-    n_clusters, n_features = X.shape
-    packed = scratch(zeros, len(zeros) * TILE_ROWS)
-    squares = scratch(zeros, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
-    limits, nearest = scratch(zeros, TILE_ROWS), scratch(zeros, TILE_ROWS)
-    left_out, fall = scratch(zeros, TILE_ROWS), np.empty(TILE_ROWS)
-    infinity = zeros[0] + np.inf
+    _, n_wide, n_narrow, centers, bias = panels
+    drifts, radii, down = motion.drifts, motion.radii, motion.down
+    n_clusters, n_features = points.shape
+    packed = scratch(bias, n_features * TILE_ROWS)
+    squares = scratch(bias, (WIDE * n_wide + NARROW * n_narrow) * TILE_ROWS)
+    limits, nearest = scratch(bias, TILE_ROWS), scratch(bias, TILE_ROWS)
+    left_out, fall = scratch(bias, TILE_ROWS), np.empty(TILE_ROWS)
+    infinity = np.inf
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:
             break
         first = task * TILE_ROWS
         count = min(TILE_ROWS, n_clusters - first)
-        pack_rows(X, tail, first, zeros, packed)
+        for t in range(n_features):
+            for i in range(TILE_ROWS):
+                packed[t * TILE_ROWS + i] = points[min(first + i, n_clusters - 1), t]
         distances_in_tile(packed, centers, n_wide, n_narrow, n_features, squares)
         for i in range(count):
             squares[(first + i) * TILE_ROWS + i] = infinity  # the own center is no rival
@@ -243,6 +251,121 @@ def _tabulate(counter, gate, n_tasks, rows, zeros, panels, moved, table):
             table[own, 3] = np.sqrt(np.float64(left_out[i])) * down
 
 
+class Calls(NamedTuple):
+    """References to the kernels of a round; see :mod:`.machine.calling`."""
+
+    assign: Any
+    tabulate: Any
+    measure: Any
+    move: Any  # as :class:`.lloyd.Calls`, from here on
+    average: Any
+    pack: Any
+    screen: Any
+
+
+class Pass(NamedTuple):
+    """What every round of one data set is run with."""
+
+    job: Job
+    centers: Centers
+    screen: Screen | None
+    bounds: Bounds  # of which `reach` and `largest` change from round to round
+    counts: Counts
+    motion: Motion
+
+
+@helper
+def _tell_of_motion(calls, launch, centers, n_rounds, passed):
+    """Bring the table of the bounds up to date with how the centers have moved."""
+    before, drifts, radii, measured, _, _ = passed.motion
+    n_clusters, n_features = centers.shape
+    counter, n_samples = launch.counter, passed.job.rows.X.shape[0]
+    if n_rounds % RADIUS_ROUNDS == 0:
+        own_gate = offer(launch, 4.0 * n_samples)
+        arguments = counter, own_gate, np.int64(len(measured)), passed.motion, n_samples
+        call(calls.measure, None, arguments, (passed.job.labels, passed.bounds.upper))
+        for cluster in range(n_clusters):
+            largest = measured[0, cluster]
+            for group in range(1, len(measured)):
+                largest = max(largest, measured[group, cluster])
+            radii[cluster] = RADII * np.float64(largest)
+    for cluster in range(n_clusters):
+        square = 0.0
+        for t in range(n_features):
+            move = np.float64(centers[cluster, t]) - np.float64(before[cluster, t])
+            square += move * move
+        drifts[cluster] = np.sqrt(square) * (1 + 1e-6)
+        radii[cluster] += RADII * drifts[cluster]
+    n_tasks = (n_clusters + TILE_ROWS - 1) // TILE_ROWS
+    own_gate = offer(launch, np.float64(n_clusters) * n_clusters * (n_features + 8))
+    arguments = counter, own_gate, n_tasks, centers, passed.centers.by_rows, passed.motion
+    call(calls.tabulate, None, arguments, (passed.bounds.table,))
+
+
+@helper
+def prepare(calls, launch, centers, n_rounds, passed):
+    """Pack the centers of a round, and tell the bounds how they have moved; the bounds.
+
+    There have been `n_rounds` before; where there were none there are no bounds yet.
+    """
+    by_rows, panels = passed.centers
+    pack(calls, centers, panels)
+    if panels.by_features:
+        pack(calls, centers, by_rows)
+    largest, before = 0.0, passed.motion.before
+    for cluster in range(centers.shape[0]):
+        square = 0.0
+        for t in range(centers.shape[1]):
+            square += np.float64(centers[cluster, t]) * np.float64(centers[cluster, t])
+        largest = max(largest, square)
+    reach = 2 * np.sqrt(largest) * (1 + 1e-6)
+    if n_rounds > 0:
+        _tell_of_motion(calls, launch, centers, n_rounds, passed)
+    copy_centers(centers, before)
+    upper, lower, table, slack, _, _ = passed.bounds
+    # An infinite bound settles nothing.
+    reach = np.float32(reach if reach < MOST_SQUARE else np.inf)
+    return Bounds(upper, lower, table, slack, reach, largest)
+
+
+@kernel
+def _iterate(calls, launch, limits, mode, n_rounds, screens, passed, sums):
+    """Whole iterations as :func:`.lloyd.iterate`; with no step allowed, an assignment alone.
+
+    Returns steps, changed rows, shift and number of empty clusters of the last step, whether the
+    screen still pays, and for how many rows all distances were computed.
+    """
+    counter, gate, n_tasks, _ = launch
+    n_steps, tol, few = limits
+    job, packed, _, _, counts, _ = passed
+    centers = sums.centers
+    row_work = np.float64(centers.shape[1]) * (centers.shape[0] + 4)
+    step, n_computed, work, shift, n_empty = 0, np.int64(0), 0.0, np.inf, np.int64(0)
+    while True:
+        bounds = prepare(calls, launch, centers, n_rounds, passed)
+        asks = asks_first(calls, packed.by_rows, passed.screen, screens)
+        offer_tasks(counter)
+        arguments = counter, gate, n_tasks, n_rounds == 0, asks, mode
+        call(calls.assign, None, arguments, (job, packed, passed.screen, bounds, counts))
+        n_rounds += 1
+        n_changed, n_open, n_doubted = np.int64(0), np.int64(0), np.int64(0)
+        for task in range(n_tasks):
+            n_changed += job.changes.n[task]
+            n_open += counts.computed[task]
+            n_doubted += counts.doubted[task]
+        screens = screens and n_doubted <= MOST_DOUBTED * n_open
+        n_computed += n_open
+        if n_steps == 0:
+            break
+        shift, n_empty = move_centers(calls, launch, mode, n_changed, job, sums)
+        step += 1
+        work += n_open * row_work + 8.0 * job.rows.X.shape[0]
+        if step == n_steps or n_changed <= few or shift <= tol or n_empty > 0 or work > LOOP_WORK:
+            break
+        copy_centers(sums.new_centers, centers)
+    return step, n_changed, shift, n_empty, screens, n_computed
+
+
 class Hamerly(Lloyd):
     """Assignment by Hamerly's bounds; parameters and attributes as for :class:`Lloyd`.
 
@@ -256,15 +379,12 @@ class Hamerly(Lloyd):
         self, rows: Rows, mean: Array, n_clusters: int, update: Update, team: Team
     ) -> None:
         super().__init__(rows, mean, n_clusters, update, team)
-        self.n_clusters = n_clusters
-        self.zeros = np.zeros_like(mean)
         n_features, epsilon = rows.X.shape[1], float(np.finfo(rows.X.dtype).eps)
         self.slack = 4 * (n_features + 8) * epsilon
         self.down = 1 - 2 * (n_features + 8) * epsilon - 1e-6
-        self.before: Array | None = None
-        self.rounds = 0
-        self.largest, self.reach = 0.0, np.float32(0)
+        self.n_rounds = 0  # since bounds were measured afresh
         self.equipped = False
+        self.no_centers = np.empty((n_clusters, n_features), rows.X.dtype)  # an assignment has none
         # What is kept of each cluster and of each part of the rows is kept for groups of slices.
         n_together = -(-self.n_slices // MOST_GROUPS)
         self.n_groups = -(-self.n_slices // n_together)
@@ -278,15 +398,16 @@ class Hamerly(Lloyd):
         self.upper = aligned_empty(len(self.labels), np.float32)
         self.lower = aligned_empty(len(self.labels), np.float32)
         self.table = aligned_empty((n_clusters, 4), np.float32)
-        self.measured = np.empty((self.n_groups, n_clusters), np.float32)
-        self.radii = np.zeros(n_clusters)
+        self.motion = Motion(
+            np.empty((n_clusters, n_features), dtype),
+            np.zeros(n_clusters),
+            np.zeros(n_clusters),
+            np.empty((self.n_groups, n_clusters), np.float32),
+            self.group_rows,
+            self.down,
+        )
         self.computed = np.zeros(self.n_slices, np.int64)
         self.equipped = True
-
-    @property
-    def iterates(self) -> bool:
-        """As Lloyd's, where bounds are not looked at."""
-        return self.is_small
 
     def reset(self) -> None:
         """Forget labels and bounds."""
@@ -295,7 +416,7 @@ class Hamerly(Lloyd):
 
     def forget(self) -> None:
         """Forget the bounds: those of the next round are measured afresh."""
-        self.before = None
+        self.n_rounds = 0
         self.screens = self.pays_to_screen
 
     def assign(self, centers: Array, *, account: bool = True) -> int:
@@ -306,77 +427,66 @@ class Hamerly(Lloyd):
 
     def assign_by_bounds(self, centers: Array, mode: int) -> int:
         """Label every row, those that the bounds settle by the bounds; `mode` is the update's."""
-        fresh = self.before is None
-        self._prepare(centers)
-        asks = self.screens and fill_screen(self.by_rows, self.screen)
-        self.team.run(
-            _assign,
-            self.work,
-            self.n_slices,
-            fresh,
-            asks,
-            mode,
-            self.job(),
-            Centers(self.by_rows, self.panels),
-            self.screen,
-            self.bounds(),
-            Counts(self.computed, self.doubted),
-        )
-        self._count_distances(int(self.computed.sum()), int(self.doubted.sum()))
-        self._finish(centers)
-        return int(self.update.changes.n.sum())
+        sums = self.sums(np.array(centers, order="C"), self.no_centers)
+        return self._run_rounds(Limits(0, 0.0, 0), mode, sums)[1]
 
-    def bounds(self) -> Bounds:
-        """The bounds as they are now."""
-        slack = np.float32(self.slack)
-        return Bounds(self.upper, self.lower, self.table, slack, self.reach, self.largest)
+    def iterate(
+        self, n_steps: int, tol: float, centers: Array, new_centers: Array, few: int = 0
+    ) -> tuple[int, int, float, int]:
+        """Run up to `n_steps` whole iterations; see :meth:`.lloyd.Lloyd.iterate`."""
+        if self.is_small:
+            return super().iterate(n_steps, tol, centers, new_centers, few)
+        return self.iterate_by_bounds(n_steps, tol, centers, new_centers, few)
 
-    def _prepare(self, centers: Array) -> None:
-        """Pack the centers; tell the bounds how they have moved."""
+    def iterate_by_bounds(
+        self, n_steps: int, tol: float, centers: Array, new_centers: Array, few: int = 0
+    ) -> tuple[int, int, float, int]:
+        """As :meth:`iterate`, with bounds however small the work is."""
+        limits, sums = Limits(n_steps, float(tol), few), self.sums(centers, new_centers)
+        return self._run_rounds(limits, self.update.mode, sums)
+
+    def _run_rounds(self, limits: Limits, mode: int, sums: Sums) -> tuple[int, int, float, int]:
         if not self.equipped:
             self._equip()
-        fill_panels(centers, self.panels)
-        if self.by_rows is not self.panels:
-            fill_panels(centers, self.by_rows)
-        self.largest = float(np.einsum("ij,ij->i", centers, centers, dtype=np.float64).max())
-        reach = 2 * np.sqrt(self.largest) * (1 + 1e-6)
-        # An infinite bound settles nothing.
-        self.reach = np.float32(reach if reach < MOST_SQUARE else np.inf)
-        if self.before is not None:
-            self._tabulate(centers)
+        passed = self.passed_by_bounds()
+        n_steps, n_changed, shift, n_empty, self.screens, n_computed = _iterate(
+            self.calls_by_bounds(passed, sums),
+            self.launch(),
+            limits,
+            mode,
+            self.n_rounds,
+            self.screens,
+            passed,
+            sums,
+        )
+        self.n_rounds += max(n_steps, 1)
+        self.n_distances += n_computed * self.n_clusters
+        return n_steps, n_changed, shift, n_empty
 
-    def _finish(self, centers: Array) -> None:
-        """Remember the centers, and measure the clusters from time to time."""
-        self.rounds = 1 if self.before is None else self.rounds + 1
-        self.before = centers.copy()
-        if self.rounds % RADIUS_ROUNDS == 0:
-            n_samples = self.rows.X.shape[0]
-            self.team.run(
-                _measure,
-                4.0 * n_samples,
-                self.n_groups,
-                self.group_rows,
-                n_samples,
-                self.labels,
-                self.upper,
-                self.measured,
-            )
-            self.radii = RADII * self.measured.max(axis=0).astype(np.float64)
+    def launch(self) -> Launch:
+        """By what the launches of rounds take their tasks."""
+        return launch_for(self.team, self.work, self.n_slices)
 
-    def _tabulate(self, centers: Array) -> None:
-        """Bring the table up to date with how the centers have moved."""
-        assert self.before is not None
-        k, d = centers.shape
-        moved = np.subtract(centers, self.before, dtype=np.float64)
-        drifts = np.sqrt(np.einsum("ij,ij->i", moved, moved)) * (1 + 1e-6)
-        self.radii = self.radii + RADII * drifts
-        self.team.run(
-            _tabulate,
-            float(k) * k * (d + 8),
-            round_up(k, TILE_ROWS) // TILE_ROWS,
-            make_rows(np.ascontiguousarray(centers)),
-            self.zeros,
-            self.by_rows,
-            Moved(drifts, self.radii, self.down),
-            self.table,
+    def passed_by_bounds(self) -> Pass:
+        """What rounds are run with."""
+        slack, nothing = np.float32(self.slack), np.float32(0)
+        bounds = Bounds(self.upper, self.lower, self.table, slack, nothing, 0.0)
+        counts, centers = Counts(self.computed, self.doubted), Centers(self.by_rows, self.panels)
+        return Pass(self.job(), centers, self.screen, bounds, counts, self.motion)
+
+    def calls_by_bounds(self, passed: Pass, sums: Sums) -> Calls:
+        """References to the kernels of a round on such arguments."""
+        gate, key = self.team.gate, (self.rows.dtype, passed.job.changes.rows.dtype)
+        job, centers, screen, bounds, counts, motion = passed
+        of_round = job, centers, screen, bounds, counts
+        of_groups = motion, 1, job.labels, bounds.upper
+        of_centers = sums.centers, centers.by_rows, motion, bounds.table
+        return Calls(
+            reference(_assign, key, gate, gate, 1, True, True, PILES, *of_round),
+            reference(_tabulate, key[:1], gate, gate, 1, *of_centers),
+            reference(_measure, key[:1], gate, gate, 1, *of_groups),
+            self._move_reference(sums.totals),
+            average_reference(*sums),
+            panels_reference(sums.centers, centers.by_rows),
+            screen_reference(centers.by_rows, screen),
         )

@@ -15,11 +15,12 @@ import numpy as np
 
 from .distances import own_distances
 from .emit.changes import account, add_unlabelled
-from .emit.cpu import ALL_ROWS, TILE_ROWS, lanes, round_up
+from .emit.cpu import ALL_ROWS, TILE_ROWS, VECTOR_BYTES, round_up
 from .emit.labelling import find_nearest, find_nearest_coarsely, settle_doubt
 from .emit.masks import changed_labels, list_changes, unlabelled_rows
 from .machine.calling import NOWHERE, call, offer_tasks, reference, threads_of
 from .machine.compiling import helper, kernel
+from .machine.loops import launch_for, offer
 from .machine.parallel import LOOP_WORK, SMALL_WORK, Team, next_task
 from .records import LABELS_ONLY, PILES, RECORD, Array, Job, Panels, Piles, Rows, Screen, Totals
 from .rounds import LIST_ROOM, LISTED, rows_below, tile_on
@@ -122,49 +123,73 @@ class Sums(NamedTuple):
     new_centers: Array
 
 
+class Limits(NamedTuple):
+    """What ends a run of iterations, beside empty clusters, which the loop must see to."""
+
+    n_steps: int  # most iterations
+    tol: float  # shift
+    few: int  # rows whose label has changed
+
+
 @helper
-def pack(calls, centers, size, panels, screen, screens):
-    """Pack centers for the next pass; whether that is to ask the screen first."""
-    by_features, n_wide, n_narrow, packed, bias = panels
-    arguments = (centers, by_features, n_wide, n_narrow, size, packed, bias)
-    call(calls.pack, None, arguments, ())
+def asks_first(calls, panels, screen, screens):
+    """Round packed centers for the screen, where it `screens`; whether it can be asked."""
     asks = False
     if screen is not None:
         coarse, coarse_bias, n_centers, _ = screen
         if screens:
-            arguments = (packed, bias, coarse, coarse_bias, n_centers)
+            arguments = (panels.packed, panels.bias, coarse, coarse_bias, n_centers)
             asks = call(calls.screen, False, arguments, ())
     return asks
 
 
 @helper
-def _move_recorded(calls, counter, gate, alone, n_changed, passed, totals):
-    """Have the owners of clusters move the rows that a pass has recorded."""
-    slice_size, rows, mean, labels, _, changes = passed.job
-    n_owners, own_gate = 1, alone
-    if 2.0 * n_changed * rows.X.shape[1] > SMALL_WORK:
-        n_owners, own_gate = threads_of(counter), gate
-    offer_tasks(counter)
-    arguments = counter, own_gate, n_owners, False, slice_size, rows, mean
-    call(calls.move, None, arguments, (labels, changes, totals))
+def pack(calls, centers, panels):
+    """Pack centers for the next pass."""
+    by_features, n_wide, n_narrow, packed, bias = panels
+    size = VECTOR_BYTES // centers.itemsize
+    call(calls.pack, None, (centers, by_features, n_wide, n_narrow, size, packed, bias), ())
 
 
 @helper
-def iterate(
-    calls, counter, gate, alone, n_tasks, n_steps, tol, size, screens, passed, screen, sums,
-):  # fmt: skip
-    """Up to `n_steps` whole iterations from ``sums.centers``, each pass a launch.
+def move_centers(calls, launch, mode, n_changed, job, sums):
+    """Bring the sums up to date with a pass and average them; shift, and number of empty clusters.
 
-    Stops as the loop would, at unchanged labels and at a shift within `tol`, and at empty clusters,
-    which the loop must see to.  Returns steps, changed rows, shift and number of empty clusters of
-    the last step, which began with ``sums.centers``, and whether the screen still pays.
+    Rows that the pass has recorded are moved by the owners of their clusters.
     """
-    piles, totals, centers, new_centers = sums
-    n_samples = passed.job.rows.X.shape[0]
-    mode = PILES if len(piles.touched) else RECORD
+    if mode == RECORD:
+        slice_size, rows, mean, labels, _, changes = job
+        work = 2.0 * n_changed * rows.X.shape[1]
+        n_owners = threads_of(launch.counter) if work > SMALL_WORK else 1
+        own_gate = offer(launch, work)
+        arguments = launch.counter, own_gate, n_owners, False, slice_size, rows, mean
+        call(calls.move, None, arguments, (labels, changes, sums.totals))
+    return call(calls.average, (0.0, np.int64(0)), sums, ())
+
+
+@helper
+def copy_centers(centers, out):
+    """Write centers to `out`; a loop compiles in less time than an assignment of arrays."""
+    for cluster in range(centers.shape[0]):
+        for t in range(centers.shape[1]):
+            out[cluster, t] = centers[cluster, t]
+
+
+@helper
+def iterate(calls, launch, limits, screens, passed, sums):
+    """Whole iterations from ``sums.centers`` until one of the `limits`, each pass a launch.
+
+    Returns steps, changed rows, shift and number of empty clusters of the last step, which began
+    with ``sums.centers``, and whether the screen still pays.
+    """
+    counter, gate, n_tasks, _ = launch
+    n_steps, tol, few = limits
+    centers, n_samples = sums.centers, passed.job.rows.X.shape[0]
+    mode = PILES if len(sums.piles.touched) else RECORD
     step = 0
     while True:
-        asks = pack(calls, centers, size, passed.panels, screen, screens)
+        pack(calls, centers, passed.panels)
+        asks = asks_first(calls, passed.panels, passed.screen, screens)
         offer_tasks(counter)
         call(calls.assign, None, (counter, gate, n_tasks, asks, mode), passed)
         n_changed, n_doubted = np.int64(0), np.int64(0)
@@ -172,25 +197,17 @@ def iterate(
             n_changed += passed.job.changes.n[task]
             n_doubted += passed.doubted[task]
         screens = screens and n_doubted <= MOST_DOUBTED * n_samples
-        if mode == RECORD:
-            _move_recorded(calls, counter, gate, alone, n_changed, passed, totals)
-        shift, n_empty = call(calls.average, (0.0, np.int64(0)), sums, ())
+        shift, n_empty = move_centers(calls, launch, mode, n_changed, passed.job, sums)
         step += 1
-        if step == n_steps or n_changed == 0 or shift <= tol or n_empty > 0:
+        if step == n_steps or n_changed <= few or shift <= tol or n_empty > 0:
             break
-        for cluster in range(centers.shape[0]):
-            for t in range(centers.shape[1]):
-                centers[cluster, t] = new_centers[cluster, t]
+        copy_centers(sums.new_centers, centers)
     return step, n_changed, shift, n_empty, screens
 
 
 @kernel
-def _iterate(
-    calls, counter, gate, alone, n_tasks, n_steps, tol, size, screens, passed, screen, sums,
-):  # fmt: skip
-    return iterate(
-        calls, counter, gate, alone, n_tasks, n_steps, tol, size, screens, passed, screen, sums
-    )
+def _iterate(calls, launch, limits, screens, passed, sums):
+    return iterate(calls, launch, limits, screens, passed, sums)
 
 
 class Lloyd:
@@ -285,7 +302,7 @@ class Lloyd:
         return True
 
     def iterate(
-        self, n_steps: int, tol: float, centers: Array, new_centers: Array
+        self, n_steps: int, tol: float, centers: Array, new_centers: Array, few: int = 0
     ) -> tuple[int, int, float, int]:
         """Run up to `n_steps` whole iterations without coming back to Python.
 
@@ -297,22 +314,23 @@ class Lloyd:
             Shift at which iterations end.
         centers, new_centers : ndarray of shape (n_clusters, n_features)
             Receive the centers before and after the last iteration; `centers` those to begin with.
+        few : int
+            Number of rows with a new label at which iterations end.
 
         Returns
         -------
         n_steps, n_changed, shift, n_empty
             As the loop would have seen them at the last iteration.
         """
-        n_steps = min(n_steps, self.most_steps)
-        passed, sums = (
-            self.passed(),
-            Sums(self.update.piles, self.update.totals, centers, new_centers),
-        )
-        counter, gate = self.team.open(self.work, self.n_slices)
+        passed, sums = self.passed(), self.sums(centers, new_centers)
         n_steps, n_changed, shift, n_empty, self.screens = _iterate(
-            self.calls(passed, sums), counter, gate, self.team.gate, self.n_slices, n_steps, tol,
-            lanes(centers.dtype), self.screens, passed, self.screen, sums,
-        )  # fmt: skip
+            self.calls(passed, sums),
+            launch_for(self.team, self.work, self.n_slices),
+            Limits(min(n_steps, self.most_steps), float(tol), few),
+            self.screens,
+            passed,
+            sums,
+        )
         self.n_distances += n_steps * self.rows.X.shape[0] * len(centers)
         return n_steps, n_changed, shift, n_empty
 
@@ -332,17 +350,24 @@ class Lloyd:
         """What passes are run with."""
         return Pass(self.job(), self.panels, self.screen, self.doubted)
 
+    def sums(self, centers: Array, new_centers: Array) -> Sums:
+        """What iterations add up, and the centers that they go from and to."""
+        return Sums(self.update.piles, self.update.totals, centers, new_centers)
+
+    def _move_reference(self, totals: Totals) -> Any:
+        """To the kernel that moves recorded rows; nowhere where none are recorded."""
+        if self.update.mode != RECORD:
+            return NOWHERE
+        size, rows, mean, labels, _, changes = self.job()
+        return owners_reference(size, rows, mean, labels, changes, totals, self.team.gate)
+
     def calls(self, passed: Pass, sums: Sums) -> Calls:
         """References to the kernels of an iteration on such arguments."""
         gate = self.team.gate
         key = self.rows.dtype, passed.job.changes.rows.dtype
-        move = NOWHERE
-        if self.update.mode == RECORD:
-            size, rows, mean, labels, _, changes = passed.job
-            move = owners_reference(size, rows, mean, labels, changes, sums.totals, gate)
         return Calls(
             reference(label_slices, key, gate, gate, 1, True, PILES, *passed),
-            move,
+            self._move_reference(sums.totals),
             average_reference(*sums),
             panels_reference(sums.centers, self.panels),
             screen_reference(self.panels, self.screen),

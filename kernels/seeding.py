@@ -35,6 +35,7 @@ from .emit.candidates import (
 )
 from .machine.calling import call, offer_tasks, reference
 from .machine.compiling import helper, inlined, kernel
+from .machine.loops import launch_for
 from .machine.parallel import LOOP_WORK, Team, next_task
 from .slices import MAX_SLICES, merge_upward
 from .tiles import Array, Rows, aligned_empty
@@ -78,6 +79,15 @@ class Rounds(NamedTuple):
     # (n_blocks, 2) int64: rounds in which all rows of the block are read anyway, and how many such
     # rounds there will be after the next look
     patience: Array
+
+
+class Seeds(NamedTuple):
+    """The rows that are chosen among, and all that is known of them."""
+
+    block_rows: int
+    rows: Rows
+    candidates: Candidates
+    rounds: Rounds
 
 
 def rows_per_block(n_features: int) -> int:
@@ -180,12 +190,13 @@ def _tell_all(best, latest, gaps, closest, nearest):
 
 
 @kernel
-def _next_round(uniforms, block_rows, rows, candidates, number, rounds, gaps):
+def _next_round(uniforms, number, seeds, gaps):
     """Settle round `number` - 1, if there was one, and draw and pack the candidates of this one.
 
     In the very first, the first center is the only candidate.  Returns the number of candidates,
     none after the last round, and the latest center.
     """
+    block_rows, rows, candidates, rounds = seeds
     n_features, n_trials = rows.X.shape[1], uniforms.shape[1]
     latest, best = max(0, number - 1), 0
     if number > 0:
@@ -214,14 +225,22 @@ def _next_round(uniforms, block_rows, rows, candidates, number, rounds, gaps):
     return n, latest
 
 
+class Read(NamedTuple):
+    """The listed rows of a block, as they are met by the candidates."""
+
+    X: Array
+    listed: Array
+    closest: Array
+    factors: Array  # of the rows of a chunk: their weights
+
+
 @inlined
-def _add_wide_potentials(
-    X, listed, first, filled, panels, panel, closest, factors, held, gaps, sums
-):
+def _add_wide_potentials(read, first, filled, panels, panel, held, gaps, sums):
     """As :func:`.emit.candidates.add_potentials`, a part of the features of all rows at a time.
 
     Distances are written to `gaps`; `held` is scratch.
     """
+    X, listed, closest, factors = read
     for i in range(filled * PANEL):
         held[i] = 0
     for start in range(0, X.shape[1], PART_FEATURES):
@@ -246,16 +265,14 @@ def new_gaps(n_samples: int, n_features: int, n_trials: int, dtype: Any) -> Arra
 
 
 @kernel
-def seeding_round(
-    counter, gate, n_tasks, block_rows, first_block, rows, candidates, n_candidates, latest, rounds,
-    gaps,
-):  # fmt: skip
-    """One round over the blocks of `rows`, which may be a part of all, from `first_block` on.
+def seeding_round(counter, gate, n_tasks, first_block, n_candidates, latest, seeds, gaps):
+    """One round over the blocks of rows, which may be a part of all, from `first_block` on.
 
-    ``rounds.potentials`` is written, the winner before applied.  `gaps` are those of
+    ``seeds.rounds.potentials`` is written, the winner before applied.  `gaps` are those of
     :func:`new_gaps`; where there are any, the winner has been applied already.
     """
     # Taken out of their tuples here: inside the loops each access would count references.
+    block_rows, rows, candidates, rounds = seeds
     X, _, weights = rows
     panels, reach, _, _, first_lane = candidates
     closest, nearest, _, potentials, merged, arrivals, _, centers, _, patience = rounds
@@ -270,7 +287,7 @@ def seeding_round(
     factors, settled = np.ones(CHUNK_ROWS), np.empty(1)
     held = np.empty(CHUNK_ROWS * PANEL, X.dtype)
     sums = np.empty((first_lane + potentials.shape[1] + PANEL - 1) // PANEL * PANEL)
-    winner = centers[latest]
+    winner, read = centers[latest], Read(X, listed, closest, factors)
     count_panels = (first_lane + n_candidates + PANEL - 1) // PANEL
     while True:
         task = next_task(counter, gate, n_tasks)
@@ -309,10 +326,7 @@ def seeding_round(
                         factors[i] = weights[listed[first + i]]
                 for panel in range(count_panels):
                     if gaps.ndim == 2:
-                        _add_wide_potentials(
-                            X, listed, first, filled, panels, panel, closest, factors, held, gaps,
-                            sums,
-                        )  # fmt: skip
+                        _add_wide_potentials(read, first, filled, panels, panel, held, gaps, sums)
                     else:
                         add_potentials(
                             X, listed, first, filled, ahead, panels, panel,
@@ -333,29 +347,31 @@ class Calls(NamedTuple):
 
 
 @helper
-def run_rounds(
-    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds, gaps
-):
+def run_rounds(calls, launch, begin, end, uniforms, seeds, gaps):
     """Rounds `begin` to `end`, each pass a launch; the last of all is settled, too."""
-    drawn = uniforms, block_rows, rows, candidates
+    counter, gate, n_tasks, _ = launch
     none = np.int64(0), np.int64(0)
     for number in range(begin, end):
-        n_candidates, latest = call(calls.go_on, none, drawn, (number, rounds, gaps))
+        n_candidates, latest = call(calls.go_on, none, (uniforms, number, seeds, gaps), ())
         offer_tasks(counter)
-        arguments = counter, gate, n_tasks, block_rows, np.int64(0), rows, candidates
-        call(calls.read, None, arguments, (n_candidates, latest, rounds, gaps))
-    if end == len(rounds.chosen):
-        call(calls.go_on, none, drawn, (end, rounds, gaps))
+        arguments = counter, gate, n_tasks, np.int64(0), n_candidates, latest
+        call(calls.read, None, arguments, (seeds, gaps))
+    if end == len(seeds.rounds.chosen):
+        call(calls.go_on, none, (uniforms, end, seeds, gaps), ())
 
 
 @kernel
-def _run_rounds(
-    calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds, gaps
-):
-    run_rounds(
-        calls, counter, gate, n_tasks, begin, end, uniforms, block_rows, rows, candidates, rounds,
-        gaps,
-    )  # fmt: skip
+def _run_rounds(calls, launch, begin, end, uniforms, seeds, gaps):
+    run_rounds(calls, launch, begin, end, uniforms, seeds, gaps)
+
+
+@helper
+def forget_centers(rounds):
+    """Begin once more, with no center chosen."""
+    rounds.closest[:] = np.inf
+    rounds.nearest[:] = 0
+    for block in range(len(rounds.patience)):
+        rounds.patience[block, 0], rounds.patience[block, 1] = 0, PATIENCE
 
 
 @kernel
@@ -467,33 +483,38 @@ class GreedyKMeansPlusPlus:
         ndarray of shape (n_clusters,), int64
             The same for any number of threads.
         """
-        rows, candidates, rounds = self.rows, self.candidates, self.rounds
+        rounds = self.rounds
         n_clusters, n_trials = len(rounds.chosen), self.n_trials
         self.reset()
-        rounds.chosen[0] = draw_first(rows, random_state)
+        rounds.chosen[0] = draw_first(self.rows, random_state)
         # One call draws the same stream as scikit-learn's call for each center.
         uniforms = random_state.uniform(size=(n_clusters - 1, n_trials))
         if n_clusters == 1:
             return rounds.chosen.copy()
         at_once = 1 + int(LOOP_WORK / self.work)
         for begin in range(0, n_clusters, at_once):
-            counter, gate = self.team.open(self.work, self.n_tasks)
             _run_rounds(
-                self.calls(), counter, gate, self.n_tasks, begin, min(begin + at_once, n_clusters),
-                uniforms, self.block_rows, rows, candidates, rounds, self.gaps,
-            )  # fmt: skip
+                self.calls(),
+                launch_for(self.team, self.work, self.n_tasks),
+                begin,
+                min(begin + at_once, n_clusters),
+                uniforms,
+                self.seeds(),
+                self.gaps,
+            )
         return rounds.chosen.copy()
+
+    def seeds(self) -> Seeds:
+        """The rows, and all that is known of them."""
+        return Seeds(self.block_rows, self.rows, self.candidates, self.rounds)
 
     def calls(self) -> Calls:
         """References to the kernels of a round."""
-        drawn = np.empty((1, 1)), self.block_rows, self.rows, self.candidates
         gate, key = self.team.gate, (self.rows.dtype, self.gaps.ndim)
-        state = self.rounds, self.gaps
+        seeds, gaps = self.seeds(), self.gaps
         return Calls(
-            reference(_next_round, key, *drawn, 1, *state),
-            reference(
-                seeding_round, key, gate, gate, 1, self.block_rows, 0, *drawn[2:], 1, 1, *state
-            ),
+            reference(_next_round, key, np.empty((1, 1)), 1, seeds, gaps),
+            reference(seeding_round, key, gate, gate, 1, 0, 1, 1, seeds, gaps),
         )
 
     def reset(self) -> None:

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distances import own_reference
-from .emit.cpu import lanes
-from .lloyd import Lloyd, Sums, iterate, pack
+from .lloyd import Limits, Lloyd, asks_first, iterate, pack
 from .machine.calling import call, offer_tasks
 from .machine.compiling import helper, kernel
+from .machine.loops import Launch
 from .machine.parallel import new_counter
 from .records import LABELS_ONLY, Array
-from .seeding import PATIENCE, GreedyKMeansPlusPlus, run_rounds
+from .seeding import GreedyKMeansPlusPlus, Seeds, forget_centers, run_rounds
 from .update import slice_rows, slices_reference
 
 
@@ -40,6 +40,23 @@ class Draws(NamedTuple):
     uniforms: Array  # (n, k - 1, L)
 
 
+class Chooser(NamedTuple):
+    """What :func:`.seeding.run_rounds` is given, which chooses starts."""
+
+    n_tasks: int
+    seeds: Seeds
+    gaps: Array
+
+
+class Turn(NamedTuple):
+    """What one call does."""
+
+    first: int  # start
+    most_steps: int  # after so many there are no more starts
+    max_iter: int  # iterations of a start, at most
+    tol: float  # shift at which they end
+
+
 class Best(NamedTuple):
     """The best start so far."""
 
@@ -51,26 +68,55 @@ class Best(NamedTuple):
 INERTIA, STEPS, STEPS_SO_FAR = range(3)  # slots of Best.numbers
 
 
+class Own(NamedTuple):
+    """Room for what :func:`.distances.own_distances` adds up."""
+
+    slice_size: int
+    inertias: Array  # of slices
+    exact: Array  # (k, d) float64: the centers
+
+
 @helper
-def _choose(calls, counter, gate, number, draws, seeding, mean):
+def _choose(calls, launch, number, draws, chooser, mean):
     """Write the rows that k-means++ chooses to the start, centred."""
-    n_tasks, block_rows, rows, candidates, rounds, gaps = seeding
+    n_tasks, seeds, gaps = chooser
     starts, firsts, uniforms = draws
-    rounds.closest[:] = np.inf
-    rounds.nearest[:] = 0
-    for block in range(len(rounds.patience)):
-        rounds.patience[block, 0], rounds.patience[block, 1] = 0, PATIENCE
+    _, rows, _, rounds = seeds
+    forget_centers(rounds)
     rounds.chosen[0] = firsts[number]
     n_clusters = len(rounds.chosen)
     if n_clusters > 1:
-        run_rounds(
-            calls, counter, gate, n_tasks, 0, n_clusters, uniforms[number], block_rows, rows,
-            candidates, rounds, gaps,
-        )  # fmt: skip
+        own = Launch(launch.counter, launch.gate, n_tasks, launch.alone)
+        run_rounds(calls, own, 0, n_clusters, uniforms[number], seeds, gaps)
     for cluster in range(n_clusters):
         row = rounds.chosen[cluster]
         for t in range(starts.shape[2]):
             starts[number, cluster, t] = rows.X[row, t] - mean[t]
+
+
+@helper
+def _inertia(calls, launch, centers, job, own):
+    """Sum of the squared distances of the rows to their own centers."""
+    slice_size, inertias, exact = own
+    exact[:] = centers
+    offer_tasks(launch.counter)
+    arguments = launch.counter, launch.gate, np.int64(len(inertias)), slice_size
+    rest = job.rows, job.mean, exact, job.labels, inertias, inertias[:0]
+    call(calls.own, None, arguments, rest)
+    step = 1
+    while step < len(inertias):  # as slices.tree_sum
+        for place in range(0, len(inertias) - step, 2 * step):
+            inertias[place] += inertias[place + step]
+        step *= 2
+    return inertias[0]
+
+
+@helper
+def _forget_rows(totals):
+    """Begin with no row in any cluster."""
+    totals.sums[:] = 0
+    totals.weights[:] = 0
+    totals.counts[:] = 0
 
 
 @helper
@@ -99,44 +145,35 @@ def _is_same_clustering(labels, others, n_clusters):
 
 
 @kernel
-def _run_starts(
-    calls, counter, gate, n_tasks, first, most_steps, max_iter, tol, size, screens, passed, screen,
-    sums, draws, seeding, inertias, own_slice, best,
-):  # fmt: skip
-    """Run starts from number `first` on; the number of the first that is left, and why.
+def _run_starts(calls, launch, turn, screens, passed, sums, draws, chooser, own, best):
+    """Run starts from number ``turn.first`` on; the number of the first that is left, and why.
 
     That is False where it must be run by the loop, its centers being in ``draws.starts``.
     """
     piles, totals, centers, new_centers = sums
-    n_clusters, n_features = centers.shape
-    n_samples, weights, labels = len(best.labels), passed.job.rows.weights, passed.job.labels
-    numbers, nowhere = best.numbers, inertias[:0]
-    exact = np.empty((n_clusters, n_features))
-    left = most_steps
+    counter, gate, n_tasks, _ = launch
+    first, left, max_iter, tol = turn
+    slice_size, rows, mean, labels, _, _ = passed.job
+    n_samples, n_clusters, numbers = len(best.labels), centers.shape[0], best.numbers
+    limits = Limits(min(max_iter, left), tol, np.int64(0))
     for number in range(first, len(draws.starts)):
         if left <= 0:
             return number, True
         if len(draws.firsts):
-            _choose(calls.seed, counter, gate, number, draws, seeding, passed.job.mean)
+            _choose(calls.seed, launch, number, draws, chooser, mean)
         centers[:] = draws.starts[number]
         labels[:] = -1
-        totals.sums[:] = 0
-        totals.weights[:] = 0
-        totals.counts[:] = 0
+        _forget_rows(totals)
         steps, n_changed, shift, n_empty, asks = iterate(
-            calls.iterate, counter, gate, gate, n_tasks, min(max_iter, most_steps), tol, size,
-            screens, passed, screen, sums,
-        )  # fmt: skip
+            calls.iterate, launch, limits, screens, passed, sums
+        )
         left -= steps
         strict = n_changed == 0
         if n_empty > 0 or not (strict or shift <= tol or steps == max_iter):
             return number, False
         # The same centers, summed afresh: what rows came and left is forgotten.
-        totals.sums[:] = 0
-        totals.weights[:] = 0
-        totals.counts[:] = 0
+        _forget_rows(totals)
         offer_tasks(counter)
-        slice_size, rows, mean, _, _, _ = passed.job
         arguments = counter, gate, n_tasks, slice_size, rows, mean
         call(calls.sum_slices, None, arguments, (labels, piles))
         none = 0.0, np.int64(0)
@@ -144,23 +181,15 @@ def _run_starts(
         passes = steps
         if not strict:  # labels are to match the centers that are returned
             passes += 1
-            asks = pack(calls.iterate, new_centers, size, passed.panels, screen, asks)
+            pack(calls.iterate, new_centers, passed.panels)
+            asks = asks_first(calls.iterate, passed.panels, passed.screen, asks)
             offer_tasks(counter)
             arguments = counter, gate, n_tasks, asks, LABELS_ONLY
             call(calls.iterate.assign, None, arguments, passed)
-            if not _are_occupied(labels, weights, n_samples, n_clusters):
+            if not _are_occupied(labels, rows.weights, n_samples, n_clusters):
                 return number, False
         numbers[STEPS_SO_FAR] += passes
-        exact[:] = new_centers
-        offer_tasks(counter)
-        arguments = counter, gate, np.int64(len(inertias)), own_slice, rows, mean
-        call(calls.own, None, arguments, (exact, labels, inertias, nowhere))
-        step = 1
-        while step < len(inertias):  # as slices.tree_sum
-            for place in range(0, len(inertias) - step, 2 * step):
-                inertias[place] += inertias[place + step]
-            step *= 2
-        inertia = inertias[0]
+        inertia = _inertia(calls, launch, new_centers, passed.job, own)
         if number == 0 or (
             inertia < numbers[INERTIA] and not _is_same_clustering(labels, best.labels, n_clusters)
         ):
@@ -205,21 +234,19 @@ class SmallStarts:
         firsts: Array,
         uniforms: Array,
     ) -> None:
-        rows, update = algorithm.rows, algorithm.update
+        rows = algorithm.rows
         n_samples, n_features = rows.X.shape
         self.algorithm, self.max_iter, self.tol = algorithm, max_iter, tol
         self.draws = Draws(starts, firsts, uniforms)
         self.best = Best(
             np.empty(n_samples, np.int32), np.empty(starts.shape[1:], rows.dtype), np.zeros(3)
         )
-        self.sums = Sums(
-            update.piles, update.totals, np.empty_like(starts[0]), np.empty_like(starts[0])
+        self.sums = algorithm.sums(np.empty_like(starts[0]), np.empty_like(starts[0]))
+        own_slice = slice_rows(n_samples, n_features, 1)
+        self.own = Own(
+            own_slice, np.empty(-(-n_samples // own_slice)), np.empty(self.sums.centers.shape)
         )
-        self.own_slice = slice_rows(n_samples, n_features, 1)
-        self.inertias = np.empty(-(-n_samples // self.own_slice))
         self.seeding = seeding
-        rounds = seeding.candidates, seeding.rounds
-        self.seeds = seeding.n_tasks, seeding.block_rows, rows, *rounds, seeding.gaps
 
     @staticmethod
     def serve(algorithm: Any) -> bool:
@@ -236,23 +263,28 @@ class SmallStarts:
         here : bool
             Whether it can be run here.
         """
-        algorithm, best = self.algorithm, self.best
+        algorithm, best, seeding, own = self.algorithm, self.best, self.seeding, self.own
         passed, gate = algorithm.passed(), algorithm.team.gate
         size, rows, mean, labels, piles, _ = passed.job
-        exact = np.empty(self.sums.centers.shape)
         calls = Calls(
             algorithm.calls(passed, self.sums),
-            self.seeding.calls(),
+            seeding.calls(),
             slices_reference(size, rows, mean, labels, piles, gate),
-            own_reference(rows, mean, exact, labels, self.inertias, gate),
+            own_reference(rows, mean, own.exact, labels, own.inertias, gate),
         )
         before = best.numbers[STEPS_SO_FAR]
         number, here = _run_starts(
-            calls, new_counter(), gate, algorithm.n_slices, first, algorithm.most_steps,
-            self.max_iter, self.tol, lanes(mean.dtype), algorithm.pays_to_screen, passed,
-            algorithm.screen, self.sums, self.draws, self.seeds, self.inertias, self.own_slice,
+            calls,
+            Launch(new_counter(), gate, algorithm.n_slices, gate),
+            Turn(first, algorithm.most_steps, self.max_iter, self.tol),
+            algorithm.pays_to_screen,
+            passed,
+            self.sums,
+            self.draws,
+            Chooser(seeding.n_tasks, seeding.seeds(), seeding.gaps),
+            own,
             best,
-        )  # fmt: skip
+        )
         n_passes = int(best.numbers[STEPS_SO_FAR] - before)
         algorithm.n_distances += n_passes * len(best.labels) * algorithm.n_clusters
         return number, here

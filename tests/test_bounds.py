@@ -279,7 +279,7 @@ def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(auto, "WORTH_SCREENING", np.inf)
     monkeypatch.setattr(auto, "LEAST_GAIN", 0.5)
     ways = []
-    for kind, name in ((lloyd.Lloyd, "assign"), (hamerly.Hamerly, "assign_by_bounds")):
+    for kind, name in ((lloyd.Lloyd, "iterate"), (hamerly.Hamerly, "iterate_by_bounds")):
         original = getattr(kind, name)
 
         def noted(self: Any, *arguments: Any, original: Any = original, **options: Any) -> Any:
@@ -289,9 +289,9 @@ def test_auto_gives_bounds_up_and_tries_again(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(kind, name, noted)
     X, start = problem("overlapping", np.float64)
     found = KMeans(len(start), init=start, n_init=1, algorithm="auto").fit(np.tile(X, (4, 1)))
-    assert {"Lloyd.assign", "Hamerly.assign_by_bounds"} <= set(ways)
-    first = ways.index("Lloyd.assign")
-    assert "Hamerly.assign_by_bounds" in ways[first:]
+    assert {"Lloyd.iterate", "Hamerly.iterate_by_bounds"} <= set(ways)
+    first = ways.index("Lloyd.iterate")
+    assert "Hamerly.iterate_by_bounds" in ways[first:]
     expected = KMeans(len(start), init=start, n_init=1, algorithm="lloyd").fit(np.tile(X, (4, 1)))
     np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
 

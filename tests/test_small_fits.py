@@ -8,7 +8,7 @@ from numba import config
 
 from fastclust import GaussianMixture, KMeans
 from fastclust.kernels import em
-from fastclust.kernels.hamerly import Hamerly
+from fastclust.kernels.algorithms import ALGORITHMS
 from fastclust.kernels.lloyd import Lloyd
 from fastclust.kernels.machine import calling
 from fastclust.kernels.starts import SmallStarts
@@ -20,9 +20,8 @@ FOUND = ("labels_", "cluster_centers_", "inertia_", "n_iter_", "n_distances_")
 def in_python(monkeypatch):
     """Have the loop in Python make every step."""
     monkeypatch.setattr(SmallStarts, "serve", staticmethod(lambda *arguments: False))
-    for kind in Lloyd, Hamerly:
+    for kind in set(ALGORITHMS.values()):
         monkeypatch.setattr(kind, "iterates", property(lambda self: False))
-    monkeypatch.setattr("fastclust.kernels.auto.Auto.iterates", property(lambda self: False))
 
 
 def both_ways(monkeypatch, X, weights=None, **parameters):
@@ -103,6 +102,29 @@ def test_whole_iterations_with_helpers_have_the_same_bits(
     parameters = {"n_clusters": n_clusters, "max_iter": 12, "algorithm": "lloyd"}
     for found, wanted in zip(*both_ways(monkeypatch, X, **parameters), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("algorithm", ["hamerly", "elkan", "auto"])
+@pytest.mark.parametrize("large_piles", [False, True])
+def test_whole_rounds_of_bounds_have_the_same_bits(monkeypatch, dtype, algorithm, large_piles):
+    if large_piles:
+        monkeypatch.setattr("fastclust.kernels.update.LARGE_PILE", 0)
+    monkeypatch.setattr("fastclust.kernels.lloyd.SMALL_WORK", 0)
+    monkeypatch.setattr("fastclust.kernels.elkan.DEAR", 300)
+    for name in ("SMALL_WORK", "LONG_ROUND", "WORTH_TRYING"):
+        monkeypatch.setattr(f"fastclust.kernels.auto.{name}", 0)
+    rng = np.random.default_rng(1)
+    for n_features, n_clusters, apart in [(2, 70, 9), (9, 40, 0), (100, 5, 9), (20, 300, 9)]:
+        places = apart * rng.standard_normal((n_clusters, n_features))
+        X = (places[np.arange(3000) % n_clusters] + rng.standard_normal((3000, n_features))).astype(
+            dtype
+        )
+        parameters = {"init": X[:n_clusters] + X[-1:], "max_iter": 40, "algorithm": algorithm}
+        for found, wanted in zip(
+            *both_ways(monkeypatch, X, n_clusters=n_clusters, **parameters), strict=True
+        ):
+            np.testing.assert_array_equal(found, wanted)
 
 
 MIXTURE = (

@@ -24,6 +24,7 @@ from ..kernels.rivals import rivals
 from ..kernels.seeding import (
     GreedyKMeansPlusPlus,
     Rounds,
+    Seeds,
     draw_first,
     draw_in_block,
     prepare_round,
@@ -246,10 +247,15 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             part = _part(rounds, slice(first, first + len(rows.X)), sums)
             n_tasks = min(len(part.patience), MAX_SLICES)
             self.team.run(
-                seeding_round, 2.0 * rows.X.size * (n_candidates + 1), n_tasks, per_sum,
-                sums.start, rows, self.candidates, n_candidates, latest, part,
+                seeding_round,
+                2.0 * rows.X.size * (n_candidates + 1),
+                n_tasks,
+                sums.start,
+                n_candidates,
+                latest,
+                Seeds(per_sum, rows, self.candidates, part),
                 self.gaps[first : first + len(rows.X)],
-            )  # fmt: skip
+            )
 
     def _draw(self, values: Array, latest: int) -> Array:
         """Draw the candidates of a round into ``rounds.drawn``; their coordinates."""
