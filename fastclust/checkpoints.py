@@ -29,6 +29,7 @@ from .kernels.machine.files import replace_file
 from .kernels.machine.parallel import Team
 from .kernels.tiles import Array
 from .preparation import Survey
+from .rows.sources import DistantWeights
 from .validation import check_bool, check_int, said
 
 MAGIC = b"fastclust checkpoint 2\n"
@@ -54,9 +55,18 @@ def described(
         "random_state": seed,
         "shape": [int(size) for size in data.X.shape],
         "dtype": np.dtype(data.X.dtype).name,
-        "weights": "" if weights is None else fingerprint(weights, team),
+        "weights": _identity(weights, team),
         "data": data.identity,
     }
+
+
+def _identity(weights: Any, team: Team) -> str:
+    """What tells weights from others, empty where there are none."""
+    if weights is None:
+        return ""
+    if isinstance(weights, DistantWeights):
+        return weights.identity()
+    return fingerprint(weights, team)
 
 
 def _named(init: Any) -> str:

@@ -22,7 +22,6 @@ from .kernels.tiles import Array
 from .lloyd_loop import Fit, Loop, State, occupied
 from .preparation import Survey
 from .rows import mapped
-from .rows.streaming import StreamedLoop, StreamedRows
 from .starts import first_centers
 
 MOST = 2**63 - 1  # that a checkpoint may count to
@@ -30,7 +29,7 @@ MOST = 2**63 - 1  # that a checkpoint may count to
 
 def make_loop(algorithm: str, rows: Any, mean: Array, n_clusters: int, threads: Team) -> Loop:
     """The loop on opened rows, which are centred by `mean`."""
-    kind = StreamedLoop if isinstance(rows, StreamedRows) else Loop
+    kind = getattr(rows, "loop_class", Loop)  # of rows that are not here
     return kind(algorithm_for(rows, algorithm), rows, mean, n_clusters, threads)
 
 
@@ -84,6 +83,8 @@ def is_better(fit: Fit, best: Fit | None) -> bool:
 
 def _is_same_clustering(labels: Array, others: Array, n_clusters: int) -> bool:
     """Whether two labellings are the same up to a permutation of the labels."""
+    if not isinstance(labels, np.ndarray):  # rows that workers hold
+        return bool(labels.is_same_clustering(others, n_clusters))
     mapping = np.full(n_clusters, -1, others.dtype)
     mapping[labels] = others
     return bool((mapping[labels] == others).all())
@@ -180,19 +181,37 @@ def recorded(
     if best is not None:
         values |= {"best_inertia": best.inertia, "best_n_iter": best.n_iter}
         values["best_n_distances"] = best.n_distances
-        arrays |= {"best_labels": best.labels, "best_centers": best.centers}
+        arrays |= {"best_labels": _kept(best.labels), "best_centers": best.centers}
     sums, weights, counts = state.totals
     arrays |= {"sums": sums, "weights": weights, "counts": counts}
-    return values, arrays | {"centers": state.centers, "labels": state.labels}
+    return values, arrays | {"centers": state.centers, "labels": _kept(state.labels)}
+
+
+def _kept(labels: Any) -> Array:
+    """What a checkpoint holds of labels: they, or the centers that those of workers follow from."""
+    found: Array = labels if isinstance(labels, np.ndarray) else labels.centers
+    return found
+
+
+def _labels_found(saved: Checkpoint, name: str, loop: Loop) -> Any:
+    """Labels of a checkpoint; where workers hold them, the centers that they follow from."""
+    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
+    if isinstance(loop.algorithm.labels, np.ndarray):
+        return saved.array(name, (n_samples,), np.int32, 0, shape[0] - 1)
+    return saved.array(name, shape, loop.rows.dtype)
 
 
 def best_found(saved: Checkpoint, loop: Loop, reach: float = np.inf) -> Fit | None:
     """The best start of a checkpoint, if one had come to its end; no center is beyond `reach`."""
     if saved.integer("number", 0, MOST) == 0:
         return None
-    n_samples, shape = loop.rows.shape[0], loop.update.totals.sums.shape
+    shape = loop.update.totals.sums.shape
+    labels = _labels_found(saved, "best_labels", loop)
+    if not isinstance(loop.algorithm.labels, np.ndarray):
+        loop.algorithm.labels.assign(labels)
+        labels = loop.algorithm.labels.copy()
     return Fit(
-        saved.array("best_labels", (n_samples,), np.int32, 0, shape[0] - 1),
+        labels,
         saved.real("best_inertia"),
         saved.array("best_centers", shape, loop.rows.dtype, -reach, reach),
         saved.integer("best_n_iter", 1, loop.max_iter),
@@ -210,7 +229,7 @@ def state_found(saved: Checkpoint, loop: Loop) -> State:
     )
     return State(
         saved.array("centers", shape, loop.rows.dtype),
-        saved.array("labels", (n_samples,), np.int32, 0, shape[0] - 1),
+        _labels_found(saved, "labels", loop),
         totals,
         saved.integer("n_iter", 1, loop.max_iter),
         saved.integer("n_empty", 0, shape[0]),

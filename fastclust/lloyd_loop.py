@@ -222,8 +222,7 @@ class Loop:
 
     def _relocate(self, centers: Array, new_centers: Array) -> tuple[float, int]:
         """Move empty clusters to the farthest rows; the movement of all centers, and how many."""
-        distances = np.empty(self.rows.shape[0])
-        self._own_distances(centers, distances)
+        distances = self._distances(centers)
         return self.update.relocated(self.algorithm.labels, distances, centers, new_centers)
 
     def _fill(self, centers: Array) -> bool:
@@ -238,9 +237,8 @@ class Loop:
         if not len(empty):
             return False
         update.refresh(labels, np.empty_like(centers))
-        distances = np.empty(self.rows.shape[0])
-        self._own_distances(centers, distances)
-        _, rows = update.destinations(labels, distances, centers, empty)
+        distances = self._distances(centers)
+        *_, rows = update.destinations(labels, distances, centers, empty)
         centers[empty[: len(rows)]] = rows
         return len(rows) > 0
 
@@ -253,6 +251,12 @@ class Loop:
         distances = np.empty(len(labels))
         self.algorithm.labels[: len(labels)] = labels
         return self._own_distances(centers, distances), distances
+
+    def _distances(self, centers: Array) -> Array:
+        """Squared distance of each row to the center of its label."""
+        distances = np.empty(self.rows.shape[0])
+        self._own_distances(centers, distances)
+        return distances
 
     def _own_distances(self, centers: Array, distances: Array | None = None) -> float:
         return float(self.algorithm.own_distances(centers, distances))
@@ -267,11 +271,13 @@ class Loop:
             )
 
 
-def occupied(labels: Array, n_clusters: int, weights: Array | None = None) -> Array:
+def occupied(labels: Any, n_clusters: int, weights: Array | None = None) -> Array:
     """Which clusters have a row, of `weights` above zero where there are any (n_clusters,).
 
     Most often the first rows show that all have.
     """
+    if not isinstance(labels, np.ndarray):  # rows that workers hold
+        return labels.occupied(n_clusters, weights is not None and len(weights) > 0)
     found = np.zeros(n_clusters, np.bool_)
     for start in range(0, len(labels), LOOK_AT):
         here = labels[start : start + LOOK_AT]

@@ -115,7 +115,7 @@ def survey(
     else:
         found = Fingerprint(X.shape, threads) if identify else None
         if isinstance(X, Source):  # which is not read once more for it
-            means, variances = StreamedRows(X).moments(threads, found)
+            means, variances = open_parts(X).moments(threads, found)
         else:
             means, variances = column_moments(X, threads)
             if found is not None:
@@ -134,7 +134,7 @@ def is_extreme(variance: float, dtype: Any) -> bool:
 def open_parts(X: Any, weights: Array | None = None) -> Any:
     """Rows of data for kernels, or what stands for them where `X` must be read."""
     if isinstance(X, Source):
-        return StreamedRows(X, weights)
+        return X.opened(weights) if hasattr(X, "opened") else StreamedRows(X, weights)
     return make_sparse_rows(X, weights) if scipy.sparse.issparse(X) else make_rows(X, weights)
 
 

@@ -26,7 +26,7 @@ from .kernels.machine.parallel import Team
 from .kernels.serving import all_finite
 from .kernels.sparse import BAD_INDICES, BAD_POINTERS, CANONICAL, structure
 from .kernels.tiles import Array
-from .rows.sources import Source, open_rows
+from .rows.sources import DistantWeights, Source, open_rows
 
 
 class Unsupported(TypeError):
@@ -539,37 +539,53 @@ def _reals(name: str, value: Any, shape: tuple[int | str, ...], dtype: Any) -> A
     return array
 
 
-def check_weights(sample_weight: Any, X: Array, *, all_zero: bool = False) -> Array | None:
+def check_weights(sample_weight: Any, X: Array, *, all_zero: bool = False) -> Any:
     """Weights of the dtype of `X`, or None where all are one; `all_zero` says if they may be."""
     if sample_weight is None:
         return None
+    if isinstance(sample_weight, DistantWeights):
+        least, most = sample_weight.least(), sample_weight.most()
+        _check_weights(least, most, sample_weight.sum(np.float64), all_zero)
+        return sample_weight
     if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(X.shape[0], sample_weight)
     weights = _reals("sample_weight", sample_weight, (X.shape[0],), X.dtype)
-    if (weights < 0).any():
-        raise ValueError(
-            "Negative values in data passed to `sample_weight`: weights must not be negative, "
-            f"but the smallest is {weights.min()}."
-        )
     with np.errstate(over="ignore"):
         total = weights.sum(dtype=np.float64)
+    _check_weights(weights.min(), weights.max(), total, all_zero)
+    return weights
+
+
+def _check_weights(least: float, most: float, total: float, all_zero: bool) -> None:
+    """Weights of this smallest and this largest one, and of this sum."""
+    if least < 0:
+        raise ValueError(
+            "Negative values in data passed to `sample_weight`: weights must not be negative, "
+            f"but the smallest is {least}."
+        )
     if not np.isfinite(total):
         raise ValueError(
             "sample_weight must add up to a finite number, but its largest weight is "
-            f"{weights.max()}: scale it down."
+            f"{most}: scale it down."
         )
-    if not all_zero and not weights.any():
+    if not all_zero and most == 0:
         raise ValueError("sample_weight must have a weight above zero, but all are zero.")
-    return weights
+
+
+def n_positive(weights: Any) -> int:
+    """How many weights are above zero, of such as are not negative."""
+    if isinstance(weights, DistantWeights):
+        return weights.n_positive()
+    return int(np.count_nonzero(weights))
 
 
 def check_drawable(weights: Array | None, n_drawn: int, init: str = "random") -> None:
     """Enough rows that can be drawn as first centers: for 'random', one for each cluster."""
-    if weights is not None and np.count_nonzero(weights) < n_drawn:
+    if weights is not None and n_positive(weights) < n_drawn:
         least = f"at least n_clusters={n_drawn} weights" if init == "random" else "a weight"
         raise ValueError(
             f"sample_weight must have {least} above zero for init={init!r}, but it has "
-            f"{np.count_nonzero(weights)}."
+            f"{n_positive(weights)}."
         )
 
 

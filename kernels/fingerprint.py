@@ -110,18 +110,27 @@ class Fingerprint:
 
         The number of rows of each block but the last is a multiple of :func:`moment_slice_rows`.
         """
-        numbers = read_only(block).reshape(-1)
-        per_word = 8 // block.itemsize  # a slice is of whole words: its rows are even in number
-        whole = numbers.size // per_word * per_word
-        words = numbers[:whole].view(np.uint64)
-        size = self.slice_size // per_word
-        digests = np.empty((-(-len(words) // size), 2), np.uint64)
-        self.team.run(_digest_slices, float(len(words)), len(digests), size, words, KEYS, digests)
-        self.digest.update(digests.tobytes() + numbers[whole:].tobytes())
+        self.add_digests(slice_digests(block, self.slice_size, self.team))
+
+    def add_digests(self, digests: bytes) -> None:
+        """Add the next rows, of which somebody else has made :func:`slice_digests`."""
+        self.digest.update(digests)
 
     def text(self) -> str:
         """The fingerprint of what has been added."""
         return self.digest.hexdigest()
+
+
+def slice_digests(block: Array, slice_size: int, team: Team) -> bytes:
+    """What a fingerprint is made of, for a block of slices of so many numbers."""
+    numbers = read_only(block).reshape(-1)
+    per_word = 8 // block.itemsize  # a slice is of whole words: its rows are even in number
+    whole = numbers.size // per_word * per_word
+    words = numbers[:whole].view(np.uint64)
+    size = slice_size // per_word
+    digests = np.empty((-(-len(words) // size), 2), np.uint64)
+    team.run(_digest_slices, float(len(words)), len(digests), size, words, KEYS, digests)
+    return digests.tobytes() + numbers[whole:].tobytes()
 
 
 def fingerprint(array: Array, team: Team) -> str:

@@ -451,11 +451,13 @@ class Sweep:
         Point near the rows by which they are centred.
     team : Team
         Threads to run on.
+    n_samples : int, optional
+        Of all rows, where these are a node of them.
     """
 
-    def __init__(self, rows: Any, center: Array, team: Team) -> None:
+    def __init__(self, rows: Any, center: Array, team: Team, n_samples: int | None = None) -> None:
         self.rows, self.team = rows, team
-        self.n_samples, self.n_features = rows.shape
+        self.n_samples, self.n_features = n_samples or rows.shape[0], rows.shape[1]
         self.zeros = padded_vector(np.zeros(self.n_features), rows.dtype)
         self.center = padded_vector(center, np.float64)
 

@@ -8,6 +8,7 @@ of squares about them are merged along the tree of :mod:`.slices`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -128,8 +129,19 @@ def moments_of_blocks(
     mean, variance : ndarray of shape (n_features,), float64
         The same bits however the rows are cut into blocks.
     """
+    n_samples = shape[0]
+    means, squares = node_of_blocks(blocks, shape, moment_slice_rows(*shape), team)
+    return means, squares / n_samples
+
+
+def node_of_blocks(
+    blocks: Iterable[Array], shape: tuple[int, ...], slice_size: int, team: Team
+) -> tuple[Array, Array]:
+    """Means of the columns, and sums of squares about them, of a node of the tree of slices.
+
+    As :func:`moments_of_blocks`, with a size of slices that all rows decide and these may not.
+    """
     n_samples, n_features = shape
-    slice_size = moment_slice_rows(n_samples, n_features)
     n_slices = -(-n_samples // slice_size)
     arrivals = np.zeros(n_slices, np.int64)
     means, squares = np.empty((2, n_slices, n_features))
@@ -141,7 +153,24 @@ def moments_of_blocks(
             arrivals, means, squares,
         )  # fmt: skip
         first += n_here
-    return means[0].copy(), squares[0] / n_samples
+    return means[0].copy(), squares[0].copy()
+
+
+class Node(NamedTuple):
+    """Number of rows, means of their columns, and sums of squares about these."""
+
+    n_rows: int
+    means: Array
+    squares: Array
+
+
+def merged(left: Node, right: Node) -> Node:
+    """The node of two siblings; see :func:`_merge`."""
+    before, rows = left.n_rows, np.float64(left.n_rows + right.n_rows)
+    share = (rows - before) / rows
+    gap = right.means - left.means
+    squares = left.squares + (right.squares + gap * gap * (before * share))
+    return Node(left.n_rows + right.n_rows, left.means + gap * share, squares)
 
 
 def near_most(means: Array, variances: Array) -> Array:

@@ -396,13 +396,13 @@ class Update:
         self.refresh(labels, out)
         totals = Totals(*(total.copy() for total in self.totals))
         empty = np.flatnonzero(totals.weights <= 0)
-        numbers, rows = self.destinations(labels, distances, centers, empty)
+        numbers, own, rows = self.destinations(labels, distances, centers, empty)
         moved = empty[: len(rows)]
-        for cluster, number, row in zip(moved, numbers, rows, strict=True):
-            weight = float(self.rows.weights[number]) if len(self.rows.weights) else 1.0
+        for cluster, label, number, row in zip(moved, own, numbers, rows, strict=True):
+            weight = self.weight_of(number)
             weighted = row.astype(np.float64) * weight
-            totals.sums[labels[number]] -= weighted
-            totals.weights[labels[number]] -= weight
+            totals.sums[label] -= weighted
+            totals.weights[label] -= weight
             totals.sums[cluster], totals.weights[cluster] = weighted, weight
             totals.counts[cluster] = 1
         shift, _ = _take_and_average(self.piles, totals, centers, out)
@@ -411,8 +411,8 @@ class Update:
 
     def destinations(
         self, labels: Array, distances: Array, centers: Array, empty: Array
-    ) -> tuple[Array, Array]:
-        """Where `empty` clusters are to be moved: numbers of rows, and these rows, centred.
+    ) -> tuple[Array, Array, Array]:
+        """Where `empty` clusters are to be moved: numbers of rows, their labels, and they, centred.
 
         The rows farthest from their own centers, in scikit-learn's order where that will do; fewer
         than there are clusters where no others can be told from a center.  Each of them
@@ -425,45 +425,99 @@ class Update:
 
         The sums must be those of the labels.  Parameters as for :meth:`relocated`.
         """
-        own, counts = labels[: len(distances)], self.totals.counts
+        n_empty, vacant = len(empty), centers[empty]
+        choice = _Choice(self, vacant)
+        if n_empty:
+            choice.look(*self.farthest(labels, distances, centers, n_empty))
+        if n_empty and len(choice.numbers) < n_empty:
+            choice = _Choice(self, vacant)
+            size, start = max(n_empty, SLICE_ELEMENTS // (8 * centers.shape[1])), 0
+            while len(choice.numbers) < n_empty:
+                some = self.by_distance(labels, distances, centers, start, start + size)
+                if not len(some[0]):
+                    break
+                choice.look(*some)
+                start += size
+        return choice.found()
+
+    def limits(self, centers: Array) -> Array:
+        """By cluster: squared distance that a row must be beyond to be moved, infinite for none."""
+        counts = self.totals.counts
         lengths = np.einsum("ij,ij->i", centers, centers, dtype=np.float64)
         rounding = (counts + 8) * np.finfo(np.float64).eps
-        movable = (counts[own] > 1) & (distances > (rounding**2 * lengths)[own])
-        if len(self.rows.weights):
-            movable &= self.rows.weights > 0
-        n_empty = len(empty)
-        numbers, rows = np.empty(0, np.int64), np.empty((0, centers.shape[1]), centers.dtype)
-        if n_empty and movable.any():
-            far = np.argpartition(distances, -n_empty)[: -n_empty - 1 : -1]
-            numbers, rows = self._unlike(far[movable[far]], own, centers[empty])
-            if len(rows) < n_empty:
-                far = np.flatnonzero(movable)
-                far = far[np.lexsort((own[far], -distances[far]))]
-                # Rows that agree in both are most often equal, and there may be a great many.
-                differ = (np.diff(own[far]) != 0) | (np.diff(distances[far]) != 0)
-                numbers, rows = self._unlike(far[np.r_[True, differ]], own, centers[empty])
-        return numbers, rows
+        return np.where(counts > 1, rounding**2 * lengths, np.inf)
 
-    def _unlike(self, far: Array, own: Array, vacant: Array) -> tuple[Array, Array]:
-        """Of the rows `far`, as many as there are `vacant` centers and as leave no cluster empty.
+    def farthest(
+        self, labels: Array, distances: Array, centers: Array, n_rows: int
+    ) -> tuple[Array, Array]:
+        """Of the rows farthest from their centers those that may be moved, and their labels."""
+        own, weights = labels[: len(distances)], self.rows.weights
+        return farthest(own, distances, weights, self.limits(centers), n_rows)
 
-        None is like another one or like a vacant center.
-        """
-        left = self.totals.counts.copy()
-        known = {(center + 0).tobytes() for center in vacant}
-        numbers: list[int] = []
-        rows: list[Array] = []
-        n_features = vacant.shape[1]
-        size = max(len(vacant), SLICE_ELEMENTS // (8 * n_features))
-        for start in range(0, len(far), size):
-            part = far[start : start + size]
-            centred = self.take(part) - self.mean[:n_features] + 0  # no negative zeros
-            for number, row in zip(part, centred, strict=True):
-                if len(rows) == len(vacant):
-                    break
-                if left[own[number]] > 1 and row.tobytes() not in known:
-                    left[own[number]] -= 1
-                    known.add(row.tobytes())
-                    numbers.append(number)
-                    rows.append(row)
-        return np.array(numbers, np.int64), np.array(rows, vacant.dtype).reshape(-1, n_features)
+    def by_distance(
+        self, labels: Array, distances: Array, centers: Array, start: int, stop: int
+    ) -> tuple[Array, Array]:
+        """All rows that may be moved, the farthest first, and their labels: some of them."""
+        own, weights = labels[: len(distances)], self.rows.weights
+        numbers, own = by_distance(own, distances, weights, self.limits(centers))
+        return numbers[start:stop], own[start:stop]
+
+    def weight_of(self, number: int) -> float:
+        """Of a row."""
+        return float(self.rows.weights[number]) if len(self.rows.weights) else 1.0
+
+
+class _Choice:
+    """Rows for vacant centers: none like another one or like a vacant center, no cluster empty."""
+
+    def __init__(self, update: Update, vacant: Array) -> None:
+        self.update, self.vacant = update, vacant
+        self.left = update.totals.counts.copy()
+        self.known = {(center + 0).tobytes() for center in vacant}
+        self.numbers: list[int] = []
+        self.labels: list[int] = []
+        self.rows: list[Array] = []
+
+    def look(self, far: Array, own: Array) -> None:
+        """Take of these rows as many as are still wanted; `own` are their labels."""
+        n_features = self.vacant.shape[1]
+        # No negative zeros.
+        centred = self.update.take(far) - self.update.mean[:n_features] + 0
+        for number, label, row in zip(far, own, centred, strict=True):
+            if len(self.rows) == len(self.vacant):
+                break
+            if self.left[label] > 1 and row.tobytes() not in self.known:
+                self.left[label] -= 1
+                self.known.add(row.tobytes())
+                self.numbers.append(number)
+                self.labels.append(label)
+                self.rows.append(row)
+
+    def found(self) -> tuple[Array, Array, Array]:
+        """Numbers, labels and centred rows."""
+        rows = np.array(self.rows, self.vacant.dtype).reshape(-1, self.vacant.shape[1])
+        return np.array(self.numbers, np.int64), np.array(self.labels, np.int64), rows
+
+
+def _movable(own: Array, distances: Array, weights: Array, limits: Array) -> Array:
+    movable: Array = distances > limits[own]
+    return movable & (weights > 0) if len(weights) else movable
+
+
+def farthest(
+    own: Array, distances: Array, weights: Array, limits: Array, n_rows: int
+) -> tuple[Array, Array]:
+    """See :meth:`Update.farthest`."""
+    far = np.argpartition(distances, -n_rows)[: -n_rows - 1 : -1]
+    far = far[_movable(own[far], distances[far], weights[far] if len(weights) else weights, limits)]
+    return far, own[far]
+
+
+def by_distance(own: Array, distances: Array, weights: Array, limits: Array) -> tuple[Array, Array]:
+    """See :meth:`Update.by_distance`; rows that agree in distance and label are one."""
+    far = np.flatnonzero(_movable(own, distances, weights, limits))
+    far = far[np.lexsort((own[far], -distances[far]))]
+    # Rows that agree in both are most often equal, and there may be a great many.
+    differ = (np.diff(own[far]) != 0) | (np.diff(distances[far]) != 0)
+    far = far[np.r_[np.ones(min(1, len(far)), np.bool_), differ]]
+    return far, own[far]

@@ -102,6 +102,23 @@ class Source:
             ) from error
         return result
 
+    def holding(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """Pieces that hold rows `start` to `stop`, each with the number of its first row.
+
+        Raises
+        ------
+        ValueError
+            Where they cannot be read.
+        """
+        try:
+            yield from self._holding(np.arange(start, stop))
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{self.name} could not be read: {type(error).__name__}: {error}"
+            ) from error
+
     def _holding(self, listed: Array) -> Iterator[tuple[int, Array]]:
         """Pieces that hold all listed rows (in ascending order), each with its first row's number.
 
@@ -196,6 +213,45 @@ class Source:
     def _place(self, row: int) -> str:
         """Where a row that is not finite is."""
         return f"{self.name} has it in row {row}"
+
+
+class DistantWeights:
+    """Weights of rows that are elsewhere, and stay there.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        That of the rows.
+    shape : tuple of int
+        Number of rows.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def least(self) -> float:
+        """The smallest."""
+        raise NotImplementedError
+
+    def most(self) -> float:
+        """The largest; not a number where one is not."""
+        raise NotImplementedError
+
+    def n_positive(self) -> int:
+        """How many are above zero."""
+        raise NotImplementedError
+
+    def sum(self, dtype: Any = None) -> Any:
+        """As NumPy's, to the bit."""
+        raise NotImplementedError
+
+    def astype(self, dtype: Any) -> Any:
+        """The same in another dtype."""
+        raise NotImplementedError
+
+    def identity(self) -> str:
+        """What tells them from others."""
+        raise NotImplementedError
 
 
 class ArrayLike(Source):

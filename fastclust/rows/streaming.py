@@ -57,6 +57,7 @@ class StreamedRows:
         self.X = source  # for its shape and dtype
         self.shape, self.dtype = source.shape, source.dtype
         self.weights = np.empty(0, source.dtype) if weights is None else weights
+        self.loop_class = StreamedLoop
 
     def parts(self, slice_size: int) -> Iterator[tuple[int, Rows]]:
         """All rows in blocks of aligned slices, each with the number of its first row."""
@@ -244,7 +245,7 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         rounds = self.rounds
         for first, rows in self.rows.parts(per_sum):
             sums = slice(first // per_sum, -(-(first + len(rows.X)) // per_sum))
-            part = _part(rounds, slice(first, first + len(rows.X)), sums)
+            part = part_of_rounds(rounds, slice(first, first + len(rows.X)), sums)
             n_tasks = min(len(part.patience), MAX_SLICES)
             self.team.run(
                 seeding_round,
@@ -268,7 +269,7 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
             zip(found, borders, source.ranges(borders), strict=True)
         ):
             weights = self.rows.weights[start:stop] if len(self.rows.weights) else None
-            part = _part(rounds, slice(start, stop), slice(block, block + 1))
+            part = part_of_rounds(rounds, slice(start, stop), slice(block, block + 1))
             row = draw_in_block(
                 value, per_sum, make_rows(X, weights), self.candidates, latest, part,
                 self.gaps.ndim == 2,
@@ -278,7 +279,7 @@ class StreamedKMeansPlusPlus(GreedyKMeansPlusPlus):
         return coordinates
 
 
-def _part(rounds: Rounds, rows: slice, sums: slice) -> Rounds:
+def part_of_rounds(rounds: Rounds, rows: slice, sums: slice) -> Rounds:
     """The state of some of the rows and of their sums."""
     return rounds._replace(
         closest=rounds.closest[rows],
