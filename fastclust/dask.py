@@ -41,6 +41,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 try:
+    import dask.array
+
     from .cluster import on_dask
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in ("dask", "distributed"):
@@ -51,12 +53,13 @@ except ImportError as error:
 
 from . import kmeans, validation
 from .callbacks import Callbacks
-from .choices import Algorithm, Starts
-from .cluster.collections import is_collection, lazily, summed
-from .cluster.passes import kmeans_sizes
+from .choices import Acceleration, Algorithm, Covariance, Responsibilities, Starts
+from .cluster.collections import is_collection, lazily, scored
+from .cluster.passes import kmeans_sizes, mixture_sizes
 from .kernels.update import slice_rows
+from .mixtures import bayesian_mixture, mixture
 
-__all__ = ["KMeans"]
+__all__ = ["BayesianGaussianMixture", "GaussianMixture", "KMeans"]
 
 
 class Distributed:
@@ -102,9 +105,9 @@ class Distributed:
         labels : dask array or ndarray of shape (n_samples,)
             Index of each row's cluster; lazy where `X` is a dask collection.
         """
-        return self._asked("predict", X)
+        return self._of_local("predict", X)
 
-    def _asked(self, method: str, X: Any, width: int = 0) -> Any:
+    def _of_local(self, method: str, X: Any, width: int = 0) -> Any:
         """A method of the local estimator, lazily for dask collections."""
         validation.check_fitted(self)
         local = self.to_local()
@@ -227,7 +230,7 @@ class KMeans(Distributed, kmeans.KMeans):
         X_new : dask array or ndarray of shape (n_samples, n_clusters)
             Euclidean distances; lazy where `X` is a dask collection.
         """
-        return self._asked("transform", X, width=self.n_clusters)
+        return self._of_local("transform", X, width=self.n_clusters)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Minus the inertia of `X` for the centers of this fit.
@@ -249,5 +252,246 @@ class KMeans(Distributed, kmeans.KMeans):
         validation.check_fitted(self)
         local = self.to_local()
         if is_collection(X):
-            return summed(local, "score", X, sample_weight)
+            return scored(local, X, sample_weight)[0]
         return local.score(X, sample_weight=sample_weight)
+
+
+class _Mixture(Distributed):
+    """What the two mixtures share."""
+
+    n_components: int
+    init_params: str
+
+    def _estimate(self, X: Any, sample_weight: Any, **options: Any) -> Any:
+        """The fit, to rows that workers hold."""
+        k = validation.check_int("n_components", self.n_components, 1)
+        sizes = mixture_sizes(k, self.init_params == "random")
+        engine, rows, weights = on_dask.hold(X, sample_weight, self.client, sizes)
+        try:
+            super()._estimate(rows, weights, **options)  # type: ignore[misc]
+        finally:
+            engine.close()
+        return X
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
+        """Estimate the parameters; the likeliest component of each row, as by :meth:`predict`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, **options
+            As for `fit`; see :mod:`fastclust.dask`.
+
+        Returns
+        -------
+        labels : dask array or ndarray of shape (n_samples,), int64
+            Index of the component of each row; lazy where `X` is a dask collection.
+        """
+        self._estimate(X, sample_weight, **options)
+        return self.predict(X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Posterior probability of each component for each row of `X`.
+
+        Parameters
+        ----------
+        X : dask collection, or whatever the class of one machine takes
+            Rows.
+
+        Returns
+        -------
+        resp : dask array or ndarray of shape (n_samples, n_components)
+            Probabilities; lazy where `X` is a dask collection.
+        """
+        return self._of_local("predict_proba", X, width=self.n_components)
+
+    def score_samples(self, X: Any) -> Any:
+        """Log of the density of the mixture at each row of `X`.
+
+        Parameters
+        ----------
+        X : dask collection, or whatever the class of one machine takes
+            Rows.
+
+        Returns
+        -------
+        log_prob : dask array or ndarray of shape (n_samples,)
+            Natural logarithms; lazy where `X` is a dask collection.
+        """
+        return self._of_local("score_samples", X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Mean log-likelihood of the rows of `X`.
+
+        Parameters
+        ----------
+        X : dask collection, or whatever the class of one machine takes
+            Rows.
+        y : Ignored
+            Present for scikit-learn's conventions.
+        sample_weight : dask array or array of shape (n_samples,), default=None
+            Weight of each row in the mean.
+
+        Returns
+        -------
+        log_likelihood : dask array of one number, or float
+            Natural logarithm, per row; lazy where `X` is a dask collection.
+        """
+        validation.check_fitted(self)
+        local = self.to_local()
+        if is_collection(X):
+            return scored(local, X, sample_weight, mean=True)[0]
+        return local.score(X, sample_weight=sample_weight)
+
+
+class GaussianMixture(_Mixture, mixture.GaussianMixture):
+    """Gaussian mixture on a Dask cluster: :class:`fastclust.GaussianMixture`, with the same bits.
+
+    Parameters
+    ----------
+    n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, weights_init, \
+            means_init, precisions_init, random_state, warm_start, verbose, verbose_interval, \
+            acceleration
+        As for :class:`fastclust.GaussianMixture`; 'random_from_data' is not for rows with weights.
+    client : distributed.Client, default=None
+        The client; the current one by default.
+    """
+
+    _local = mixture.GaussianMixture
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: Covariance = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Responsibilities = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        acceleration: Acceleration = None,
+        client: Any = None,
+    ) -> None:
+        super().__init__(
+            n_components,
+            covariance_type=covariance_type,
+            tol=tol,
+            reg_covar=reg_covar,
+            max_iter=max_iter,
+            n_init=n_init,
+            init_params=init_params,
+            weights_init=weights_init,
+            means_init=means_init,
+            precisions_init=precisions_init,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+            verbose_interval=verbose_interval,
+            acceleration=acceleration,
+        )
+        self.client = client
+
+    def bic(self, X: Any) -> Any:
+        """Bayesian information criterion; see :meth:`fastclust.GaussianMixture.bic`.
+
+        Parameters
+        ----------
+        X : dask collection, or whatever the class of one machine takes
+            Rows.
+
+        Returns
+        -------
+        bic : dask array of one number, or float
+            As scikit-learn's; lazy where `X` is a dask collection.
+        """
+        local = self.to_local()
+        if not is_collection(X):
+            return local.bic(X)
+        mean, n_rows = scored(local, X, None, mean=True)
+        return -2 * mean * n_rows + local._n_parameters() * dask.array.log(n_rows)
+
+    def aic(self, X: Any) -> Any:
+        """Akaike information criterion; see :meth:`fastclust.GaussianMixture.aic`.
+
+        Parameters
+        ----------
+        X : dask collection, or whatever the class of one machine takes
+            Rows.
+
+        Returns
+        -------
+        aic : dask array of one number, or float
+            As scikit-learn's; lazy where `X` is a dask collection.
+        """
+        local = self.to_local()
+        if not is_collection(X):
+            return local.aic(X)
+        mean, n_rows = scored(local, X, None, mean=True)
+        return -2 * mean * n_rows + 2 * local._n_parameters()
+
+
+class BayesianGaussianMixture(_Mixture, bayesian_mixture.BayesianGaussianMixture):
+    """Bayesian mixture on a Dask cluster: :class:`fastclust.BayesianGaussianMixture`, same bits.
+
+    Parameters
+    ----------
+    n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, \
+            weight_concentration_prior_type, weight_concentration_prior, mean_precision_prior, \
+            mean_prior, degrees_of_freedom_prior, covariance_prior, random_state, warm_start, \
+            verbose, verbose_interval
+        As for :class:`fastclust.BayesianGaussianMixture`; 'random_from_data' is not for rows with
+        weights.
+    client : distributed.Client, default=None
+        The client; the current one by default.
+    """
+
+    _local = bayesian_mixture.BayesianGaussianMixture
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: Covariance = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Responsibilities = "kmeans",
+        weight_concentration_prior_type: str = "dirichlet_process",
+        weight_concentration_prior: float | None = None,
+        mean_precision_prior: float | None = None,
+        mean_prior: Any = None,
+        degrees_of_freedom_prior: float | None = None,
+        covariance_prior: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        client: Any = None,
+    ) -> None:
+        super().__init__(
+            n_components=n_components,
+            covariance_type=covariance_type,
+            tol=tol,
+            reg_covar=reg_covar,
+            max_iter=max_iter,
+            n_init=n_init,
+            init_params=init_params,
+            weight_concentration_prior_type=weight_concentration_prior_type,
+            weight_concentration_prior=weight_concentration_prior,
+            mean_precision_prior=mean_precision_prior,
+            mean_prior=mean_prior,
+            degrees_of_freedom_prior=degrees_of_freedom_prior,
+            covariance_prior=covariance_prior,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+            verbose_interval=verbose_interval,
+        )
+        self.client = client

@@ -19,7 +19,6 @@ from .oversampling import LocalPasses, choose
 from .preparation import Survey, open_parts, unpadded
 from .rows.mapped import surviving
 from .rows.sources import Source
-from .rows.streaming import StreamedKMeansPlusPlus
 
 DRAWN_FROM = 1 << 16  # rows at a time
 
@@ -55,7 +54,7 @@ def seeds(
     """Rows, opened for kernels, and which of them k-means++ chooses."""
     X, weights = data.widened().X, data.weights  # by which rows are drawn as they were given
     rows = unpadded(X, weights) if isinstance(X, np.ndarray) else open_parts(X, weights)
-    kind = StreamedKMeansPlusPlus if isinstance(X, Source) else seeding_for(rows)
+    kind = getattr(rows, "seeding_class", None) or seeding_for(rows)
     return rows, kind(rows, n_clusters, threads, n_local_trials).choose(random_state)
 
 

@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
+import fastclust
 from fastclust import KMeans, SampledKMeansPlusPlus
 from fastclust.cluster.engine import Crew
 from fastclust.cluster.held import HeldRows, HeldWeights
 from fastclust.cluster.in_process import InProcess
 from fastclust.cluster.layout import Share, nodes, shares
-from fastclust.cluster.passes import Sizes, kmeans_sizes
+from fastclust.cluster.passes import Sizes, kmeans_sizes, mixture_sizes
 from fastclust.cluster.vectors import pieces, total
-from fastclust.kernels import update
+from fastclust.kernels import gaussian, update
 from fastclust.kernels.moments import Node, merged
+from fastclust.mixtures import chunks
 
 Array = np.ndarray[Any, Any]
 
@@ -175,6 +178,46 @@ def test_little_passes_between_workers() -> None:
         return engine.n_bytes - before
 
     assert (fit(12) - fit(2)) / 10 / 4 < 8 * k * 16 * 8
+
+
+MIXTURES = [
+    ("GaussianMixture", kind, {"init_params": init})
+    for kind, init in zip(
+        ["full", "tied", "diag", "spherical"],
+        ["kmeans", "random", "k-means++", "kmeans"],
+        strict=True,
+    )
+] + [
+    ("BayesianGaussianMixture", kind, {"init_params": init})
+    for kind, init in zip(
+        ["full", "tied", "diag", "spherical"],
+        ["random", "k-means++", "kmeans", "kmeans"],
+        strict=True,
+    )
+]
+MIXTURES.append(("GaussianMixture", "diag", {"acceleration": "squarem", "n_init": 2}))
+FITTED = ["weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_", "n_iter_"]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("case", MIXTURES, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mixtures_have_the_same_bits(case: Any, dtype: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gaussian, "LEAST_SLICE_ROWS", 128)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 192)
+    name, kind, options = case
+    X = rows(1500, 3, dtype)
+    options = {"covariance_type": kind, "random_state": 0, "max_iter": 5, **options}
+    for weights in (None, np.random.default_rng(1).random(len(X))):
+        local = getattr(fastclust, name)(n_components=3, **options)
+        local.fit(X, sample_weight=weights)
+        for n_workers in (1, 3):
+            sizes = mixture_sizes(3, options.get("init_params") == "random")
+            engine, X_held, own = held(X, weights, sizes, n_workers)
+            engine.to_lose = {(n_workers - 1, 9), (0, 14)}
+            found = clone(local).fit(X_held, sample_weight=own)
+            for each in FITTED:
+                assert np.array_equal(getattr(found, each), getattr(local, each)), each
 
 
 def test_nodes_are_aligned_and_cover_all() -> None:

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from test_sources import BROKEN, STREAMED, Broken, of_kind, rows
 
 import fastclust
-import fastclust.mixtures.em_problem
+import fastclust.mixtures.chunks
 import fastclust.rows.streaming
 from fastclust.kernels import gaussian
 from fastclust.rows.sources import Source, open_rows
@@ -29,7 +29,7 @@ def small_blocks(monkeypatch: Any) -> None:
     """Blocks, slices and chunks so small that there are many."""
     monkeypatch.setattr(fastclust.rows.streaming, "BLOCK_BYTES", 1 << 14)
     monkeypatch.setattr(gaussian, "LEAST_SLICE_ROWS", 256)
-    monkeypatch.setattr(fastclust.mixtures.em_problem, "CHUNK_ROWS", 512)
+    monkeypatch.setattr(fastclust.mixtures.chunks, "CHUNK_ROWS", 512)
 
 
 def found(estimator: Any, X: Any, own: Array | None) -> list[bytes]:

@@ -7,12 +7,16 @@ from typing import Any
 import dask
 import dask.array
 import numpy as np
+from dask.delayed import Delayed
+from distributed import Future
 
 from ..kernels.tiles import Array
 
 
 def is_collection(X: Any) -> bool:
-    """Whether `X` is rows of Dask's."""
+    """Whether `X` is rows of Dask's: an array, a frame or a list of blocks."""
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and all(isinstance(block, Delayed | Future) for block in X)
     return bool(dask.is_dask_collection(X))
 
 
@@ -22,7 +26,7 @@ def _blocks(X: Any) -> tuple[list[Any], list[float]]:
         if X.ndim > 1 and X.numblocks[1] > 1:
             X = X.rechunk({1: -1})
         return X.to_delayed().ravel().tolist(), list(X.chunks[0])
-    blocks = X.to_delayed() if hasattr(X, "to_delayed") else [X]
+    blocks = X if isinstance(X, list | tuple) else X.to_delayed()
     return list(blocks), [np.nan] * len(blocks)
 
 
@@ -65,22 +69,38 @@ def lazily(model: Any, method: str, X: Any, width: int = 0) -> Any:
     return dask.array.concatenate(parts)
 
 
-def _sum_of(model: Any, method: str, block: Any, weights: Any) -> float:
+def _score_of(model: Any, block: Any, weights: Any) -> Array:
     if len(block) == 0:
-        return 0.0
-    return float(getattr(model, method)(block, sample_weight=weights))
+        return np.zeros(2)
+    weight = len(block) if weights is None else weights.sum(dtype=np.float64)
+    if weight == 0:
+        return np.zeros(2)
+    return np.array([model.score(block, sample_weight=weights), weight])
 
 
-def summed(model: Any, method: str, X: Any, sample_weight: Any) -> Any:
-    """The sum of what a method gives for the blocks of `X`, a dask array of one number."""
+def _total(parts: list[Array]) -> Array:
+    return np.array([sum(score for score, _ in parts), len(parts)])
+
+
+def _mean(parts: list[Array]) -> Array:
+    weight = sum(weight for _, weight in parts)
+    return np.array([sum(score * own for score, own in parts) / weight, weight])
+
+
+def scored(model: Any, X: Any, sample_weight: Any, *, mean: bool = False) -> Any:
+    """The score of all blocks of `X`: the sum of theirs, or the mean by their weights.
+
+    A dask array of two numbers, of which the second is the weight of all rows if it is a mean.
+    """
     blocks, sizes = _blocks(X)
     weights = weights_of_blocks(sample_weight, sizes)
     held = dask.delayed(model)
     parts = [
-        dask.delayed(_sum_of)(held, method, block, own)
+        dask.delayed(_score_of)(held, block, own)
         for block, own in zip(blocks, weights, strict=True)
     ]
-    return dask.array.from_delayed(dask.delayed(sum)(parts), (), np.float64)
+    join = dask.delayed(_mean if mean else _total)
+    return dask.array.from_delayed(join(parts), (2,), np.float64)
 
 
 def weights_of_blocks(weights: Any, sizes: list[float]) -> list[Any]:

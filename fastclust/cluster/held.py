@@ -207,7 +207,7 @@ class OpenedRows:
         self.X = source  # for its shape and dtype
         self.shape, self.dtype = source.shape, source.dtype
         self.weights: Any = np.empty(0, source.dtype) if weights is None else weights
-        self.loop_class = HeldLoop
+        self.loop_class, self.seeding_class = HeldLoop, HeldKMeansPlusPlus
 
     def moments(self, team: Team, found: Fingerprint | None = None) -> tuple[Array, Array]:
         """Mean and variance of every column; see :func:`.kernels.moments.column_moments`."""
@@ -221,6 +221,25 @@ class OpenedRows:
     def sweep(self, center: Array, team: Team) -> HeldSweep:
         """Sweeps of EM over the rows."""
         return HeldSweep(self, center, team)
+
+    def draw_moments(
+        self,
+        random_state: np.random.RandomState,
+        center: Array,
+        components: Densities,
+        order: int,
+        size: int,
+    ) -> list[Array]:
+        """Moments of responsibilities that are drawn for `size` rows at a time, worker by worker.
+
+        The generator goes with them.  See :mod:`fastclust.mixtures.chunks`.
+        """
+        baton = random_state.get_state(), [0, 0, 0]
+        arguments = self.dtype, center, components, order, size
+        state, sums = self.crew.relay("draw_moments", baton, *arguments)
+        random_state.set_state(state)
+        found: list[Array] = sums
+        return found
 
 
 class _HeldUpdate(Update):
@@ -445,6 +464,10 @@ class HeldSweep:
         found = self.rows.crew.map("sweep", self.rows.dtype, center, densities, order, name)
         result: Moments = joined(found, _added)
         return result
+
+    def one_label(self) -> str:
+        """Labels by which all rows belong to the first component, for :meth:`moments`."""
+        return ""
 
 
 def _added(left: Any, right: Any) -> Moments:

@@ -31,6 +31,7 @@ from ..kernels.seeding import (
 from ..kernels.slices import MAX_SLICES, tree_sum
 from ..kernels.tiles import make_rows
 from ..kernels.update import Update, slice_rows
+from ..mixtures.chunks import drawn_moments
 from ..rows.streaming import part_of_rounds
 from .layout import Share, nodes
 from .vectors import Pieces, pieces
@@ -414,6 +415,25 @@ class Holder:
                 own = np.zeros(len(rows.X), np.int32) if labels == "" else self._of(labels, place)
             found.append((count, sweep.moments(densities, order, labels=own)))
         return found
+
+    def draw_moments(
+        self,
+        baton: tuple[Any, list[Any]],
+        dtype: Any,
+        center: Array,
+        components: Densities,
+        order: int,
+        size: int,
+    ) -> tuple[Any, list[Any]]:
+        """Add the moments of its chunks of `size` rows; see :mod:`fastclust.mixtures.chunks`."""
+        state, sums = baton
+        random_state = np.random.RandomState()
+        random_state.set_state(state)
+        for number in range(*self.share.slices(size)):
+            rows = self._some(dtype, self.share.rows(size, number, number + 1))
+            part = drawn_moments(random_state, rows, center, components, order, self.team)
+            sums = [before + own for before, own in zip(sums, part[2:], strict=True)]
+        return random_state.get_state(), sums
 
     def _of(self, name: str, place: slice) -> Array:
         loop = self._loops[name.partition("/")[0]]

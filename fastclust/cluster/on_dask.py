@@ -89,7 +89,21 @@ def _seat(key: str) -> Seat:
 
 def call_holder(key: str, method: str, arguments: tuple[Any, ...]) -> Any:
     """A call of a holder of this worker."""
-    return _seat(key).call(method, arguments)
+    return _seat(key).call(method, writable(arguments))
+
+
+def writable(value: Any) -> Any:
+    """The same with arrays that can be written to, for which kernels are compiled.
+
+    Dask's messages arrive as arrays that cannot.
+    """
+    if isinstance(value, np.ndarray):
+        return value if value.flags.writeable else value.copy()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(writable, value))
+    if isinstance(value, tuple | list):
+        return type(value)(map(writable, value))
+    return value
 
 
 def join_results(function: Callable[..., Any], results: list[Any], more: tuple[Any, ...]) -> Any:
@@ -183,6 +197,9 @@ class Given(NamedTuple):
         Of the files, if that is what it is.
     weights : list, ndarray or None
         By block, or of all rows of files.
+    again : list or None
+        What is to be computed where a block is wanted once more; None for the blocks themselves,
+        which are kept otherwise.
     """
 
     name: str
@@ -193,6 +210,7 @@ class Given(NamedTuple):
     blocks: list[Any]
     path: Any = None
     weights: Any = None
+    again: list[Any] | None = None
 
 
 def as_given(client: Any, X: Any, sample_weight: Any) -> Given:
@@ -242,7 +260,8 @@ def _of_array(client: Any, X: Any) -> Given:
 
 
 def _of_blocks(client: Any, name: str, blocks: list[Any], example: Any) -> Given:
-    """Blocks that must be looked at; they are kept while the fit fetches them."""
+    """Blocks that must be looked at; they are kept until workers have copied them."""
+    again = blocks
     blocks = [each if _is_future(each) else client.compute(each) for each in blocks]
     seen = client.gather([_submit(client, look_at_block, each) for each in blocks])
     full = [place for place, (shape, _, _) in enumerate(seen) if shape[0]]
@@ -269,7 +288,9 @@ def _of_blocks(client: Any, name: str, blocks: list[Any], example: Any) -> Given
             import pandas
 
             example = pandas.DataFrame(example, columns=first[2])
-    return Given(name, shape, float_dtype(np.dtype(first[1]), name), example, sizes, blocks)
+    return Given(
+        name, shape, float_dtype(np.dtype(first[1]), name), example, sizes, blocks, again=again
+    )
 
 
 def _is_future(block: Any) -> bool:
@@ -387,6 +408,8 @@ class OnDask(Engine):
         self._keys: list[str] = [""] * len(self.shares)
         self._actors: list[Any] = [None] * len(self.shares)
         self._seat(range(len(self.shares)))
+        if given.again is not None:
+            self.given = given._replace(blocks=given.again)
 
     def call(self, orders: Sequence[Order]) -> list[Any]:
         return self._results(
@@ -428,8 +451,11 @@ class OnDask(Engine):
     def labels(self, held: HeldLabels, size: int) -> Any:
         """Labels as a dask array with the chunks of the rows; slices have `size` rows."""
         orders = [Order(number, "labels", (held.name,)) for number in range(len(self.shares))]
-        futures = self._futures(orders)
-        distributed.wait(futures)
+        done = False
+        while not done:
+            held.crew.map("forget", "")  # whoever has been lost is there again
+            futures = self._futures(orders)
+            done = self._are_done(futures)
         parts = []
         for share, future in zip(self.shares, futures, strict=True):
             place = share.rows(size, *share.slices(size))
@@ -441,6 +467,11 @@ class OnDask(Engine):
         return labels.rechunk((sizes,)) if sizes else labels
 
     # Tasks.
+
+    def _are_done(self, futures: list[Any]) -> bool:
+        """Wait for results that stay on their workers; whether none of these was lost."""
+        looks = [_submit(self.client, _is_there, future) for future in futures]
+        return LOST not in self._results(looks, self._places)
 
     def _futures(self, orders: Sequence[Order]) -> list[Any]:
         return [
@@ -466,7 +497,7 @@ class OnDask(Engine):
                     self._see_what_happened(waiting, places, found, error)
         finally:
             self._cancel(list(waiting.values()) if len(found) < len(futures) else [])
-        return [found[number] for number in range(len(futures))]
+        return [writable(found[number]) for number in range(len(futures))]
 
     async def _gathered(self, futures: list[Any]) -> Any:
         return await asyncio.wait_for(

@@ -176,7 +176,7 @@ class BayesianGaussianMixture(FusedMixture, sklearn.mixture.BayesianGaussianMixt
             )
         kind = "diag" if self.covariance_type in ("diag", "spherical") else "full"
         order, center = ORDERS[kind], problem.center[None]
-        labels = np.zeros(len(problem.X), np.int32)
+        labels = problem.one_label()
         moments = problem.sweep.moments(problem.components(center), order, labels=labels)
         found, sums = estimate(kind, moments, center, problem.sweep.center, np.empty(0), 0.0)
         mean = found.means

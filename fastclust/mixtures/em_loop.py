@@ -36,7 +36,7 @@ from ..kernels.tiles import Array
 from ..persistence import Persistent
 from ..preparation import open_parts
 from ..rows import mapped
-from ..rows.sources import once_by_blocks
+from ..rows.sources import DistantWeights, once_by_blocks
 from ..serving import digest, kept_beside
 from ..starts import seeds
 from .ascent import Ascent, Limits, Watch
@@ -360,10 +360,10 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
     def _checked_weights(self: Any, sample_weight: Any, X: Any) -> Array | None:
         """Weights to start from: no component can begin with a row that does not count."""
         weights = validation.check_weights(sample_weight, X)
-        if weights is not None and np.count_nonzero(weights) < self.n_components:
+        if weights is not None and validation.n_positive(weights) < self.n_components:
             raise ValueError(
                 f"sample_weight must have at least n_components={self.n_components} weights above "
-                f"zero, but it has {np.count_nonzero(weights)}."
+                f"zero, but it has {validation.n_positive(weights)}."
             )
         return weights
 
@@ -603,6 +603,11 @@ class FusedMixture(mapped.Guarded, Persistent, Interchangeable):
             indices = seeds(problem.data, k, random_state, problem.team)[1]
             return problem.start_from_rows(indices)
         if self.init_params == "random_from_data":
+            if isinstance(weights, DistantWeights):
+                raise validation.UnsupportedParameter(
+                    "init_params must not be 'random_from_data' for rows that workers hold with "
+                    "their weights: its draws need an array of all weights."
+                )
             p = None if weights is None else weights / weights.sum(dtype=np.float64)
             indices = random_state.choice(len(problem.X), size=k, replace=False, p=p)
             return problem.start_from_rows(indices)

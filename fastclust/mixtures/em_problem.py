@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.components import LEAST_COUNT, ORDERS, estimate, make_densities
-from ..kernels.emit.cpu import TILE_ROWS
 from ..kernels.gaussian import COVARIANCES, MEANS, Densities, Moments, Sweep
 from ..kernels.machine.parallel import Team
 from ..kernels.moments import near_most
@@ -20,10 +19,8 @@ from ..kernels.tiles import Array, make_rows
 from ..preparation import survey
 from ..rows.sources import Source
 from .ascent import Limits
+from .chunks import chunk_rows, drawn_moments
 from .covariances import covariance_shapes
-
-# Rows whose random responsibilities are drawn at once, and the most numbers that these are.
-CHUNK_ROWS, CHUNK_ELEMENTS = 65_536, 1 << 22
 
 
 class Start(NamedTuple):
@@ -112,7 +109,10 @@ class Problem:
     def centre_by(self, center: Array) -> None:
         """Take the rows relative to this point."""
         self.center = center
-        self.sweep = Sweep(self.rows, center, self.team)
+        held = hasattr(self.rows, "sweep")  # by workers
+        self.sweep: Any = (
+            self.rows.sweep(center, self.team) if held else Sweep(self.rows, center, self.team)
+        )
         if self.covariance_type == "tied":
             whole = self._whole()
             self.scatter, self.sums = whole.second[0], whole.first[0]
@@ -123,11 +123,16 @@ class Problem:
         ones, zeros = np.ones(k), np.zeros(k)
         return make_densities("spherical", means, ones, zeros, center=self.sweep.center)
 
+    def one_label(self) -> Any:
+        """Labels by which all rows belong to the first component."""
+        if isinstance(self.sweep, Sweep):
+            return np.zeros(len(self.X), np.int32)
+        return self.sweep.one_label()
+
     def _whole(self) -> Moments:
         """Moments of all rows about the center."""
-        everything = np.zeros(len(self.X), np.int32)
         components = self.components(self.center[None])
-        return self.sweep.moments(components, COVARIANCES, labels=everything)
+        return self.sweep.moments(components, COVARIANCES, labels=self.one_label())
 
     def parameters(
         self, moments: Moments, means: Array, reg_covar: float, scatter: Array | None = None
@@ -180,21 +185,22 @@ class Problem:
         """Responsibilities drawn as scikit-learn draws them, some rows at a time."""
         components = self.components(np.repeat(self.center[None], n_components, axis=0))
         order = ORDERS[self.covariance_type]
-        parts = []
-        for first, X in self._chunks(n_components):
-            weights = None if self.weights is None else self.weights[first : first + len(X)]
-            given = random_state.uniform(size=(len(X), n_components))
-            given /= given.sum(axis=1, keepdims=True)
-            sweep = Sweep(make_rows(X, weights), self.center, self.team)
-            parts.append(sweep.moments(components, order, given=given))
-        sums = [sum(part[field] for part in parts) for field in range(2, 5)]
+        if hasattr(self.rows, "draw_moments"):  # rows that workers hold
+            size = chunk_rows(self.X.shape[1], n_components)
+            sums = self.rows.draw_moments(random_state, self.center, components, order, size)
+        else:
+            sums = [0, 0, 0]
+            for first, X in self._chunks(n_components):
+                weights = None if self.weights is None else self.weights[first : first + len(X)]
+                rows = make_rows(X, weights)
+                part = drawn_moments(random_state, rows, self.center, components, order, self.team)
+                sums = [before + own for before, own in zip(sums, part[2:], strict=True)]
         means = np.repeat(self.center[None], n_components, axis=0)
-        return Start(Moments(0.0, 0.0, *sums), means)  # type: ignore[arg-type]
+        return Start(Moments(0.0, 0.0, *sums), means)
 
     def _chunks(self, n_components: int) -> Iterator[tuple[int, Array]]:
         """All rows, some at a time, each time with the number of the first."""
-        most = CHUNK_ELEMENTS // max(self.X.shape[1], n_components)
-        size = max(TILE_ROWS, min(CHUNK_ROWS, most) // TILE_ROWS * TILE_ROWS)
+        size = chunk_rows(self.X.shape[1], n_components)
         starts = range(0, len(self.X), size)
         if isinstance(self.X, Source):
             yield from zip(starts, self.X.blocks(size), strict=True)

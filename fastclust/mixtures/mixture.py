@@ -14,7 +14,7 @@ from ..centroids import unchanged_on_error
 from ..choices import Acceleration, Covariance, Responsibilities
 from ..kernels.components import WEIGHTS
 from ..kernels.em import Steps
-from ..kernels.gaussian import Moments
+from ..kernels.gaussian import Moments, Sweep
 from ..kernels.machine.parallel import team
 from ..kernels.tiles import Array
 from ..rows.sources import once_by_blocks
@@ -305,7 +305,7 @@ class GaussianMixture(FusedMixture, sklearn.mixture.GaussianMixture):
         return moments.log_likelihood / problem.total
 
     def _compiled_steps(self, problem: Problem) -> Steps | None:
-        if self.acceleration is not None:
+        if self.acceleration is not None or not isinstance(problem.sweep, Sweep):
             return None
         steps = Steps(
             problem.sweep,

@@ -57,7 +57,7 @@ class StreamedRows:
         self.X = source  # for its shape and dtype
         self.shape, self.dtype = source.shape, source.dtype
         self.weights = np.empty(0, source.dtype) if weights is None else weights
-        self.loop_class = StreamedLoop
+        self.loop_class, self.seeding_class = StreamedLoop, StreamedKMeansPlusPlus
 
     def parts(self, slice_size: int) -> Iterator[tuple[int, Rows]]:
         """All rows in blocks of aligned slices, each with the number of its first row."""
