@@ -480,6 +480,8 @@ class _Choice:
 
     def look(self, far: Array, own: Array) -> None:
         """Take of these rows as many as are still wanted; `own` are their labels."""
+        if not len(far):  # nothing to read
+            return
         n_features = self.vacant.shape[1]
         # No negative zeros.
         centred = self.update.take(far) - self.update.mean[:n_features] + 0
