@@ -29,7 +29,7 @@ from ..kernels.seeding import (
     settle_round,
 )
 from ..kernels.slices import MAX_SLICES, tree_sum
-from ..kernels.tiles import make_rows
+from ..kernels.tiles import ALIGNMENT, aligned_empty, make_rows
 from ..kernels.update import Update, slice_rows
 from ..mixtures.chunks import drawn_moments
 from ..rows.streaming import part_of_rounds
@@ -105,7 +105,7 @@ class Holder:
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """What the method of this name gives."""
-        return getattr(self, method)(*arguments)
+        return getattr(self, method)(*landed(arguments))
 
     def forget(self, subject: str) -> None:
         """Let go of what belongs to a subject."""
@@ -439,6 +439,24 @@ class Holder:
         loop = self._loops[name.partition("/")[0]]
         labels, centers = self._kept.get(name, (loop.labels(), loop.centers))
         return self._labels_at(labels, loop.place, loop.mean, centers, place)
+
+
+def landed(value: Any) -> Any:
+    """What has arrived, with arrays such as kernels are compiled for.
+
+    They can be written to and begin at a cache line; those of a message need not.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        if value.flags.writeable and value.ctypes.data % ALIGNMENT == 0:
+            return value
+        copy = aligned_empty(value.shape, value.dtype)
+        copy[...] = value
+        return copy
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(landed, value))
+    if isinstance(value, tuple | list):
+        return type(value)(map(landed, value))
+    return value
 
 
 def _brought(part: _Part) -> Brought:

@@ -32,7 +32,7 @@ from ..persistence import installed
 from ..rows.sources import ArrayLike, Source, as_array, checked_shape, float_dtype, open_rows
 from .engine import LOST, Crew, Engine, Order
 from .held import HeldLabels, HeldRows, HeldWeights
-from .holder import Holder
+from .holder import Holder, landed
 from .layout import Share, shares
 
 PATIENCE = 3.0  # seconds between two looks at whether the workers that are waited for are there
@@ -89,21 +89,7 @@ def _seat(key: str) -> Seat:
 
 def call_holder(key: str, method: str, arguments: tuple[Any, ...]) -> Any:
     """A call of a holder of this worker."""
-    return _seat(key).call(method, writable(arguments))
-
-
-def writable(value: Any) -> Any:
-    """The same with arrays that can be written to, for which kernels are compiled.
-
-    Dask's messages arrive as arrays that cannot.
-    """
-    if isinstance(value, np.ndarray):
-        return value if value.flags.writeable else value.copy()
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(writable, value))
-    if isinstance(value, tuple | list):
-        return type(value)(map(writable, value))
-    return value
+    return _seat(key).call(method, arguments)
 
 
 def join_results(function: Callable[..., Any], results: list[Any], more: tuple[Any, ...]) -> Any:
@@ -498,7 +484,7 @@ class OnDask(Engine):
                     self._see_what_happened(waiting, places, found, error)
         finally:
             self._cancel(list(waiting.values()) if len(found) < len(futures) else [])
-        return [writable(found[number]) for number in range(len(futures))]
+        return [landed(found[number]) for number in range(len(futures))]
 
     async def _gathered(self, futures: list[Any]) -> Any:
         return await asyncio.wait_for(
