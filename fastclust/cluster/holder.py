@@ -22,6 +22,7 @@ from ..kernels.moments import Node, moment_slice_rows, node_of_blocks
 from ..kernels.records import PILES, Array, Rows
 from ..kernels.seeding import (
     GreedyKMeansPlusPlus,
+    Seeds,
     draw_in_block,
     prepare_round,
     rows_per_block,
@@ -358,9 +359,10 @@ class Holder:
             )
             X, _, weights = seeding.rows
             rows = make_rows(X[here], weights[here] if len(weights) else None)
+            seeds = Seeds(size, rows, seeding.candidates, part)
             seeding.team.run(
-                seeding_round, 2.0 * rows.X.size * (n + 1), min(count, MAX_SLICES), size, 0, rows,
-                seeding.candidates, n, max(0, n_chosen - 1), part, seeding.gaps[here],
+                seeding_round, 2.0 * rows.X.size * (n + 1), min(count, MAX_SLICES), 0, n,
+                max(0, n_chosen - 1), seeds, seeding.gaps[here],
             )  # fmt: skip
             found.append((count, part.merged[0, :n].copy()))
         return found

@@ -2,10 +2,10 @@
 
 A worker's rows lie in one array in its memory, with the state that belongs to them: a Dask actor,
 which Dask neither copies nor moves nor spills, and frees when the client lets go of it or is gone.
-What holders are asked is a task each, pinned to the worker and named after what it does, so that
-Dask's dashboard shows it and its scheduler has one task for each worker and pass, however many
-partitions there are.  Rows come from tasks, too: a block is computed where it is wanted, copied to
-its place, and released.
+What holders are asked goes to the actors without a task, one call for each worker and pass however
+many partitions there are: two workers then answer in 7 ms where tasks take 26.  Rows come from
+tasks, which Dask's dashboard shows by their names: a block is computed where it is wanted, copied
+to its place, and released.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from .layout import Share, shares
 
 PATIENCE = 3.0  # seconds between two looks at whether the workers that are waited for are there
 RETURN = 20.0  # seconds in which a worker that was lost may be replaced before others take over
-IN_FLIGHT = 4  # blocks on their way to a worker at a time
+# Blocks go to a worker in groups of so many bytes, unless one has more; and groups at a time.
+GROUP_BYTES, IN_FLIGHT = 1 << 24, 2
 
 _seats: weakref.WeakValueDictionary[str, Seat] = weakref.WeakValueDictionary()
 
@@ -97,9 +98,12 @@ def join_results(function: Callable[..., Any], results: list[Any], more: tuple[A
     return function(results, *more)
 
 
-def fill_from_block(key: str, first: int, block: Any, weights: Any, said: Said) -> None:
-    """Copy a block of rows to its place."""
-    _seat(key).put(first, *said.checked(block, weights))
+def fill_from_blocks(
+    key: str, firsts: list[int], blocks: list[Any], weights: list[Any], saids: list[Said]
+) -> None:
+    """Copy blocks of rows to their places."""
+    for first, block, own, said in zip(firsts, blocks, weights, saids, strict=True):
+        _seat(key).put(first, *said.checked(block, own))
 
 
 def fill_from_files(key: str, path: Any, n_samples: int, weights: Any, said: Said) -> None:
@@ -393,15 +397,59 @@ class OnDask(Engine):
         self.n_wanted = len(self.shares)
         self._places = addresses[: len(self.shares)]
         self._keys: list[str] = [""] * len(self.shares)
-        self._actors: list[Any] = [None] * len(self.shares)
+        self._actors: list[Any] = [None] * len(self.shares)  # futures: who has one keeps it alive
+        self._callees: list[Any] = [None] * len(self.shares)
         self._seat(range(len(self.shares)))
         if given.again is not None:
             self.given = given._replace(blocks=given.again)
 
     def call(self, orders: Sequence[Order]) -> list[Any]:
-        return self._results(
-            self._futures(orders), [self._places[order.number] for order in orders]
+        asked = [self._ask(order) for order in orders]
+        return [
+            self._answer(order.number, future) for order, future in zip(orders, asked, strict=True)
+        ]
+
+    def _ask(self, order: Order) -> Any:
+        """A call of an actor, or LOST."""
+        with self.client.as_current():
+            try:
+                return self._callees[order.number].call(order.method, order.arguments)
+            except RuntimeError:  # Dask knows that it is gone
+                return LOST
+
+    def _answer(self, number: int, future: Any) -> Any:
+        """What an actor answers, or LOST."""
+        if future is LOST:
+            return LOST
+        while True:
+            try:
+                return landed(future.result(timeout=PATIENCE))
+            except TimeoutError:  # it may be at work, or gone
+                if not self._is_alive(number):
+                    return LOST
+            except OSError:  # nobody answers at its address: Dask will notice, too
+                deadline = time.monotonic() + PATIENCE
+                while self._is_alive(number) and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                return LOST
+
+    def _is_alive(self, number: int) -> bool:
+        """Whether a worker is there and has its rows, as far as Dask's scheduler knows."""
+        there = self._workers()
+        return self._places[number] in there and self._actors[number].status in (
+            "finished",
+            "pending",
         )
+
+    def _workers(self) -> dict[str, int]:
+        """Workers that are there; an error where there is no scheduler any more."""
+        try:
+            there: dict[str, int] = self.client.nthreads()
+        except Exception as error:
+            raise self._gone() from error
+        if self.client.status != "running":
+            raise self._gone()
+        return there
 
     def together(self, orders: Sequence[Order], function: Callable[..., Any], *more: Any) -> Any:
         futures = self._futures(orders)
@@ -433,6 +481,7 @@ class OnDask(Engine):
         return [number for number, found in enumerate(self.call(orders)) if found is LOST]
 
     def close(self) -> None:
+        self._callees = [None] * len(self.shares)
         self._actors = [None] * len(self.shares)
 
     def labels(self, held: HeldLabels, size: int) -> Any:
@@ -499,12 +548,8 @@ class OnDask(Engine):
         error: Exception,
     ) -> None:
         """Take those tasks out that nobody can finish any more; raise what a worker has raised."""
-        try:
-            there = self.client.nthreads() if self.client.status == "running" else {}
-        except Exception as gone:
-            raise self._gone() from gone
-        if self.client.status != "running":
-            raise self._gone() from error
+        del error  # each future tells its own
+        there = self._workers()
         for number, future in list(waiting.items()):
             place = [places[number]] if isinstance(places[number], str) else places[number]
             lost = not all(each in there for each in place)
@@ -540,6 +585,10 @@ class OnDask(Engine):
                 threads.get(place, 1), workers=[place], allow_other_workers=False, actor=True,
             )  # fmt: skip
         self._results_or_lost([self._actors[number] for number in numbers], numbers)
+        with self.client.as_current():
+            for number in numbers:
+                key, place = self._actors[number].key, self._places[number]
+                self._callees[number] = distributed.Actor(Seat, place, key)
         waiting: dict[Any, int] = {}
         try:
             for future, number in self._fills(numbers):
@@ -594,21 +643,43 @@ class OnDask(Engine):
             arguments = key, given.path, n_samples, own, said
             yield _submit(self.client, fill_from_files, *arguments, **pinned), number
             return
-        first = 0
-        for block, size in enumerate(given.sizes):
-            if size and first < share.end and first + size > share.first:
-                said = Said(name, block, size, n_features, given.dtype)
-                own = None if given.weights is None else given.weights[block]
-                parts = [self._computed(part, place) for part in (given.blocks[block], own)]
-                arguments = key, first, *parts, said
-                yield _submit(self.client, fill_from_block, *arguments, **pinned), number
-            first += size
+        for group in self._groups(share):
+            saids = [
+                Said(name, block, given.sizes[block], n_features, given.dtype) for block, _ in group
+            ]
+            own = given.weights or [None] * len(given.sizes)
+            parts = [given.blocks[block] for block, _ in group] + [own[block] for block, _ in group]
+            parts = self._computed(parts, place)
+            blocks, weights = parts[: len(group)], parts[len(group) :]
+            arguments = key, [first for _, first in group], blocks, weights, saids
+            yield _submit(self.client, fill_from_blocks, *arguments, **pinned), number
 
-    def _computed(self, part: Any, place: str) -> Any:
-        """A block as a future, computed where it is wanted if it is still to be computed."""
-        if not dask.is_dask_collection(part):
-            return part
-        return self.client.compute(part, workers=[place], allow_other_workers=True)
+    def _groups(self, share: Share) -> Iterator[list[tuple[int, int]]]:
+        """Blocks that have rows of a share, some at a time, each with the number of its first."""
+        per_row = self.given.dtype.itemsize * share.n_features
+        group: list[tuple[int, int]] = []
+        first = n_bytes = 0
+        for block, size in enumerate(self.given.sizes):
+            if size and first < share.end and first + size > share.first:
+                if group and n_bytes + size * per_row > GROUP_BYTES:
+                    yield group
+                    group, n_bytes = [], 0
+                group.append((block, first))
+                n_bytes += size * per_row
+            first += size
+        if group:
+            yield group
+
+    def _computed(self, parts: list[Any], place: str) -> list[Any]:
+        """Blocks as futures, computed where they are wanted if they are still to be computed."""
+        lazy = [number for number, part in enumerate(parts) if dask.is_dask_collection(part)]
+        if lazy:
+            found = self.client.compute(
+                [parts[number] for number in lazy], workers=[place], allow_other_workers=True
+            )
+            for number, future in zip(lazy, found, strict=True):
+                parts[number] = future
+        return parts
 
 
 def _is_there(seat: Any) -> bool:
