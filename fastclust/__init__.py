@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         unload_ipython_extension,
         unpatch_sklearn,
     )
+    from .agglomerative import AgglomerativeClustering, linkage_tree, ward_tree
     from .bisecting import BisectingKMeans
     from .callbacks import ProgressBar
     from .interchange import from_sklearn
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # Where each public name lives.  Its module is imported when the name is first asked for, so that
 # a program which needs KMeans alone does not wait for the others.
 _HOMES = {
+    "AgglomerativeClustering": "agglomerative",
     "BayesianGaussianMixture": "mixtures.bayesian_mixture",
     "BisectingKMeans": "bisecting",
     "ClusterSearch": "search",
@@ -47,6 +49,7 @@ _HOMES = {
     "from_sklearn": "interchange",
     "k_means": "kmeans",
     "kmeans_plusplus": "kmeans",
+    "linkage_tree": "agglomerative",
     "load_ipython_extension": "acceleration",
     "patch_sklearn": "acceleration",
     "silhouette_samples": "silhouette",
@@ -54,6 +57,7 @@ _HOMES = {
     "simplified_silhouette_score": "scores",
     "unload_ipython_extension": "acceleration",
     "unpatch_sklearn": "acceleration",
+    "ward_tree": "agglomerative",
 }
 
 
@@ -86,6 +90,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AgglomerativeClustering",
     "BayesianGaussianMixture",
     "BisectingKMeans",
     "ClusterSearch",
@@ -100,6 +105,7 @@ __all__ = [
     "from_sklearn",
     "k_means",
     "kmeans_plusplus",
+    "linkage_tree",
     "load_ipython_extension",
     "patch_sklearn",
     "silhouette_samples",
@@ -107,4 +113,5 @@ __all__ = [
     "simplified_silhouette_score",
     "unload_ipython_extension",
     "unpatch_sklearn",
+    "ward_tree",
 ]

@@ -26,7 +26,7 @@ import sklearn.metrics.cluster
 import sklearn.mixture
 from sklearn.base import clone
 
-from . import bisecting, kmeans, minibatch, scores, silhouette
+from . import agglomerative, bisecting, kmeans, minibatch, scores, silhouette
 from .interchange import to_sklearn
 from .mixtures import bayesian_mixture, mixture
 from .validation import Unsupported
@@ -134,8 +134,11 @@ SUBSTITUTES: dict[Any, dict[str, Any]] = {
         "KMeans": KMeans,
         "MiniBatchKMeans": MiniBatchKMeans,
         "BisectingKMeans": BisectingKMeans,
+        "AgglomerativeClustering": agglomerative.AgglomerativeClustering,
         "k_means": kmeans.k_means,
         "kmeans_plusplus": kmeans.kmeans_plusplus,
+        "ward_tree": agglomerative.ward_tree,
+        "linkage_tree": agglomerative.linkage_tree,
     },
     sklearn.mixture: {
         "GaussianMixture": GaussianMixture,

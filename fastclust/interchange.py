@@ -95,6 +95,9 @@ PAIRS = {
         to_theirs=_tree_to_theirs,
         to_ours=_tree_to_ours,
     ),
+    "AgglomerativeClustering": Pair(
+        _ours("AgglomerativeClustering"), sklearn.cluster.AgglomerativeClustering
+    ),
     "GaussianMixture": Pair(_ours("GaussianMixture"), sklearn.mixture.GaussianMixture),
     "BayesianGaussianMixture": Pair(
         _ours("BayesianGaussianMixture"), sklearn.mixture.BayesianGaussianMixture
@@ -105,7 +108,7 @@ PAIRS = {
 _UNKNOWN = {"algorithm": "lloyd", "init": "k-means++"}
 _KNOWN = {"algorithm": ("lloyd", "elkan"), "init": ("k-means++", "random")}
 # What only some fits leave behind, under the same names in both.
-_OPTIONAL = {"feature_names_in_"}
+_OPTIONAL = {"feature_names_in_", "distances_"}
 
 
 def to_sklearn(model: Any) -> Any:
@@ -123,8 +126,8 @@ def from_sklearn(estimator: Any) -> Any:
     Parameters
     ----------
     estimator : estimator of scikit-learn
-        KMeans, MiniBatchKMeans, BisectingKMeans, GaussianMixture or BayesianGaussianMixture, fitted
-        or not; read from a pickle, for example.
+        KMeans, MiniBatchKMeans, BisectingKMeans, AgglomerativeClustering, GaussianMixture or
+        BayesianGaussianMixture, fitted or not; read from a pickle, for example.
 
     Returns
     -------
@@ -184,4 +187,5 @@ def _tiny_fit(kind: type[Any], known: dict[str, Any]) -> Any:
     size = {name: 2 for name in ("n_clusters", "n_components") if name in known}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kind(**size, random_state=0).fit([[0.0], [1.0], [5.0], [6.0]])
+        seed = {name: 0 for name in ("random_state",) if name in known}
+        return kind(**size, **seed).fit([[0.0], [1.0], [5.0], [6.0]])

@@ -375,6 +375,56 @@ def clustergram(models: Any, X: Any, *, ax: Any = None) -> Any:
     return _plain(ax)
 
 
+def dendrogram(model: Any, *, max_leaves: int = 30, ax: Any = None) -> Any:
+    """The top of a tree of clusters, by SciPy; its clusters are coloured.
+
+    Parameters
+    ----------
+    model : AgglomerativeClustering
+        Fitted, with ``compute_distances=True`` or a `distance_threshold`.
+    max_leaves : int, default=30
+        Nodes at the bottom of the picture; a number in brackets is how many rows one of them has.
+    ax : matplotlib.axes.Axes, default=None
+        Where to draw; the current axes by default.
+
+    Returns
+    -------
+    ax : matplotlib.axes.Axes
+        What has been drawn in.
+
+    Raises
+    ------
+    ValueError
+        Where the tree has no heights.
+    TypeError
+        Where `model` is no tree.
+    """
+    import scipy.cluster.hierarchy
+
+    if not hasattr(model, "to_scipy_linkage"):
+        raise validation.Unsupported(
+            f"model must be an AgglomerativeClustering, but it is {validation.said(model)}."
+        )
+    max_leaves = validation.check_int("max_leaves", max_leaves, 2)
+    ax = _axes(ax)
+    table = model.to_scipy_linkage()
+    # Between the last merge within clusters and the first of two of them.
+    within = len(table) + 1 - model.n_clusters_
+    low = table[within - 1, 2] if within else 0.0
+    high = table[within, 2] if within < len(table) else 2 * table[-1, 2] + 1.0
+    names = list(TEN)
+    scipy.cluster.hierarchy.set_link_color_palette(names)
+    try:
+        scipy.cluster.hierarchy.dendrogram(
+            table, p=max_leaves, truncate_mode="lastp", color_threshold=(low + high) / 2,
+            above_threshold_color=DARK, ax=ax,
+        )  # fmt: skip
+    finally:
+        scipy.cluster.hierarchy.set_link_color_palette(None)
+    ax.set(ylabel="height")
+    return _plain(ax)
+
+
 def image_colors(image: Any, model: Any, *, ax: Any = None) -> Any:
     """An image whose pixels have the colours of their centers, with these, by share, below it.
 

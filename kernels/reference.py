@@ -147,3 +147,28 @@ def silhouettes(X: Array, labels: Array) -> Array:
     largest = np.where(sizes[own] == 1, np.inf, np.maximum(inside, outside))
     values: Array = (outside - inside) / np.where(largest > 0, largest, 1)
     return values
+
+
+def merges_one_by_one(X: Array, linkage: str) -> tuple[Array, Array]:
+    """Children, the lower first, and heights of a tree: the two nearest clusters, each time."""
+    X = X.astype(np.float64)
+    distances = np.sqrt(squared_distances(X, X))
+    members = {row: [row] for row in range(len(X))}
+    children, heights = [], []
+
+    def height(one: int, other: int) -> float:
+        a, b = members[one], members[other]
+        if linkage == "ward":
+            apart = np.linalg.norm(X[a].mean(axis=0) - X[b].mean(axis=0))
+            return float(np.sqrt(2 * len(a) * len(b) / (len(a) + len(b))) * apart)
+        of = {"complete": np.max, "average": np.mean, "single": np.min}[linkage]
+        return float(of(distances[np.ix_(a, b)]))
+
+    while len(members) > 1:
+        nodes = sorted(members)
+        pairs = [(height(a, b), a, b) for i, b in enumerate(nodes) for a in nodes[:i]]
+        least, a, b = min(pairs)
+        children.append((a, b))
+        heights.append(least)
+        members[len(X) + len(heights) - 1] = members.pop(a) + members.pop(b)
+    return np.array(children), np.array(heights)

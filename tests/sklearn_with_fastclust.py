@@ -25,6 +25,9 @@ REPLACEABLE = {
         "BisectingKMeans",
         "k_means",
         "kmeans_plusplus",
+        "AgglomerativeClustering",
+        "ward_tree",
+        "linkage_tree",
     ),
     sklearn.mixture: ("GaussianMixture", "BayesianGaussianMixture"),
 }

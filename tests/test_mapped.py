@@ -238,6 +238,8 @@ def small(kind):
     if kind is fastclust.ClusterSearch:  # by the one criterion that takes weights
         return kind(fastclust.KMeans(n_init=1, max_iter=2), [K, K + 1], criterion="inertia")
     sizes = {name: K for name in ("n_clusters", "n_components") if name in names_of(kind)}
+    if kind is fastclust.AgglomerativeClustering:  # whose to_scipy_linkage wants heights
+        sizes["compute_distances"] = True
     limits = {name: 2 for name in ("max_iter", "n_init") if name in names_of(kind)}
     return kind(**sizes, **limits | {"n_init": 1} if limits else sizes)
 
@@ -262,7 +264,8 @@ for name in fastclust.__all__:
             # A fitted model that is a map itself, as joblib loads it.
             fresh = small(thing).fit(X)
             holder = getattr(fresh, "best_estimator_", fresh)
-            key = "cluster_centers_" if hasattr(holder, "cluster_centers_") else "means_"
+            keys = ("cluster_centers_", "means_", "children_")
+            key = next(key for key in keys if hasattr(holder, key))
             setattr(holder, key, lost(np.asarray(getattr(holder, key))))
             if hasattr(fresh, "_nodes"):  # of which predict makes use instead
                 fresh._nodes = [node._replace(center=lost(node.center)) for node in fresh._nodes]
@@ -300,7 +303,8 @@ OTHER_ARGUMENTS = """
 y n_samples callbacks checkpoint checkpoint_every resume n_clusters n_components n_init max_iter tol
 verbose random_state copy_x algorithm batch_size compute_labels max_no_improvement init_size
 reassignment_ratio bisecting_strategy covariance_type reg_covar init_params warm_start
-verbose_interval acceleration weight_concentration_prior_type mean_precision_prior
+metric memory connectivity compute_full_tree linkage distance_threshold compute_distances affinity
+return_distance verbose_interval acceleration weight_concentration_prior_type mean_precision_prior
 estimator criterion covariance_types n_references reference_rows starts refine
 degrees_of_freedom_prior return_n_iter n_local_trials metric sample_size
 load_ipython_extension unload_ipython_extension unpatch_sklearn

@@ -53,6 +53,14 @@ def _bisecting(X: Any) -> None:
     BisectingKMeans(N_CLUSTERS, random_state=0).fit(X).predict(X)
 
 
+def _agglomerative(X: Any) -> None:
+    from fastclust import AgglomerativeClustering
+
+    for linkage in ("ward", "complete", "average", "single"):
+        AgglomerativeClustering(N_CLUSTERS, linkage=linkage).fit(X)
+    AgglomerativeClustering(N_CLUSTERS, linkage="single").fit(np.ascontiguousarray(X[:, :2]))
+
+
 def _sparse(X: Any) -> None:
     import scipy.sparse
 
@@ -88,6 +96,7 @@ ESTIMATORS: dict[str, Callable[[Any], None]] = {
     "kmeans": _kmeans,
     "minibatch": _minibatch,
     "bisecting": _bisecting,
+    "agglomerative": _agglomerative,
     "sparse": _sparse,
     "mixture-full": partial(_mixture, "full"),
     "mixture-tied": partial(_mixture, "tied"),
