@@ -1,7 +1,7 @@
 """Memory that one fit takes at its peak, beside its data: run as a script in a process of its own.
 
 ``python benchmarks/peak_memory.py MODULE N_SAMPLES N_FEATURES N_CLUSTERS [ESTIMATOR]`` fits the
-``KMeans`` of ``MODULE`` to float32 data, or its ``GaussianMixture`` to float64 data, and prints
+``KMeans`` of ``MODULE`` to float32 data, or another estimator of it to float64 data, and prints
 the bytes by which the resident memory rose during the fit.  The data are made before.  A fit to a
 few rows comes first, so that what is counted is neither compiled code nor a thread's stack.
 """
@@ -23,8 +23,9 @@ from fastclust.workloads import gaussian_blobs
 
 # What is fitted: the dtype of its data, and its parameters beside the number of clusters.
 ESTIMATORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "KMeans": ("float32", {"n_init": 1}),
-    "GaussianMixture": ("float64", {"max_iter": 2, "tol": 0.0}),
+    "KMeans": ("float32", {"n_init": 1, "random_state": 0}),
+    "GaussianMixture": ("float64", {"max_iter": 2, "tol": 0.0, "random_state": 0}),
+    "AgglomerativeClustering": ("float64", {}),
 }
 ROWS_PER_CLUSTER = 20  # of the warm-up: enough for every thread to take part in it
 _STATUS = Path("/proc/self/status")
@@ -102,7 +103,7 @@ def main(
     """
     dtype, parameters = ESTIMATORS[name]
     make = getattr(importlib.import_module(module), name)
-    estimator = make(n_clusters, random_state=0, **parameters)
+    estimator = make(n_clusters, **parameters)
     warnings.simplefilter("ignore", ConvergenceWarning)  # two steps of EM are enough to measure
     X = gaussian_blobs(n_samples, n_features, n_clusters, dtype)
     estimator.fit(X[: ROWS_PER_CLUSTER * n_clusters].copy())
