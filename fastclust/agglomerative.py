@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.cluster import _agglomerative
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from . import validation
@@ -30,6 +31,7 @@ from .kernels.ward import ward_merges
 from .persistence import Persistent
 from .rows import mapped
 from .rows.mapped import surviving
+from .rows.sources import Source, open_rows
 
 logger = logging.getLogger("fastclust")
 
@@ -82,7 +84,12 @@ def _whole_tree(X: Any, linkage: str, n_clusters: Any, return_distance: bool) ->
             "built.",
             stacklevel=4,
         )
-    X = np.asarray(X) if isinstance(X, list | tuple) else X
+    X = open_rows(np.asarray(X) if isinstance(X, list | tuple) else X)
+    if isinstance(X, Source):
+        raise validation.Unsupported(
+            "X must be an array, a memory map or the path of a '.npy' file of C-contiguous floats, "
+            f"but it is {X.name}, which is read block by block."
+        )
     if getattr(X, "ndim", 2) == 1:
         X = np.reshape(X, (-1, 1))
     X = check_array(X, input_name="X", ensure_min_samples=2, order="C", dtype=validation.FLOATS)
@@ -299,7 +306,7 @@ class AgglomerativeClustering(
             Fitted.
         """
         with unchanged_on_error(self):
-            self._validate_params()
+            self._check_parameters()
             vars(self).pop("distances_", None)
             if _is_ours(self.linkage, self.metric, self.connectivity):
                 self._fit_here(X)
@@ -308,15 +315,22 @@ class AgglomerativeClustering(
                 super().fit(X)
         return self
 
-    def _fit_here(self, X: Any) -> None:
-        threshold = self.distance_threshold
-        if (self.n_clusters is None) == (threshold is None):
-            raise ValueError(
+    def _check_parameters(self) -> None:
+        if self.n_clusters is not None:
+            validation.check_int("n_clusters", self.n_clusters, 1)
+        self._validate_params()
+        if (self.n_clusters is None) == (self.distance_threshold is None):
+            raise InvalidParameterError(
                 "Exactly one of n_clusters and distance_threshold must be given, the other must be "
                 "None."
             )
-        if threshold is not None and not self.compute_full_tree:
-            raise ValueError("compute_full_tree must be True if distance_threshold is set.")
+        if self.distance_threshold is not None and not self.compute_full_tree:
+            raise InvalidParameterError(
+                "compute_full_tree must be True if distance_threshold is set."
+            )
+
+    def _fit_here(self, X: Any) -> None:
+        threshold = self.distance_threshold
         X = validation.open_array(self, X, fitting=True)
         if len(X) < 2:
             check_array(X, ensure_min_samples=2, estimator=self)

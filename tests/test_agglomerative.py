@@ -14,6 +14,7 @@ import sklearn.cluster
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import kneighbors_graph
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastclust
 from fastclust import AgglomerativeClustering, linkage_tree, plot, ward_tree
@@ -51,6 +52,13 @@ def test_random_problems_are_scikit_learns(linkage: str, seed: int) -> None:
     X[: n_samples // 2] += 4 * (seed % 3)
     n_clusters = int(random.integers(1, min(9, n_samples) + 1))
     assert_same(*fits(X, linkage=linkage, n_clusters=n_clusters))
+
+
+@parametrize_with_checks(
+    [AgglomerativeClustering(3), AgglomerativeClustering(3, linkage="complete")]
+)
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
 
 
 @each_linkage

@@ -369,6 +369,11 @@ RIGHT: dict[str, set[str]] = {
     **dict.fromkeys(["estimator", "criterion", "n_references", "starts"], NEVER),
     "covariance_types": {"None"},
     "reference_rows": {"None"},
+    **{key: {"True"} for key in ["compute_full_tree", "compute_distances"]},
+    **dict.fromkeys(["metric", "linkage"], NEVER),
+    "memory": {"None", "text"},
+    "connectivity": {"None", "[]", "{}", "0-D"},  # looked at when the rows are there
+    "distance_threshold": {"None"},  # beside n_clusters it is one too many, whatever it is
 }
 # Their shape is compared with that of the data, which are read first.
 COMPARED = {"init", "weights_init", "means_init", "precisions_init", "mean_prior"}
