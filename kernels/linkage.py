@@ -14,6 +14,7 @@ after the last of which comes the first: equal rows are merged in pairs, not all
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -145,6 +146,54 @@ def close_up(n_slots, forest, places):
     for slot in range(count, n_slots):
         leaves[slot], sizes[slot] = -1, 1.0
     return count
+
+
+class Rounds(ABC):
+    """Clusters on their way up the tree, by whatever it takes to know which are near.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+    padded : int
+        Number of slots, which may be more.
+    """
+
+    def __init__(self, n_samples: int, padded: int) -> None:
+        self.n_slots = n_samples
+        self.forest, self.merges = new_forest(n_samples, padded), new_merges(n_samples)
+
+    @abstractmethod
+    def search(self, slots: Array) -> Search:
+        """Find the nearest cluster of each of these slots, and of others if that is easier."""
+
+    @abstractmethod
+    def merge(self, pairs: Array) -> None:
+        """Prepare for merged clusters in the later slots of these pairs."""
+
+    @abstractmethod
+    def move(self, places: Array) -> None:
+        """Put what is known of slots to new places; there are fewer slots now."""
+
+    def run(self) -> Merges:
+        """Merge until there is one cluster."""
+        n_samples = alive = self.n_slots
+        pairs, outdated = np.empty((n_samples // 2, 2), np.int64), np.arange(n_samples)
+        room = np.empty(n_samples, np.int64)
+        while alive > 1:
+            n_pairs = match(self.n_slots, self.search(outdated), self.forest, pairs)
+            some = pairs[:n_pairs]
+            self.merge(some)
+            done = n_samples - alive
+            count = join(self.n_slots, some, self.forest, self.merges, done, room)
+            outdated = room[:count].copy()
+            alive -= n_pairs
+            if alive < FULL * self.n_slots:
+                places = np.empty(self.n_slots, np.int64)
+                self.n_slots = close_up(self.n_slots, self.forest, places)
+                self.move(places)
+                outdated = places[outdated]
+        return self.merges
 
 
 @kernel

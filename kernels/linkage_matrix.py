@@ -15,17 +15,7 @@ import numpy as np
 
 from .emit.cpu import TILE_ROWS
 from .emit.rows_and_rows import add_differences
-from .linkage import (
-    FULL,
-    Merges,
-    Search,
-    close_up,
-    join,
-    match,
-    new_forest,
-    new_merges,
-    new_search,
-)
+from .linkage import Merges, Rounds, Search, new_search
 from .machine.compiling import helper, kernel, vector_least
 from .machine.parallel import Team, next_task
 from .tiles import Array, aligned_empty, scratch
@@ -186,8 +176,8 @@ def _move(places, distances):
             distances[there + other] = distances[start + living[other]]
 
 
-class _Matrix:
-    """Clusters on their way up the tree.
+class _Matrix(Rounds):
+    """Clusters, and the distances of all pairs of them.
 
     Parameters
     ----------
@@ -201,69 +191,48 @@ class _Matrix:
 
     def __init__(self, X: Array, average: bool, team: Team) -> None:
         n_samples, n_features = X.shape
-        self.n_slots, self.average, self.team = n_samples, average, team
-        self.forest, self.merges = new_forest(n_samples, n_samples), new_merges(n_samples)
-        tiles = lay_out(X)
+        super().__init__(n_samples, n_samples)
+        self.average, self.team = average, team
         self.distances = aligned_empty(n_samples * (n_samples - 1) // 2, np.float64)
-        self.close_bands()
         team.run(
-            _fill, len(self.distances) * (n_features + 4.0), -(-n_samples // TILE_ROWS), tiles,
-            n_features, n_samples, self.distances,
+            _fill, len(self.distances) * (n_features + 4.0), -(-n_samples // TILE_ROWS),
+            lay_out(X), n_features, n_samples, self.distances,
         )  # fmt: skip
 
-    def close_bands(self) -> None:
+    @property
+    def edges(self) -> Array:
         """Bands of slots with about as many distances each."""
         shares = np.sqrt(np.arange(BANDS + 1) / BANDS)
-        self.edges = np.round(self.n_slots * shares).astype(np.int64)
+        return np.round(self.n_slots * shares).astype(np.int64)
 
     def search(self, slots: Array) -> Search:
-        """Nearest cluster of each slot; of all that are alive where these are many."""
-        work = float(self.n_slots) * (self.n_slots if MANY * len(slots) > self.n_slots else 8)
+        """As :meth:`Rounds.search`; of all that are alive where these are many."""
+        leaves = self.forest.leaves
         if MANY * len(slots) > self.n_slots:
             search = new_search(np.arange(self.n_slots), BANDS + 1)
             self.team.run(
-                _search_all, work, BANDS, self.edges, self.forest.leaves, self.distances, search
-            )
-            keep = self.forest.leaves[: self.n_slots] >= 0
+                _search_all, float(self.n_slots) ** 2, BANDS, self.edges, leaves, self.distances,
+                search,
+            )  # fmt: skip
+            keep = leaves[: self.n_slots] >= 0
             return Search(*(np.ascontiguousarray(array[..., keep]) for array in search))
         search = new_search(slots, 1)
         self.team.run(
-            _search_some, work * len(slots), len(slots), self.n_slots, self.forest.leaves,
+            _search_some, 8.0 * self.n_slots * len(slots), len(slots), self.n_slots, leaves,
             self.distances, search,
         )  # fmt: skip
         return search
 
     def merge(self, pairs: Array) -> None:
-        """Distances of what these pairs become."""
+        """As :meth:`Rounds.merge`: the distances of what these pairs become."""
         self.team.run(
             _merge, 8.0 * self.n_slots * len(pairs), BANDS, self.edges, self.average, pairs,
             self.forest, self.distances,
         )  # fmt: skip
 
-    def close_up(self, outdated: Array) -> Array:
-        """Drop dead slots; returns the new numbers of these."""
-        places = np.empty(self.n_slots, np.int64)
-        self.n_slots = close_up(self.n_slots, self.forest, places)
+    def move(self, places: Array) -> None:
+        """As :meth:`Rounds.move`."""
         _move(places, self.distances)
-        self.close_bands()
-        return places[outdated]
-
-    def run(self) -> Merges:
-        """Merge until there is one cluster."""
-        n_samples = alive = self.n_slots
-        pairs, outdated = np.empty((n_samples // 2, 2), np.int64), np.arange(n_samples)
-        room = np.empty(n_samples, np.int64)
-        while alive > 1:
-            n_pairs = match(self.n_slots, self.search(outdated), self.forest, pairs)
-            some = pairs[:n_pairs]
-            self.merge(some)
-            done = n_samples - alive
-            count = join(self.n_slots, some, self.forest, self.merges, done, room)
-            outdated = room[:count].copy()
-            alive -= n_pairs
-            if alive < FULL * self.n_slots:
-                outdated = self.close_up(outdated)
-        return self.merges
 
 
 def matrix_merges(X: Array, linkage: str, team: Team) -> Merges:

@@ -13,18 +13,7 @@ import numpy as np
 
 from .emit.cpu import TILE_ROWS, part_rows, round_up
 from .emit.rows_and_rows import add_differences
-from .linkage import (
-    FULL,
-    Forest,
-    Merges,
-    Search,
-    close_up,
-    join,
-    match,
-    new_forest,
-    new_merges,
-    new_search,
-)
+from .linkage import Merges, Rounds, Search, new_search
 from .machine.compiling import helper, kernel, vector_least
 from .machine.parallel import Team, next_task
 from .tiles import Array, aligned_empty, scratch
@@ -152,8 +141,8 @@ def lay_out(X: Array, center: Array | None = None) -> Array:
     return tiles
 
 
-class _Ward:
-    """Clusters on their way up the tree.
+class _Ward(Rounds):
+    """Clusters, and their centers in tiles.
 
     Parameters
     ----------
@@ -166,53 +155,35 @@ class _Ward:
     """
 
     def __init__(self, X: Array, center: Array, team: Team) -> None:
-        self.n_slots, self.n_features = X.shape
-        self.tiles, self.team = lay_out(X, center), team
-        self.padded = len(self.tiles) // self.n_features
-        self.forest: Forest = new_forest(len(X), self.padded)
-        self.merges: Merges = new_merges(len(X))
-        self.layout = (self.tiles, self.n_features, part_rows(np.float64))
+        super().__init__(len(X), round_up(len(X), TILE_ROWS))
+        self.team, self.n_features = team, X.shape[1]
+        self.layout = (lay_out(X, center), X.shape[1], part_rows(np.float64))
 
     def search(self, slots: Array) -> Search:
-        """Nearest cluster of each slot."""
+        """As :meth:`Rounds.search`, some slots at a time."""
         n_tiles = -(-self.n_slots // TILE_ROWS)
         few = len(slots) <= FEW_BLOCKS * TILE_ROWS
-        search = new_search(slots, max(1, min(MOST_PARTS, n_tiles // PART_TILES)) if few else 1)
-        n_parts = len(search.heights)
+        n_parts = max(1, min(MOST_PARTS, n_tiles // PART_TILES)) if few else 1
         each = float(TILE_ROWS) * self.n_slots * (self.n_features + 4)
         step = max(1, int(MOST_WORK / each)) * TILE_ROWS
+        found = []
         for begin in range(0, len(slots), step):
-            some = Search(*(array[..., begin : begin + step] for array in search))
+            some = new_search(slots[begin : begin + step], n_parts)
             n_blocks = -(-len(some.slots) // TILE_ROWS)
             self.team.run(
                 _search, each * len(some.slots) / TILE_ROWS, n_blocks * n_parts, self.n_slots,
                 *self.layout, self.forest, some,
             )  # fmt: skip
-        return search
+            found.append(some)
+        return Search(*(np.concatenate(arrays, axis=-1) for arrays in zip(*found, strict=True)))
 
-    def close_up(self, outdated: Array) -> Array:
-        """Drop dead slots; returns the new numbers of these."""
-        places = np.empty(self.n_slots, np.int64)
-        self.n_slots = close_up(self.n_slots, self.forest, places)
+    def merge(self, pairs: Array) -> None:
+        """As :meth:`Rounds.merge`."""
+        _merge(pairs, *self.layout, self.forest.sizes)
+
+    def move(self, places: Array) -> None:
+        """As :meth:`Rounds.move`."""
         _move(places, *self.layout)
-        return places[outdated]
-
-    def run(self) -> Merges:
-        """Merge until there is one cluster."""
-        n_samples = alive = self.n_slots
-        pairs, outdated = np.empty((n_samples // 2, 2), np.int64), np.arange(n_samples)
-        room = np.empty(n_samples, np.int64)
-        while alive > 1:
-            n_pairs = match(self.n_slots, self.search(outdated), self.forest, pairs)
-            some = pairs[:n_pairs]
-            _merge(some, *self.layout, self.forest.sizes)
-            done = n_samples - alive
-            count = join(self.n_slots, some, self.forest, self.merges, done, room)
-            outdated = room[:count].copy()
-            alive -= n_pairs
-            if alive < FULL * self.n_slots:
-                outdated = self.close_up(outdated)
-        return self.merges
 
 
 def ward_merges(X: Array, center: Array, team: Team) -> Merges:
