@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .agglomerative import AgglomerativeClustering, linkage_tree, ward_tree
     from .bisecting import BisectingKMeans
     from .callbacks import ProgressBar
+    from .density import DBSCAN, dbscan
     from .interchange import from_sklearn
     from .kmeans import KMeans, k_means, kmeans_plusplus
     from .minibatch import MiniBatchKMeans
@@ -39,6 +40,7 @@ _HOMES = {
     "BayesianGaussianMixture": "mixtures.bayesian_mixture",
     "BisectingKMeans": "bisecting",
     "ClusterSearch": "search",
+    "DBSCAN": "density",
     "GaussianMixture": "mixtures.mixture",
     "KMeans": "kmeans",
     "MiniBatchKMeans": "minibatch",
@@ -46,6 +48,7 @@ _HOMES = {
     "SampledKMeansPlusPlus": "starts",
     "calinski_harabasz_score": "scores",
     "davies_bouldin_score": "scores",
+    "dbscan": "density",
     "from_sklearn": "interchange",
     "k_means": "kmeans",
     "kmeans_plusplus": "kmeans",
@@ -90,6 +93,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "DBSCAN",
     "AgglomerativeClustering",
     "BayesianGaussianMixture",
     "BisectingKMeans",
@@ -102,6 +106,7 @@ __all__ = [
     "__version__",
     "calinski_harabasz_score",
     "davies_bouldin_score",
+    "dbscan",
     "from_sklearn",
     "k_means",
     "kmeans_plusplus",

@@ -26,7 +26,7 @@ import sklearn.metrics.cluster
 import sklearn.mixture
 from sklearn.base import clone
 
-from . import agglomerative, bisecting, kmeans, minibatch, scores, silhouette
+from . import agglomerative, bisecting, density, kmeans, minibatch, scores, silhouette
 from .interchange import to_sklearn
 from .mixtures import bayesian_mixture, mixture
 from .validation import Unsupported
@@ -82,6 +82,10 @@ class BisectingKMeans(_Substitute, bisecting.BisectingKMeans):
     """:class:`fastclust.BisectingKMeans` in scikit-learn's place."""
 
 
+class DBSCAN(_Substitute, density.DBSCAN):
+    """:class:`fastclust.DBSCAN` in scikit-learn's place."""
+
+
 class GaussianMixture(_Substitute, mixture.GaussianMixture):
     """:class:`fastclust.GaussianMixture` in scikit-learn's place."""
 
@@ -135,6 +139,8 @@ SUBSTITUTES: dict[Any, dict[str, Any]] = {
         "MiniBatchKMeans": MiniBatchKMeans,
         "BisectingKMeans": BisectingKMeans,
         "AgglomerativeClustering": agglomerative.AgglomerativeClustering,
+        "DBSCAN": DBSCAN,
+        "dbscan": density.dbscan,
         "k_means": kmeans.k_means,
         "kmeans_plusplus": kmeans.kmeans_plusplus,
         "ward_tree": agglomerative.ward_tree,

@@ -98,6 +98,7 @@ PAIRS = {
     "AgglomerativeClustering": Pair(
         _ours("AgglomerativeClustering"), sklearn.cluster.AgglomerativeClustering
     ),
+    "DBSCAN": Pair(_ours("DBSCAN"), sklearn.cluster.DBSCAN),
     "GaussianMixture": Pair(_ours("GaussianMixture"), sklearn.mixture.GaussianMixture),
     "BayesianGaussianMixture": Pair(
         _ours("BayesianGaussianMixture"), sklearn.mixture.BayesianGaussianMixture
@@ -126,8 +127,8 @@ def from_sklearn(estimator: Any) -> Any:
     Parameters
     ----------
     estimator : estimator of scikit-learn
-        KMeans, MiniBatchKMeans, BisectingKMeans, AgglomerativeClustering, GaussianMixture or
-        BayesianGaussianMixture, fitted or not; read from a pickle, for example.
+        KMeans, MiniBatchKMeans, BisectingKMeans, AgglomerativeClustering, DBSCAN, GaussianMixture
+        or BayesianGaussianMixture, fitted or not; read from a pickle, for example.
 
     Returns
     -------
@@ -166,7 +167,7 @@ def _converted(model: Any, kind: type[Any], special: Callable[[Any, Any], dict[s
     known = target.get_params(deep=False)
     shared = {name: parameters[name] for name in known.keys() & parameters.keys()}
     theirs = kind.__module__.startswith("sklearn.")
-    for name, known_values in _KNOWN.items() if theirs else ():
+    for name, known_values in _KNOWN.items() if theirs and "max_iter" in known else ():
         value = shared.get(name)
         if isinstance(value, str) and value not in known_values:
             shared[name] = _UNKNOWN[name]
@@ -184,8 +185,8 @@ def _converted(model: Any, kind: type[Any], special: Callable[[Any, Any], dict[s
 
 def _tiny_fit(kind: type[Any], known: dict[str, Any]) -> Any:
     """A fitted instance of `kind`."""
-    size = {name: 2 for name in ("n_clusters", "n_components") if name in known}
+    values = {"n_clusters": 2, "n_components": 2, "random_state": 0}
+    given = {name: value for name, value in values.items() if name in known}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        seed = {name: 0 for name in ("random_state",) if name in known}
-        return kind(**size, **seed).fit([[0.0], [1.0], [5.0], [6.0]])
+        return kind(**given).fit([[0.0], [1.0], [5.0], [6.0]])

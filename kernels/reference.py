@@ -172,3 +172,25 @@ def merges_one_by_one(X: Array, linkage: str) -> tuple[Array, Array]:
         heights.append(least)
         members[len(X) + len(heights) - 1] = members.pop(a) + members.pop(b)
     return np.array(children), np.array(heights)
+
+
+def dbscan(near: Array, weights: Array, min_samples: float) -> tuple[Array, Array]:
+    """Cores (n,) and labels (n,) of DBSCAN where ``near[i, j]`` says whether rows are neighbours.
+
+    As scikit-learn goes about it: clusters begin with the first core row that has no label yet,
+    and take all rows that are not taken and can be reached over core rows.
+    """
+    cores, labels = near @ weights >= min_samples, np.full(len(near), -1)
+    count = 0
+    for first in np.flatnonzero(cores):
+        if labels[first] >= 0:
+            continue
+        waiting: list[Any] = [first]
+        while waiting:
+            row = waiting.pop()
+            if labels[row] < 0:
+                labels[row] = count
+                if cores[row]:
+                    waiting += np.flatnonzero(near[row] & (labels < 0)).tolist()
+        count += 1
+    return cores, labels

@@ -23,6 +23,8 @@ REPLACEABLE = {
         "KMeans",
         "MiniBatchKMeans",
         "BisectingKMeans",
+        "DBSCAN",
+        "dbscan",
         "k_means",
         "kmeans_plusplus",
         "AgglomerativeClustering",

@@ -61,6 +61,14 @@ def _agglomerative(X: Any) -> None:
     AgglomerativeClustering(N_CLUSTERS, linkage="single").fit(np.ascontiguousarray(X[:, :2]))
 
 
+def _dbscan(X: Any) -> None:
+    from fastclust import DBSCAN
+
+    for metric in ("euclidean", "manhattan"):
+        DBSCAN(1.0, metric=metric).fit(X).predict(X)
+    DBSCAN(0.3).fit(X[:, :2])
+
+
 def _sparse(X: Any) -> None:
     import scipy.sparse
 
@@ -97,6 +105,7 @@ ESTIMATORS: dict[str, Callable[[Any], None]] = {
     "minibatch": _minibatch,
     "bisecting": _bisecting,
     "agglomerative": _agglomerative,
+    "dbscan": _dbscan,
     "sparse": _sparse,
     "mixture-full": partial(_mixture, "full"),
     "mixture-tied": partial(_mixture, "tied"),

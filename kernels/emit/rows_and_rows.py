@@ -6,7 +6,7 @@ import numpy as np
 
 from .cpu import NARROW, ROW_VECTORS, TILE_ROWS, VECTOR_BYTES, part_rows
 from .instructions import emits
-from .language import DOUBLE, fma, fma_squared, loop, loop_with_rest, where
+from .language import DOUBLE, fma, fma_squared, larger, loop, loop_with_rest, where
 from .tiles_of_rows import over_row_parts, row_vectors
 from .vectors import crossed
 
@@ -93,6 +93,23 @@ def _(rows, others, n_features, count, results):
     count = count or 64
     difference = _rows_of(others, n_features)[:count, None] - _rows_of(rows, n_features)
     results.reshape(-1, 64)[:count] += (difference * difference).sum(axis=2)
+
+
+@emits(floats="rows others results")
+def add_absolutes(rows, others, n_features, count, results):
+    """As :func:`add_products`, for sums of absolute differences."""
+
+    def step(row, other, total):
+        return total + larger(row - other, other - row)
+
+    _meet(rows, others, n_features, count, results, step)
+
+
+@add_absolutes.twin
+def _(rows, others, n_features, count, results):
+    count = count or 64
+    difference = _rows_of(others, n_features)[:count, None] - _rows_of(rows, n_features)
+    results.reshape(-1, 64)[:count] += abs(difference).sum(axis=2)
 
 
 @emits(floats="X panels squares")
