@@ -27,9 +27,9 @@ from fastclust.interchange import PAIRS
 
 X = np.random.RandomState(0).normal(size=(150, 4)) + 5 * (np.arange(150) % 4)[:, None]
 NEW = 3 * X[::-1] + 1
-# A tree of clusters draws nothing and predicts nothing: tests/test_agglomerative.py has its own.
-NAMES = [name for name in PAIRS if name != "AgglomerativeClustering"]
-each_pair = pytest.mark.parametrize("name", NAMES)
+# Trees of clusters predict nothing, nor does scikit-learn's DBSCAN: their own tests convert them.
+PREDICTING = [name for name in PAIRS if name not in ("AgglomerativeClustering", "DBSCAN")]
+each_pair = pytest.mark.parametrize("name", PREDICTING)
 RESULTS = ["cluster_centers_", "labels_", "inertia_", "means_", "covariances_", "weights_"]
 
 
@@ -83,7 +83,7 @@ for model, X in models:
 
 def test_a_process_without_fastclust_reads_models_and_continues(tmp_path: Path) -> None:
     models, expected = [], []
-    for name in PAIRS:
+    for name in PREDICTING:
         ours, _, parameters = classes(name)
         for dtype in (np.float32, np.float64):
             data, new = X.astype(dtype), NEW.astype(dtype)
@@ -163,7 +163,7 @@ def test_models_made_in_scikit_learns_place() -> None:
 
 
 # skl2onnx itself knows no BisectingKMeans.
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "BisectingKMeans"])
+@pytest.mark.parametrize("name", [name for name in PREDICTING if name != "BisectingKMeans"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_exported_to_onnx(name: str, dtype: Any) -> None:
     skl2onnx = pytest.importorskip("skl2onnx")
@@ -188,7 +188,7 @@ def test_exported_to_onnx_without_conversion() -> None:
     import fastclust.onnx
 
     fastclust.onnx.register()
-    for name in [name for name in NAMES if name != "BisectingKMeans"]:
+    for name in [name for name in PREDICTING if name != "BisectingKMeans"]:
         ours, _, parameters = classes(name)
         for kind in (ours, getattr(acceleration, name)):
             model = make_pipeline(StandardScaler(), kind(**parameters)).fit(X)

@@ -237,6 +237,8 @@ def needed(function):
 def small(kind):
     if kind is fastclust.ClusterSearch:  # by the one criterion that takes weights
         return kind(fastclust.KMeans(n_init=1, max_iter=2), [K, K + 1], criterion="inertia")
+    if kind is fastclust.DBSCAN:  # such that there are core samples
+        return kind(100.0)
     sizes = {name: K for name in ("n_clusters", "n_components") if name in names_of(kind)}
     if kind is fastclust.AgglomerativeClustering:  # whose to_scipy_linkage wants heights
         sizes["compute_distances"] = True
@@ -264,7 +266,7 @@ for name in fastclust.__all__:
             # A fitted model that is a map itself, as joblib loads it.
             fresh = small(thing).fit(X)
             holder = getattr(fresh, "best_estimator_", fresh)
-            keys = ("cluster_centers_", "means_", "children_")
+            keys = ("cluster_centers_", "means_", "components_", "children_")
             key = next(key for key in keys if hasattr(holder, key))
             setattr(holder, key, lost(np.asarray(getattr(holder, key))))
             if hasattr(fresh, "_nodes"):  # of which predict makes use instead
@@ -307,6 +309,7 @@ metric memory connectivity compute_full_tree linkage distance_threshold compute_
 return_distance verbose_interval acceleration weight_concentration_prior_type mean_precision_prior
 estimator criterion covariance_types n_references reference_rows starts refine
 degrees_of_freedom_prior return_n_iter n_local_trials metric sample_size
+eps min_samples metric_params leaf_size p n_jobs
 load_ipython_extension unload_ipython_extension unpatch_sklearn
 """
 
