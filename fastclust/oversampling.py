@@ -89,11 +89,15 @@ class Part:
             team,
         )  # fmt: skip
 
-    def find(self, number: int, values: Array) -> Array:
-        """Rows of slice `number` that ascending values of its cumulative sum fall on."""
-        start = number * self.slice_size
-        stop = min(start + self.slice_size, len(self.closest))
-        return find(values, start, stop, self.weights, self.closest)
+    def find(self, numbers: Array, values: Array) -> Array:
+        """Rows that values of the cumulative sums of these slices fall on; both ascend."""
+        found = []
+        for number in np.unique(numbers).tolist():
+            start = number * self.slice_size
+            stop = min(start + self.slice_size, len(self.closest))
+            own = values[numbers == number]
+            found.append(find(own, start, stop, self.weights, self.closest))
+        return np.concatenate(found)
 
     def attracted(self, n_candidates: int, begin: int, end: int) -> Array:
         """Weight of the rows that each candidate is the nearest one of.
@@ -161,8 +165,7 @@ class LocalPasses:
         return np.concatenate(sums)
 
     def find(self, numbers: Array, values: Array) -> Array:
-        found = [self.whole.find(n, values[numbers == n]) for n in np.unique(numbers).tolist()]
-        return np.concatenate(found)
+        return self.whole.find(numbers, values)
 
     def attracted(self, n_candidates: int) -> Array:
         n_slices = -(-self.rows.shape[0] // self.whole.slice_size)

@@ -62,7 +62,8 @@ def oversampled(
     rows: Any, n_clusters: int, random_state: np.random.RandomState, threads: Team
 ) -> Array:
     """Which of opened rows k-means|| chooses."""
-    return choose(LocalPasses(rows, threads), n_clusters, random_state, threads)
+    kind = getattr(rows, "passes_class", LocalPasses)  # of rows that are not here
+    return choose(kind(rows, threads), n_clusters, random_state, threads)
 
 
 def draw_rows(

@@ -70,6 +70,8 @@ CASES = [
     (2500, 2, 8, np.float64, {"init": "random", "n_init": 2}),
     (1100, 300, 4, np.float32, {"algorithm": "elkan"}),
     (900, 5, 3, np.float32, {"init": SampledKMeansPlusPlus(100), "n_init": 2}),
+    (3000, 3, 30, np.float32, {"init": "k-means||", "n_init": 2}),
+    (900, 20, 60, np.float64, {"init": "k-means||"}),
     (40, 2, 1, np.float64, {}),
     (700, 4, 3, np.float64, {"tol": 0.0, "algorithm": "hamerly"}),
 ]
@@ -120,10 +122,11 @@ def test_rows_of_extreme_size_are_widened() -> None:
     assert_same(KMeans(3, random_state=0).fit(X_held), local)
 
 
-@pytest.mark.parametrize("k", [5, 450])
-def test_a_lost_worker_changes_no_bit(k: int) -> None:
+@pytest.mark.parametrize(("k", "init"), [(5, "k-means++"), (5, "k-means||"), (450, "k-means++")])
+def test_a_lost_worker_changes_no_bit(k: int, init: str) -> None:
     X, weights = rows(1500, 40), np.random.default_rng(1).random(1500)
-    local = KMeans(k, random_state=0, max_iter=6, n_init=2).fit(X, sample_weight=weights)
+    options: Any = {"init": init, "random_state": 0, "max_iter": 6, "n_init": 2}
+    local = KMeans(k, **options).fit(X, sample_weight=weights)
     moments = np.random.default_rng(0).integers(20, 100 if k == 5 else 3000, size=(8, 2))
     for some in moments:
         engine, X_held, own = held(X, weights, kmeans_sizes(k), 3)
@@ -137,7 +140,7 @@ def test_a_lost_worker_changes_no_bit(k: int) -> None:
             restore(list(numbers))
 
         engine.restore = noted  # type: ignore[method-assign]
-        found = KMeans(k, random_state=0, max_iter=6, n_init=2)
+        found = KMeans(k, **options)
         assert_same(found.fit(X_held, sample_weight=own), local)
         assert restored
 

@@ -26,10 +26,10 @@ from ..kernels.records import PILES, Array
 from ..kernels.seeding import draw_first
 from ..kernels.slices import Chain, add
 from ..kernels.tiles import make_rows
-from ..kernels.update import Update, by_distance, farthest, make_piles
+from ..kernels.update import Update, by_distance, farthest, make_piles, slice_rows
 from ..lloyd_loop import Loop
 from ..rows.sources import DistantWeights, Source
-from .engine import Crew
+from .engine import Crew, Order
 from .holder import Drawn
 from .vectors import total
 
@@ -208,6 +208,7 @@ class OpenedRows:
         self.shape, self.dtype = source.shape, source.dtype
         self.weights: Any = np.empty(0, source.dtype) if weights is None else weights
         self.loop_class, self.seeding_class = HeldLoop, HeldKMeansPlusPlus
+        self.passes_class = HeldPasses
 
     def moments(self, team: Team, found: Fingerprint | None = None) -> tuple[Array, Array]:
         """Mean and variance of every column; see :func:`.kernels.moments.column_moments`."""
@@ -375,6 +376,13 @@ class _HeldAssignment:
         return float(joined(found, add))
 
 
+def first_row(rows: OpenedRows, random_state: np.random.RandomState) -> int:
+    """Row drawn in proportion to its weight."""
+    if len(rows.weights):
+        return int(rows.weights.first_row(float(random_state.random_sample())))
+    return draw_first(rows, random_state)
+
+
 class HeldKMeansPlusPlus:
     """Greedy k-means++ on rows that workers hold: the draws of an array.
 
@@ -393,7 +401,7 @@ class HeldKMeansPlusPlus:
         rows, name, crew = self.rows, self.name, self.rows.crew
         k, n_trials = self.n_clusters, self.n_trials
         chosen = np.empty(k, np.int64)
-        chosen[0] = self._first(random_state)
+        chosen[0] = first_row(rows, random_state)
         uniforms = random_state.uniform(size=(k - 1, n_trials))
         if k == 1:
             return chosen
@@ -414,17 +422,56 @@ class HeldKMeansPlusPlus:
         crew.forget(name)
         return chosen
 
-    def _first(self, random_state: np.random.RandomState) -> int:
-        if len(self.rows.weights):
-            return self.rows.weights.first_row(float(random_state.random_sample()))
-        return draw_first(self.rows, random_state)
-
     def _draw(self, values: Array, latest: int) -> tuple[Array, Array]:
         """Rows of the candidates of a round, and their coordinates."""
         shape = len(values), self.rows.shape[1]
         nothing = Drawn(values, np.full(len(values), -1), np.empty(shape, self.rows.dtype))
         found = self.rows.crew.relay("draw", nothing, self.name, latest, subject=self.name)
         return found.rows, found.coordinates
+
+
+class HeldPasses:
+    """k-means|| on rows that workers hold; see :func:`fastclust.oversampling.choose`.
+
+    Parameters
+    ----------
+    rows : OpenedRows
+        The rows.
+    team : Team
+        Of the client; workers have their own.
+    """
+
+    def __init__(self, rows: OpenedRows, team: Team) -> None:
+        del team
+        self.rows, self.crew, self.name = rows, rows.crew, f"oversampling {next(_numbers)}"
+        size = slice_rows(*rows.shape, 1)
+        self.begins = np.array([share.slices(size)[0] for share in self.crew.shares])
+        self.crew.map("begin_oversampling", self.name, rows.dtype, subject=self.name, fresh=True)
+
+    def first(self, random_state: np.random.RandomState) -> int:
+        return first_row(self.rows, random_state)
+
+    def tell(self, drawn: Array, n_before: int) -> Array:
+        arguments = self.name, self.rows.source.take(drawn), n_before, drawn
+        return np.concatenate(self.crew.map("tell_candidates", *arguments, subject=self.name))
+
+    def find(self, numbers: Array, values: Array) -> Array:
+        owners = np.searchsorted(self.begins, numbers, side="right") - 1
+        orders = []
+        for owner in np.unique(owners).tolist():
+            own = owners == owner
+            arguments = self.name, numbers[own] - self.begins[owner], values[own]
+            orders.append(Order(owner, "find_candidates", arguments))
+        return np.concatenate(self.crew.call(orders))
+
+    def attracted(self, n_candidates: int) -> Array:
+        found = self.crew.map("attracted", self.name, n_candidates)
+        weights: Array = joined(found, add)
+        self.crew.forget(self.name)
+        return weights
+
+    def among(self, drawn: Array, weights: Array) -> Any:
+        return make_rows(self.rows.source.take(drawn), weights.astype(self.rows.dtype))
 
 
 class HeldLoop(Loop):

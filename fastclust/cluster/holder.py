@@ -33,7 +33,9 @@ from ..kernels.slices import MAX_SLICES, tree_sum
 from ..kernels.tiles import ALIGNMENT, aligned_empty, make_rows
 from ..kernels.update import Update, slice_rows
 from ..mixtures.chunks import drawn_moments
+from ..oversampling import Part
 from ..rows.streaming import part_of_rounds
+from ..serving import Centers
 from .layout import Share, nodes
 from .vectors import Pieces, pieces
 
@@ -81,6 +83,14 @@ class _Loop:
         return np.concatenate([np.empty(0, np.int32), *(part.labels for part in self.parts)])
 
 
+class Oversampling(NamedTuple):
+    """Rows of whole slices, the number of their first one, and what they know of candidates."""
+
+    first: int
+    rows: Rows
+    part: Part
+
+
 class Holder:
     """Some of the rows of a fit, with all that belongs to them.
 
@@ -103,6 +113,7 @@ class Holder:
         self._loops: dict[str, _Loop] = {}
         self._kept: dict[str, tuple[Array, Array]] = {}  # labels of the place of a loop
         self._seedings: dict[str, GreedyKMeansPlusPlus] = {}
+        self._oversamplings: dict[str, Oversampling] = {}
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """What the method of this name gives."""
@@ -110,7 +121,7 @@ class Holder:
 
     def forget(self, subject: str) -> None:
         """Let go of what belongs to a subject."""
-        for named in (self._loops, self._kept, self._seedings):
+        for named in (self._loops, self._kept, self._seedings, self._oversamplings):
             named.pop(subject, None)
 
     # Rows.
@@ -401,6 +412,37 @@ class Holder:
             rows[j] = (begin + block) * size + row
             coordinates[j] = X[here.start + row]
         return Drawn(values, rows, coordinates)
+
+    # k-means||.
+
+    def begin_oversampling(self, name: str, dtype: Any) -> None:
+        """Forget all candidates."""
+        size = slice_rows(self.share.n_samples, self.share.n_features, 1)
+        place = self.share.rows(size, *self.share.slices(size))
+        rows = self._some(dtype, place)
+        part = Part(len(rows.X), size, rows.weights)
+        self._oversamplings[name] = Oversampling(self.share.first + place.start, rows, part)
+
+    def tell_candidates(self, name: str, candidates: Array, n_before: int, drawn: Array) -> Array:
+        """Tell the rows of new candidates; see :meth:`fastclust.oversampling.Part.tell`."""
+        first, rows, part = self._oversamplings[name]
+        if not len(rows.X):
+            return np.empty(0)
+        return part.tell(rows, Centers(candidates), n_before, drawn - first, self.team)
+
+    def find_candidates(self, name: str, numbers: Array, values: Array) -> Array:
+        """Rows that values fall on in its own slices of these numbers; both ascend."""
+        first, _, part = self._oversamplings[name]
+        return first + part.find(numbers, values)
+
+    def attracted(self, name: str, n_candidates: int) -> list[tuple[int, Array]]:
+        """What the rows weigh that each candidate is the nearest one of."""
+        part = self._oversamplings[name].part
+        begin, end = self.share.slices(part.slice_size)
+        return [
+            (count, part.attracted(n_candidates, at - begin, at - begin + count))
+            for at, count in nodes(begin, end)
+        ]
 
     # Mixtures.
 
