@@ -307,7 +307,8 @@ class AgglomerativeClustering(
         """
         with unchanged_on_error(self):
             self._check_parameters()
-            vars(self).pop("distances_", None)
+            if hasattr(self, "distances_"):
+                del self.distances_
             if _is_ours(self.linkage, self.metric, self.connectivity):
                 self._fit_here(X)
             else:

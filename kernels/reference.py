@@ -161,7 +161,7 @@ def merges_one_by_one(X: Array, linkage: str) -> tuple[Array, Array]:
         if linkage == "ward":
             apart = np.linalg.norm(X[a].mean(axis=0) - X[b].mean(axis=0))
             return float(np.sqrt(2 * len(a) * len(b) / (len(a) + len(b))) * apart)
-        of = {"complete": np.max, "average": np.mean, "single": np.min}[linkage]
+        of: Any = {"complete": np.max, "average": np.mean, "single": np.min}[linkage]
         return float(of(distances[np.ix_(a, b)]))
 
     while len(members) > 1:

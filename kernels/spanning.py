@@ -327,7 +327,8 @@ def _reach(front, n_left, place, steps, merges, n_before):
 def _by_prim(X: Array) -> Merges:
     """The shortest spanning tree, row by row."""
     n_samples, n_features = X.shape
-    merges = Merges(*np.empty((2, n_samples - 1), np.int64), np.empty(n_samples - 1))
+    ends = np.empty((2, n_samples - 1), np.int64)
+    merges = Merges(ends[0], ends[1], np.empty(n_samples - 1))
     front = Front(
         np.array(X.T, np.float64, order="C"), np.arange(n_samples), np.full(n_samples, np.inf),
         np.zeros(n_samples, np.int64),
@@ -387,7 +388,8 @@ def _by_boxes(X: Array, team: Team) -> Merges:
 def _walked(edges: Array, lengths: Array) -> Merges:
     """A tree as Prim finds it."""
     n_samples = len(edges) + 1
-    merges = Merges(*np.empty((2, n_samples - 1), np.int64), np.empty(n_samples - 1))
+    pairs = np.empty((2, n_samples - 1), np.int64)
+    merges = Merges(pairs[0], pairs[1], np.empty(n_samples - 1))
     ends = edges.T.reshape(-1)
     order = np.argsort(ends, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=n_samples))])

@@ -651,8 +651,9 @@ class OnDask(Engine):
             parts = [given.blocks[block] for block, _ in group] + [own[block] for block, _ in group]
             parts = self._computed(parts, place)
             blocks, weights = parts[: len(group)], parts[len(group) :]
-            arguments = key, [first for _, first in group], blocks, weights, saids
-            yield _submit(self.client, fill_from_blocks, *arguments, **pinned), number
+            firsts = [first for _, first in group]
+            brought = key, firsts, blocks, weights, saids
+            yield _submit(self.client, fill_from_blocks, *brought, **pinned), number
 
     def _groups(self, share: Share) -> Iterator[list[tuple[int, int]]]:
         """Blocks that have rows of a share, some at a time, each with the number of its first."""
