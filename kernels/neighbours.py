@@ -309,7 +309,7 @@ def _label_borders(
     values = scratch(tiles, TILE_ROWS * TILE_ROWS)
     masks, box = np.empty(TILE_ROWS, np.uint64), np.empty((2, n_features))
     lanes, rows = np.empty(TILE_ROWS, np.int64), np.empty(TILE_ROWS, np.int64)
-    best, near = np.empty(TILE_ROWS, np.int64), np.empty(n_tasks, np.int64)
+    best, near = np.empty(TILE_ROWS, np.int64), np.empty(len(boxes), np.int64)
     while True:
         task = next_task(counter, gate, n_tasks)
         if task >= n_tasks:

@@ -133,6 +133,16 @@ def test_the_threads_change_nothing(d: int, monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(other.core_sample_indices_, found[0].core_sample_indices_)
 
 
+def test_calls_that_are_cut_for_ctrl_c_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, eps = clustered(1500, 5, 0)
+    whole = DBSCAN(eps).fit(X)
+    for module in ("neighbours", "nearest"):
+        monkeypatch.setattr(f"fastclust.kernels.{module}.MOST_WORK", 1.0)
+    cut = DBSCAN(eps).fit(X)
+    np.testing.assert_array_equal(cut.labels_, whole.labels_)
+    np.testing.assert_array_equal(cut.predict(X), whole.predict(X))
+
+
 @kernel
 def _unite_all(parents, pairs):
     for i in range(len(pairs)):
