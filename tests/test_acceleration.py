@@ -202,14 +202,21 @@ def test_says_once_what_it_has_replaced(
 @pytest.mark.parametrize("name", [name for name in NAMES if name[0].isupper()])
 def test_fits_are_fastclusts(name: str) -> None:
     module, original = NAMES[name]
-    parameter = "n_components" if name.endswith("Mixture") else "n_clusters"
+    known = original().get_params().keys()
+    values = {"n_components": 3, "n_clusters": 3, "random_state": 0}
+    given = {parameter: value for parameter, value in values.items() if parameter in known}
     with fastclust.patch_sklearn():
-        model = getattr(module, name)(**{parameter: 3}, random_state=0)
-    assert original().get_params().keys() <= model.get_params().keys()
-    expected = getattr(fastclust, name)(**{parameter: 3}, random_state=0).fit(X)
+        model = getattr(module, name)(**given)
+    assert known <= model.get_params().keys()
+    expected = getattr(fastclust, name)(**given).fit(X)
     found = model.fit(X)
-    assert_array_equal(found.predict(X), expected.predict(X))
-    assert_array_equal(pickle.loads(pickle.dumps(found)).predict(X), expected.predict(X))
+    assert type(found).__module__.startswith("fastclust")
+    for one in (found, pickle.loads(pickle.dumps(found))):
+        for result in ("labels_", "means_", "cluster_centers_", "children_", "components_"):
+            if hasattr(expected, result):
+                assert_array_equal(getattr(one, result), getattr(expected, result))
+        if hasattr(expected, "predict"):
+            assert_array_equal(one.predict(X), expected.predict(X))
     assert repr(model) == repr(expected)
 
 

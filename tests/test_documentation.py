@@ -122,7 +122,8 @@ def reads(name):
     second = {"n_clusters": 2, "labels": np.repeat([0, 1], 20)}
     arguments = {key: value for key, value in second.items() if key in parameters}
     if hasattr(public, "fit"):
-        count = {"n_components": 2} if name.endswith("Mixture") else {"n_clusters": 2}
+        known = inspect.signature(public).parameters
+        count = {key: 2 for key in ("n_components", "n_clusters") if key in known}
         kmeans = fastclust.KMeans(2, random_state=0)
         search = {"estimator": kmeans, "n_clusters": [2], "criterion": "inertia"}
         public = public(**search if name == "ClusterSearch" else count).fit

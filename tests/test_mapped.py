@@ -243,7 +243,7 @@ def small(kind):
     if kind is fastclust.AgglomerativeClustering:  # whose to_scipy_linkage wants heights
         sizes["compute_distances"] = True
     limits = {name: 2 for name in ("max_iter", "n_init") if name in names_of(kind)}
-    return kind(**sizes, **limits | {"n_init": 1} if limits else sizes)
+    return kind(**sizes, **(limits | {"n_init": 1} if limits else {}))
 
 for name in fastclust.__all__:
     thing = getattr(fastclust, name)

@@ -10,6 +10,7 @@ import pytest
 from fastclust import KMeans
 from fastclust.kernels import lloyd, screening
 from fastclust.kernels.auto import Auto
+from fastclust.kernels.elkan import Elkan
 from fastclust.kernels.emit.cpu import TILE_ROWS
 from fastclust.kernels.emit.packing import pack_rows
 from fastclust.kernels.emit.screens import doubtful_rows
@@ -20,7 +21,7 @@ from fastclust.kernels.tiles import aligned_empty, fill_panels, make_panels, pad
 from fastclust.serving import centers_of
 
 ALGORITHMS = ("lloyd", "hamerly", "elkan", "auto")
-ITERATES = {kind: vars(kind)["iterates"] for kind in (lloyd.Lloyd, Hamerly, Auto)}
+ITERATES = {kind: vars(kind)["iterates"] for kind in (lloyd.Lloyd, Elkan, Auto)}
 
 
 class Round(NamedTuple):
@@ -44,7 +45,16 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[Round]:
         seen.append(Round(self.screens, n_rows, n_doubted))
         original(self, n_rows, n_doubted)
 
+    by_bounds = Hamerly._run_rounds
+
+    def noted_by_bounds(self: Any, *arguments: Any) -> Any:
+        screened = self.screens
+        outcome = by_bounds(self, *arguments)
+        seen.append(Round(screened, int(self.computed.sum()), int(self.doubted.sum())))
+        return outcome
+
     monkeypatch.setattr(lloyd.Lloyd, "_count_distances", noted)
+    monkeypatch.setattr(Hamerly, "_run_rounds", noted_by_bounds)
     return seen
 
 

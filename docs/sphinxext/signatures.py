@@ -176,8 +176,9 @@ def _attributes(
 ) -> Comparison:
     """What a fit leaves behind, and the dtypes of the arrays among it."""
     X = np.random.RandomState(0).normal(size=(30, 2))
-    count = {"n_clusters": 2} if "n_clusters" in _defaults(ours) else {"n_components": 2}
-    one, other = (_fitted(kind(**count, random_state=0).fit(X)) for kind in (theirs, ours))
+    values = {"n_clusters": 2, "n_components": 2, "random_state": 0}
+    given = {name: value for name, value in values.items() if name in _defaults(ours)}
+    one, other = (_fitted(kind(**given).fit(X)) for kind in (theirs, ours))
     texts = known.get(owner, {})
     return Comparison(
         owner,
