@@ -156,7 +156,7 @@ def linkage_tree(
     affinity: Any = "euclidean",
     return_distance: bool = False,
 ) -> Any:
-    """Tree of another linkage, as :func:`sklearn.cluster.linkage_tree`.
+    """Tree of another linkage, as ``sklearn.cluster.linkage_tree``.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class AgglomerativeClustering(
         Parts of the connectivity; 1 without.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where all are strings.
     children_ : ndarray of shape (n_samples - 1, 2)
         What each node is made of: a row, or ``n_samples`` plus the number of an earlier node.

@@ -49,5 +49,5 @@ axes.legend()
 plt.show()
 
 # %%
-# :meth:`.GaussianMixture.partial_fit` does the same for mixtures.  For rows that lie in files, and
-# are only too many for the memory, ``fit`` takes the files: :doc:`/guide/out_of_core`.
+# :meth:`~fastclust.GaussianMixture.partial_fit` does the same for mixtures.  For rows that lie in
+# files, and are only too many for the memory, ``fit`` takes the files: :doc:`/guide/out_of_core`.
