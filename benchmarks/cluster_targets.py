@@ -58,6 +58,7 @@ from fastclust.workloads import FloatArray, gaussian_blobs
 MB = 1e6
 WORKERS = 2
 KILLS = 20
+RESTART = 15  # seconds in which Dask starts a worker again
 DASK_ML = "dask-ml"
 # Of a fit, what must be the same bits.
 COMPARED = (
@@ -424,17 +425,20 @@ def kill(session: Session) -> Outcome:
     for name, (kind, parameters) in KILLED.items():
         whole = getattr(fastclust, kind)(**parameters).fit(X)
         rng, same, moments = np.random.default_rng(0), 0, []
-        with cluster() as client:
-            rows = dask.array.from_array(X, chunks=(2_000, 6))
-            start = time.perf_counter()
-            getattr(fastclust.dask, kind)(**parameters).fit(rows)
-            seconds = time.perf_counter() - start
-            while len(moments) < count:
-                client.wait_for_workers(WORKERS)
-                model, moment = getattr(fastclust.dask, kind)(**parameters), rng.uniform(0, seconds)
-                if fit_with_kill(client, model, rows, moment, len(moments)):
-                    moments.append(moment)
-                    same += is_same(model, whole)
+        while len(moments) < count:
+            with cluster() as client, contextlib.suppress(TimeoutError):
+                rows = dask.array.from_array(X, chunks=(2_000, 6))
+                start = time.perf_counter()
+                getattr(fastclust.dask, kind)(**parameters).fit(rows)
+                seconds = time.perf_counter() - start
+                while len(moments) < count:
+                    # Where Dask does not start a worker again, there is a new cluster.
+                    client.wait_for_workers(WORKERS, timeout=RESTART)
+                    model = getattr(fastclust.dask, kind)(**parameters)
+                    moment = rng.uniform(0, seconds)
+                    if fit_with_kill(client, model, rows, moment, len(moments)):
+                        moments.append(moment)
+                        same += is_same(model, whole)
         say(f"  {name}: {same} of {count} identical")
         figures.append(Figure("kill", f"{name}, identical of {count}", same, "fits", count, count))
         details[name] = {"moments": moments, "identical": same}
