@@ -42,17 +42,27 @@ EUCLIDEAN = ("euclidean", "l2")
 EXPONENTS = (-400, 400)
 
 
+def _exact_center(X: Array) -> Array:
+    """The mean of each column where all of it is so near that differences are exact, else zero.
+
+    They are where a number is from a half to the double of the other (Sterbenz); elsewhere a mean
+    that is subtracted would cost small numbers their last digits.
+    """
+    center = X.mean(axis=0, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.sort([X.min(axis=0) / center, X.max(axis=0) / center], axis=0)
+    return np.where((low >= 0.5) & (high <= 2.0), center, 0.0)
+
+
 def _tree(X: Array, linkage: str) -> tuple[Array, Array]:
     """Children and heights of the nodes of the whole tree of checked rows."""
-    center = X.mean(axis=0, dtype=np.float64)
     exponent = int(np.frexp(max(abs(float(X.min())), abs(float(X.max()))))[1])
     extreme = not EXPONENTS[0] < exponent < EXPONENTS[1]
     if extreme:
         X = np.ldexp(X.astype(np.float64), -exponent)
-        center = X.mean(axis=0)
     with team() as threads:
         if linkage == "ward":
-            merges = ward_merges(X, center, threads)
+            merges = ward_merges(X, _exact_center(X), threads)
         elif linkage == "single":
             merges = spanning_merges(X, threads)
         else:

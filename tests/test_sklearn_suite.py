@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 SUITES = [
     ("sklearn.cluster.tests.test_k_means", "KMeans", "1", 282, 0),
     ("sklearn.cluster.tests.test_bisect_k_means", "BisectingKMeans", "1", 25, 0),
-    ("sklearn.cluster.tests.test_hierarchical", "AgglomerativeClustering", "1", 1, 0),
+    ("sklearn.cluster.tests.test_hierarchical", "AgglomerativeClustering", "1", 72, 0),
     ("sklearn.cluster.tests.test_dbscan", "DBSCAN", "0", 32, 0),
     ("sklearn.mixture", "GaussianMixture", "0", 77, 1),
 ]
