@@ -246,7 +246,8 @@ def test_trees_for_scipy_and_their_picture() -> None:
         np.testing.assert_allclose(table[:, 2:], wanted[:, 2:])
         cut = scipy.cluster.hierarchy.fcluster(table, 4, "maxclust")
         assert adjusted_rand_score(cut, model.labels_) == 1.0
-    ax = matplotlib.figure.Figure().subplots()
+    figure = pytest.importorskip("matplotlib.figure")
+    ax = figure.Figure().subplots()
     assert plot.dendrogram(model, max_leaves=12, ax=ax) is ax
     assert len(ax.get_xticklabels()) == 12
     with pytest.raises(ValueError, match="compute_distances=True"):

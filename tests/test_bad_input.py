@@ -371,7 +371,13 @@ RIGHT: dict[str, set[str]] = {
     "reference_rows": {"None"},
     **{key: {"True"} for key in ["compute_full_tree", "compute_distances"]},
     **dict.fromkeys(["metric", "linkage"], NEVER),
-    "memory": {"None", "text"},
+    "memory": {"None", "text", "a word"},
+    "eps": {"1.5"},
+    "p": {"None", "0", "inf", "1.5"},
+    "metric_params": {"None", "{}"},
+    "min_samples": NEVER,
+    "leaf_size": NEVER,
+    "n_jobs": {"None", "True", "-1", "0"},
     "connectivity": {"None", "[]", "{}", "0-D"},  # looked at when the rows are there
     "distance_threshold": {"None"},  # beside n_clusters it is one too many, whatever it is
 }
@@ -390,6 +396,7 @@ def never_read() -> Any:
 def test_every_parameter_refuses_what_it_cannot_be(kind: str) -> None:
     """And names itself, before anything is read or changed; by introspection."""
     sizes = {"n_components" if "Gaussian" in kind else "n_clusters": N_CLUSTERS}
+    sizes = {} if kind == "DBSCAN" else sizes
     searches = kind == "ClusterSearch"  # which reads rows to know how many clusters there may be
     model = (
         fastclust.ClusterSearch(KMeans(), [3]) if searches else getattr(fastclust, kind)(**sizes)
